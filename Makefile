@@ -1,0 +1,81 @@
+# One virtual environment, .venv, serves both `make serve` and `make test`: dev.lock holds the versions of service.lock.
+# Stamps inside it remember what is installed, so a second run starts at once and a changed lock installs again.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV       := .venv
+LOCK_VENV  := .venv-lock
+BIN        := $(VENV)/bin
+# Prefers the oldest supported Python, the one that the locks are made for; PYTHON=... overrides.
+PYTHON     ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo $$p && break; done)
+REPOSITORY ?= models/repository
+ARGS       ?=
+PYTEST_ARGS ?=
+COVERAGE_MIN ?= 95
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP := $(BIN)/python -m pip install --quiet --progress-bar off
+# --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
+PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
+
+.PHONY: help serve test check lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+
+serve: $(VENV)/.service $(VENV)/.project  ## run the server on the shipped models; ARGS="--http-port 9000" adds options
+	$(BIN)/retort serve --repository $(REPOSITORY) $(ARGS)
+
+test: check $(VENV)/.project  ## check, then run the tests and demand the coverage; PYTEST_ARGS="-k swap" adds options
+	$(BIN)/python -m pytest --cov=service --cov-branch --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+
+check: $(VENV)/.dev $(VENV)/.project  ## lint, format, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade takes the newest releases
+	$(UV_COMPILE) -o requirements/service.lock
+	$(UV_COMPILE) --extra workshop --extra test -c requirements/service.lock -o requirements/dev.lock
+
+clean:  ## remove the environments and what the tools left
+	rm -rf $(VENV) $(LOCK_VENV) build dist *.egg-info .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Hashes, and neither index addresses nor paths: the locks install from any index or mirror.
+UPGRADE ?=
+UV_COMPILE = $(LOCK_VENV)/bin/uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
+
+$(LOCK_VENV)/bin/uv:
+	$(PYTHON) -m venv $(LOCK_VENV)
+	$(LOCK_VENV)/bin/python -m pip install --quiet uv
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 with venv found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The environments are order-only on the interpreter: its link's time says nothing about what is installed.
+$(VENV)/.service: requirements/service.lock | $(BIN)/python
+	@echo "installing the service's locked dependencies (a few minutes the first time)"
+	$(PIP) --require-hashes -r requirements/service.lock
+	@touch $@
+
+# dev.lock holds the versions of service.lock, so it only adds. torch comes after it, by itself: it has no hashes
+# (requirements/torch.txt says why).
+$(VENV)/.dev: requirements/dev.lock requirements/torch.txt $(VENV)/.service
+	@echo "installing the locked dependencies of workshop and tests"
+	$(PIP) --require-hashes -r requirements/dev.lock
+	$(PIP) -r requirements/torch.txt
+	@touch $@
+
+# Built with the setuptools of service.lock; again when pyproject.toml changes, for its entry points.
+$(VENV)/.project: pyproject.toml $(VENV)/.service
+	$(PIP_PROJECT)
+	@touch $@
