@@ -1,0 +1,1 @@
+"""The workshop: makes compressed versions of models and measures them."""
