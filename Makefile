@@ -37,7 +37,7 @@ check: $(VENV)/.dev $(VENV)/.project  ## lint, format, types, direction of impor
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade takes the newest releases
 	$(UV_COMPILE) -o requirements/service.lock
