@@ -17,9 +17,11 @@ CARD_LIMIT_BYTES = 1 << 20
 SCHEMA: Literal["retort.card/1"] = "retort.card/1"
 
 _SEVERITY = ("pass", "insufficient-data", "fail")
+_NAME_LIMIT = 255
+_QUOTE_LIMIT = 120
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=_NAME_LIMIT)]
 Scalar: TypeAlias = str | int | float | bool | None
 Argument: TypeAlias = Scalar | tuple[Scalar, ...]
 
@@ -154,7 +156,7 @@ class Card(CardPart):
             raise ValueError("must list model.onnx")
         for name in files:
             if not _stays_inside(name):
-                raise ValueError(f"{_short(name)} is no name inside the version's folder")
+                raise ValueError(f"no name inside the version's folder: {_short(name)}")
         return files
 
     @model_validator(mode="after")
@@ -204,11 +206,11 @@ def read_card(data: bytes) -> Card:
 
 
 def _stays_inside(name: str) -> bool:
-    if len(name) > 255 or "\\" in name or not name.isprintable():
+    if len(name) > _NAME_LIMIT or "\\" in name or not name.isprintable():
         return False
     return all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def _short(text: str) -> str:
     printable = text if text.isprintable() else ascii(text)
-    return printable if len(printable) <= 120 else printable[:119] + "…"
+    return printable if len(printable) <= _QUOTE_LIMIT else printable[: _QUOTE_LIMIT - 1] + "…"

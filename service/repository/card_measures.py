@@ -1,4 +1,4 @@
-"""The measured half of a card: quality per provider and CPU class, speed per batch size, and what a batch does to a row.
+"""The measured half of a card: quality per provider and CPU class, speed per batch size, and what a batch does to rows.
 
 Figures only: which of them suffices is the gate's decision (`models.evaluate.gate`), and how they were measured is
 `models.evaluate`'s. Fractions lie in 0..1, times are milliseconds, sizes bytes.
