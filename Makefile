@@ -44,7 +44,7 @@ lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade 
 	$(UV_COMPILE) --extra workshop --extra test -c requirements/service.lock -o requirements/dev.lock
 
 clean:  ## remove the environments and what the tools left
-	rm -rf $(VENV) $(LOCK_VENV) build dist *.egg-info .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(LOCK_VENV) build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
