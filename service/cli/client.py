@@ -1,0 +1,86 @@
+"""A running server as the client commands see it: paths in, parsed answers out, one sentence when it fails.
+
+Knows the wire's paths and error body, nothing of the terminal. httpx is imported when the first client is made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from service.cli.failure import Failure
+
+if TYPE_CHECKING:
+    import httpx
+
+# A swap loads and drains before it answers; the server's own limits end it far sooner.
+_ANSWER_TIMEOUT_S = 600.0
+_CONNECT_TIMEOUT_S = 5.0
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Client:
+    """One connection to the server at `url`.
+
+    Args:
+        url: scheme, host and port.
+        key: sent as a bearer token where given.
+    """
+
+    def __init__(self, url: str, key: str | None) -> None:
+        import httpx  # noqa: PLC0415 - a third of a second that `retort --help` need not pay
+
+        self._url = url.rstrip("/")
+        self._errors = (httpx.HTTPError, httpx.InvalidURL)
+        self._unreachable = (httpx.ConnectError, httpx.ConnectTimeout)
+        self._http = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(_ANSWER_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
+            # A proxy of the environment leads away from this machine.
+            trust_env=urlsplit(self._url).hostname not in _LOOPBACK,
+        )
+
+    def get(self, path: str) -> Any:
+        """The JSON that GET answers; raises Failure for anything else."""
+        return _parsed(self._send("GET", path))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON that POST answers to a JSON body; raises Failure for anything else."""
+        return _parsed(self.post_bytes(path, json.dumps(body).encode(), {"Content-Type": "application/json"}))
+
+    def post_bytes(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        """The answer to a body that is sent as it is; raises Failure unless it is a success."""
+        return self._send("POST", path, content=body, headers=dict(headers))
+
+    def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, self._url + path, **parts)
+        except self._unreachable:
+            raise Failure(f"no server answers at {self._url}: is `retort serve` running?") from None
+        except self._errors as error:
+            raise Failure(f"the server at {self._url} gave no answer: {error}.") from None
+        if not answer.is_success:
+            raise Failure(_refusal(answer))
+        return answer
+
+
+def model_path(prefix: str, model: str, version: str | None = None) -> str:
+    """The path of a model or of one of its versions, such as `/v2/models/digits/versions/1-int8`."""
+    path = f"{prefix}/models/{quote(model, safe='')}"
+    return path if version is None else f"{path}/versions/{quote(version, safe='')}"
+
+
+def _parsed(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        raise Failure(f"{answer.request.url} answered something other than JSON: is it a retort server?") from None
+
+
+def _refusal(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.request.url} answered with status {answer.status_code}: is it a retort server?"

@@ -1,0 +1,97 @@
+"""`retort serve`: the server, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from service.cli.failure import Failure
+
+HELP = """Serve the models of one or more repositories, or a single ONNX file, until SIGTERM or SIGINT.
+
+A repository is a folder: REPOSITORY/MODEL/VERSION/model.onnx. A single file needs none: it becomes version 1 of a
+model with the file's name.
+
+\b
+Examples:
+  retort serve
+  retort serve --repository /srv/models --host 0.0.0.0
+  retort serve resnet20.onnx --http-port 0
+
+Prints one line with the address when it is ready; logs go to standard error. Each option is also a variable, such as
+RETORT_HTTP_PORT; an option wins. More settings, for limits and timeouts, are variables only: see the README.
+
+\b
+Exit codes:
+  0  ended by SIGTERM or SIGINT
+  1  could not start, or gave up after repeated crashes
+  2  a mistyped option
+"""
+
+
+def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
+    model_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MODEL.onnx]", exists=True, dir_okay=False, help="Serve this one file."),
+    ] = None,
+    repository: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, file_okay=False, help="A folder of models; may be given again."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on [127.0.0.1].")] = None,
+    http_port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one [8000].")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Kept for gRPC, which does not answer yet [8001].")
+    ] = None,
+    provider: Annotated[
+        Literal["auto", "cpu", "cuda", "tensorrt"] | None, typer.Option(help="What runs the models [auto].")
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Remembers the active versions [~/.local/state/retort]."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of one instance of a model [all cores].")] = None,
+    log_format: Annotated[Literal["json", "console"] | None, typer.Option(help="Of the log lines [json].")] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged [info].")
+    ] = None,
+) -> None:
+    """See `HELP`."""
+    if model_file and repository:
+        raise typer.BadParameter("give MODEL.onnx or --repository, not both")
+    raise typer.Exit(
+        _run(
+            {
+                "model_file": model_file,
+                "repository": tuple(repository) if repository else None,
+                "host": host,
+                "http_port": http_port,
+                "grpc_port": grpc_port,
+                "provider": provider,
+                "state_dir": state_dir,
+                "threads": threads,
+                "log_format": log_format,
+                "log_level": log_level,
+            }
+        )
+    )
+
+
+def _run(given: Mapping[str, object]) -> int:
+    from service.settings import Settings, SettingsError  # noqa: PLC0415 - pydantic
+
+    try:
+        settings = Settings.read(given)
+    except SettingsError as error:
+        raise Failure(str(error)) from None
+    for folder in () if settings.model_file else settings.repository:
+        if not folder.is_dir():
+            raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")
+    if given["grpc_port"] is not None:
+        typer.echo("retort: warning: gRPC does not answer yet, so --grpc-port has no effect.", err=True)
+    from service.app import serve as run_server  # noqa: PLC0415 - the whole server
+
+    return run_server(settings, typer.echo)

@@ -1,0 +1,109 @@
+"""The client: where it sends, with which key, and the sentence for each way of not getting an answer."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from service.cli.client import Client, model_path
+from service.cli.failure import Failure
+from tests.unit.cli.conftest import Retort, ScriptedServer
+
+
+@pytest.fixture
+def deaf_url() -> Iterator[str]:
+    """A port that nobody listens on, kept from anybody else."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+def failure(client: Client, path: str = "/v2") -> str:
+    with pytest.raises(Failure) as caught:
+        client.get(path)
+    return str(caught.value)
+
+
+def test_get_and_post_give_parsed_json(server: ScriptedServer) -> None:
+    server.on("GET /v2", {"name": "retort"})
+    server.on("POST /v2/repository/index", [1])
+    client = Client(server.url + "/", None)
+    assert client.get("/v2") == {"name": "retort"}
+    assert client.post("/v2/repository/index", {"ready": True}) == [1]
+    assert server.requests[1].json == {"ready": True}
+
+
+def test_the_key_is_a_bearer_token(server: ScriptedServer) -> None:
+    server.on("GET /v2", {})
+    Client(server.url, "secret").get("/v2")
+    Client(server.url, None).get("/v2")
+    assert server.requests[0].headers["Authorization"] == "Bearer secret"
+    assert "Authorization" not in server.requests[1].headers
+
+
+def test_url_and_key_may_come_from_the_environment(
+    retort: Retort, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETORT_URL", server.url)
+    monkeypatch.setenv("RETORT_KEY", "secret")
+    server.on("POST /v2/repository/models/digits/rollback", {"error": "no"}, status=404)
+    assert retort("rollback", "digits").code == 1
+    assert server.requests[0].headers["Authorization"] == "Bearer secret"
+
+
+def test_nobody_listens(deaf_url: str) -> None:
+    assert failure(Client(deaf_url, None)) == f"no server answers at {deaf_url}: is `retort serve` running?"
+
+
+def test_a_server_that_hangs_up_gives_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        client = Client(url, None)
+        client._http.timeout = 0.2
+        assert failure(client).startswith(f"the server at {url} gave no answer: ")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://", "ftp://127.0.0.1"])
+def test_a_url_that_is_none_gives_a_sentence(url: str) -> None:
+    assert "gave no answer: " in failure(Client(url, None))
+
+
+def test_an_error_body_becomes_the_sentence(server: ScriptedServer) -> None:
+    server.on("GET /v2", {"error": "there is no model 'x' here"}, status=404)
+    assert failure(Client(server.url, None)) == "there is no model 'x' here"
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'"text"', b"{}", b"null"])
+def test_an_error_without_our_body_names_the_status(server: ScriptedServer, body: bytes) -> None:
+    server.on("GET /v2", body, status=502)
+    assert "answered with status 502" in failure(Client(server.url, None))
+
+
+def test_a_success_that_is_no_json_gives_a_sentence(server: ScriptedServer) -> None:
+    server.on("GET /v2", b"<html>")
+    assert "something other than JSON" in failure(Client(server.url, None))
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    server: ScriptedServer, deaf_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", deaf_url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.on("GET /v2", {})
+    assert Client(server.url, None).get("/v2") == {}
+    assert "no server answers" in failure(Client("http://retort.invalid", None))
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "path"),
+    [
+        ("digits", None, "/v2/models/digits"),
+        ("digits", "1-int8", "/v2/models/digits/versions/1-int8"),
+        ("../x", "a/b", "/v2/models/..%2Fx/versions/a%2Fb"),
+    ],
+)
+def test_names_are_quoted_in_paths(model: str, version: str | None, path: str) -> None:
+    assert model_path("/v2", model, version) == path
