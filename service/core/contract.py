@@ -1,0 +1,113 @@
+"""What is asked and what is answered, free of any transport: the nouns that gateway, serving and runtime share.
+
+Arrays are numpy arrays, C-contiguous or not; a BYTES tensor is an object array of `bytes`.
+Datatype names are those of the Open Inference Protocol v2, "Tensor Data Types".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
+    {
+        "BOOL": np.dtype(np.bool_),
+        "UINT8": np.dtype(np.uint8),
+        "UINT16": np.dtype(np.uint16),
+        "UINT32": np.dtype(np.uint32),
+        "UINT64": np.dtype(np.uint64),
+        "INT8": np.dtype(np.int8),
+        "INT16": np.dtype(np.int16),
+        "INT32": np.dtype(np.int32),
+        "INT64": np.dtype(np.int64),
+        "FP16": np.dtype(np.float16),
+        "FP32": np.dtype(np.float32),
+        "FP64": np.dtype(np.float64),
+        "BYTES": np.dtype(np.object_),
+    }
+)
+DATATYPES: Mapping[np.dtype[Any], str] = MappingProxyType({dtype: name for name, dtype in DTYPES.items()})
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a version.
+
+    Attributes:
+        name: as in the ONNX graph.
+        datatype: protocol name, a key of `DTYPES`.
+        dims: one entry an axis: an int where fixed, the symbol's name where symbolic, None where unknown;
+            the batch axis included.
+    """
+
+    name: str
+    datatype: str
+    dims: tuple[int | str | None, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dims as the protocol writes them, -1 for every variable one."""
+        return tuple(d if isinstance(d, int) else -1 for d in self.dims)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy dtype of an array of this tensor."""
+        return DTYPES[self.datatype]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Which model, and which version of it; None means the active one."""
+
+    name: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.version is None else f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedOutput:
+    """One output that the request names, with its parameters (`binary_data`, `classification`, ...)."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """One decoded inference request.
+
+    Attributes:
+        inputs: name -> array, dtype and rank as sent; `servable` holds them against the version's specs.
+        outputs: what was asked for, in order; empty means every output.
+        id: the client's own id, echoed; "" when none.
+        parameters: the request's parameters, without those that the codec consumed.
+        timeout_us: the `timeout` parameter in microseconds, None when not given.
+    """
+
+    inputs: Arrays
+    outputs: tuple[RequestedOutput, ...] = ()
+    id: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    timeout_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferResponse:
+    """One answer: `outputs` holds name -> array, in the order asked for, and `version` names who answered."""
+
+    model: str
+    version: str
+    outputs: Arrays
+    id: str = ""

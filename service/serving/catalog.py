@@ -1,0 +1,275 @@
+"""The one face of serving: which version answers a request, and the operations that change it.
+
+Hands out leases by a pointer read, so that a swap never waits for a request nor a request for a swap. Owned by the
+event loop's thread. Knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import TypeVar
+
+from structlog.stdlib import BoundLogger
+
+from service.core.contract import ModelRef
+from service.core.errors import BadInput, Conflict, NotFound, NotReady, Refused, RetortError
+from service.observe.statistics import ModelStatistics, VersionStatistics
+from service.repository.layout import Source
+from service.serving.entry import Entry
+from service.serving.lifecycle import Lifecycle
+from service.serving.operations import Operations
+from service.serving.reports import Readiness, SwapReport, VersionView
+from service.serving.servable import Servable, State
+from service.serving.threads import in_thread
+from service.serving.watch import DEFAULT_MAX_ERROR_RATE, Tally, Watches
+
+T = TypeVar("T")
+
+
+class Lease:
+    """Holds a servable open for one request: `with catalog.lease(ref) as servable`."""
+
+    __slots__ = ("_servable",)
+
+    def __init__(self, servable: Servable) -> None:
+        self._servable = servable
+        servable.acquire()
+
+    def __enter__(self) -> Servable:
+        return self._servable
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._servable.release()
+
+
+class Catalog:
+    """Every model by name.
+
+    Args:
+        source: the repository.
+        lifecycle: the operations on one model.
+        log: structured log.
+    """
+
+    def __init__(self, source: Source, lifecycle: Lifecycle, log: BoundLogger) -> None:
+        self._source = source
+        self._lifecycle = lifecycle
+        self._log = log
+        self._entries: dict[str, Entry] = {}
+        self._watches = Watches()
+
+    def lease(self, ref: ModelRef) -> Lease:
+        """The version that answers `ref`, held until the lease ends.
+
+        Raises:
+            NotFound: no such model, or its version is not loaded.
+            NotReady: it is loading, failed, or the model has no active version.
+        """
+        entry = self._entry(ref.name)
+        servable = entry.active if ref.version is None else entry.servable(ref.version)
+        if servable is None or servable.state is not State.READY:
+            raise self._why_not(entry, ref.version)
+        return Lease(servable)
+
+    def models(self) -> list[str]:
+        """Every model's name, broken ones included."""
+        return sorted(self._entries)
+
+    def versions(self, model: str) -> list[VersionView]:
+        """Every version of `model`, loaded or not. Raises NotFound."""
+        entry = self._entry(model)
+        return [entry.view(slot) for slot in entry.slots.values()]
+
+    def reason(self, model: str) -> str:
+        """Why `model` as a whole does not answer, "" when it does. Raises NotFound."""
+        return self._entry(model).reason
+
+    def active_version(self, model: str) -> str | None:
+        """The active version's id. Raises NotFound."""
+        active = self._entry(model).active
+        return active.version if active is not None else None
+
+    def loaded(self) -> Iterable[Servable]:
+        """Every loaded version of every model."""
+        for entry in self._entries.values():
+            yield from entry.loaded()
+
+    def entries(self) -> Iterable[Entry]:
+        """Every model, for the probe behind readiness."""
+        return self._entries.values()
+
+    def statistics(self, model: str | None = None, version: str | None = None) -> list[VersionStatistics]:
+        """Statistics of the loaded versions that the names select. Raises NotFound."""
+        servables = self._entry(model).loaded() if model is not None else list(self.loaded())
+        chosen = [s.statistics for s in servables if version is None or s.version == version]
+        if version is not None and not chosen:
+            raise NotFound(f"version '{version[:100]}' of model '{model}' is not loaded")
+        return chosen
+
+    def model_statistics(self) -> list[ModelStatistics]:
+        """What is counted per model: its active version and its swaps by outcome."""
+        for entry in self._entries.values():
+            entry.statistics.active = entry.active.version if entry.active is not None else None
+        return [entry.statistics for entry in self._entries.values()]
+
+    def ready(self, model: str, version: str | None = None) -> Readiness:
+        """Whether `model`, or one version of it, answers. Raises NotFound."""
+        entry = self._entry(model)
+        servable = entry.active if version is None else entry.servable(version)
+        if servable is None or servable.state is not State.READY:
+            return Readiness(False, str(self._why_not(entry, version)))
+        if servable is entry.active and entry.heart is not None and not entry.heart.ok:
+            return Readiness(False, f"model '{model}' does not answer: {entry.heart.reason}")
+        if not servable.batcher.healthy:
+            return Readiness(False, f"model '{model}' does not answer: its batcher is being restarted")
+        return Readiness(True)
+
+    async def start(self) -> None:
+        """Loads what the repository holds; a model that does not load is listed with its reason."""
+        names = await in_thread("list models", self._source.models)
+        for name in names:
+            self._entries[name] = _new_entry(name)
+        await asyncio.gather(*(self._load_quietly(name) for name in names))
+
+    async def load(self, model: str) -> None:
+        """(Re)reads a model's files and residency; see `Lifecycle.load`."""
+        entry = self._entries.get(model)
+        if entry is None:
+            if model not in await in_thread("list models", self._source.models):
+                raise NotFound(f"there is no model '{model[:100]}' in the repository")
+            entry = self._entries.setdefault(model, _new_entry(model))
+        await self._operate(entry, "load", lambda: self._lifecycle.load(entry))
+
+    async def unload(self, model: str) -> None:
+        """Drains and closes every version of a model; it stays listed."""
+        entry = self._entry(model)
+        self._watches.stop(model)
+        await self._operate(entry, "unload", lambda: self._lifecycle.unload(entry))
+
+    async def swap(
+        self,
+        model: str,
+        version: str,
+        *,
+        force: bool = False,
+        watch_s: float | None = None,
+        max_error_rate: float | None = None,
+    ) -> SwapReport:
+        """Makes `version` active; see `Lifecycle.swap`.
+
+        Args:
+            model: its name.
+            version: what is to become active.
+            force: overrides the gate's verdict, nothing else.
+            watch_s: seconds during which the swap reverts by itself when errors exceed `max_error_rate`.
+            max_error_rate: failed requests / all requests that reached the version, default 0.01.
+        """
+        if max_error_rate is not None and watch_s is None:
+            raise BadInput("'max_error_rate' needs 'watch_s', the seconds to watch for")
+        entry = self._entry(model)
+
+        async def body() -> SwapReport:
+            self._watches.stop(model)
+            return await self._lifecycle.swap(entry, version, force=force)
+
+        report = await self._counted(entry, f"swap to '{version}'", body, "swapped")
+        if watch_s is not None:
+            self._watch(entry, watch_s, DEFAULT_MAX_ERROR_RATE if max_error_rate is None else max_error_rate)
+        return report
+
+    async def rollback(self, model: str) -> SwapReport:
+        """Makes the version before the last swap active again; never gated."""
+        entry = self._entry(model)
+
+        async def body() -> SwapReport:
+            self._watches.stop(model)
+            return await self._lifecycle.rollback(entry)
+
+        return await self._counted(entry, "rollback", body, "rolled_back")
+
+    async def close(self) -> None:
+        """Ends watches and operations, then drains and closes every version."""
+        self._watches.stop_all()
+        for entry in self._entries.values():
+            await entry.operations.idle()
+        await asyncio.gather(*(self._lifecycle.unload(entry) for entry in self._entries.values()))
+
+    def _entry(self, model: str) -> Entry:
+        entry = self._entries.get(model)
+        if entry is None:
+            raise NotFound(f"there is no model '{model[:100]}' here")
+        return entry
+
+    def _why_not(self, entry: Entry, version: str | None) -> RetortError:
+        """Why `lease` has nothing to hand out."""
+        if version is None:
+            return NotReady(f"model '{entry.name}' is not ready: {entry.reason or 'it has no active version'}")
+        slot = entry.slots.get(version)
+        named = f"version '{version[:100]}' of model '{entry.name}'"
+        if slot is None:
+            return NotFound(f"there is no {named}")
+        if slot.servable is None and slot.state is State.NOT_LOADED:
+            return NotFound(f"{named} is not loaded" + (f": {slot.reason}" if slot.reason else ""))
+        state = slot.servable.state if slot.servable is not None else slot.state
+        return NotReady(f"{named} is {state.value.lower()}" + (f": {slot.reason}" if slot.reason else ""))
+
+    async def _operate(self, entry: Entry, what: str, body: Callable[[], Awaitable[T]]) -> T:
+        return await entry.operations.run(what, body)
+
+    async def _load_quietly(self, name: str) -> None:
+        entry = self._entries[name]
+        try:
+            await self._operate(entry, "load", lambda: self._lifecycle.load(entry))
+        except RetortError as error:
+            entry.reason = entry.reason or str(error)
+            self._log.warning("model not served as configured", model=name, reason=str(error))
+
+    async def _counted(
+        self, entry: Entry, what: str, body: Callable[[], Awaitable[SwapReport]], done: str
+    ) -> SwapReport:
+        try:
+            report = await self._operate(entry, what, body)
+        except Refused:
+            self._count(entry, "refused")
+            raise
+        except Conflict:
+            self._count(entry, "superseded")
+            raise
+        except RetortError:
+            self._count(entry, "failed")
+            raise
+        self._count(entry, "forced" if report.warning and "forced" in report.warning else done)
+        entry.reason = ""
+        self._log.info(done, **report.to_json())
+        return report
+
+    def _count(self, entry: Entry, outcome: str) -> None:
+        entry.statistics.swaps[outcome] += 1
+
+    def _watch(self, entry: Entry, watch_s: float, max_error_rate: float) -> None:
+        watched = entry.active
+        if watched is None:
+            return
+
+        async def revert(tally: Tally) -> None:
+            if entry.active is not watched:
+                return
+            named = {"model": entry.name, "version": watched.version}
+            self._log.warning("swap reverts by itself", failed=tally.failed, answered=tally.answered, **named)
+            try:
+                await self._operate(entry, "revert", lambda: self._lifecycle.rollback(entry))
+            except RetortError as error:
+                self._count(entry, "revert_failed")
+                self._log.error("revert failed", reason=str(error), **named)
+            else:
+                self._count(entry, "reverted")
+
+        self._watches.start(entry.name, watched.statistics, watch_s, max_error_rate, revert)
+
+
+def _new_entry(name: str) -> Entry:
+    return Entry(name, Operations(f"model '{name}'"), ModelStatistics(name))

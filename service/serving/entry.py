@@ -1,0 +1,87 @@
+"""What is known of one model: its configuration, every version and how it stands, and the pointer to the active one.
+
+Plain state without a policy; `lifecycle` alone changes it, on the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from service.observe.statistics import ModelStatistics
+from service.repository.card import Card
+from service.repository.model_config import ModelConfig
+from service.serving.heart import Heart
+from service.serving.operations import Operations
+from service.serving.reports import VersionView
+from service.serving.servable import Servable, State
+
+
+@dataclass(slots=True)
+class Slot:
+    """One version of a model.
+
+    Attributes:
+        state: NOT_LOADED, LOADING or FAILED while there is no servable; the servable's own state otherwise.
+        reason: why it is not loaded.
+        card: what its card says, once read.
+        servable: the loaded version.
+    """
+
+    version: str
+    state: State = State.NOT_LOADED
+    reason: str = ""
+    card: Card | None = None
+    servable: Servable | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """One model.
+
+    Attributes:
+        config: as last read; None while it could not be read, with `reason`.
+        slots: version -> slot.
+        active: who answers when the client names no version.
+        previous: the version before the last swap, what a rollback returns to.
+        heart: the probe of `active`.
+    """
+
+    name: str
+    operations: Operations
+    statistics: ModelStatistics
+    config: ModelConfig | None = None
+    reason: str = ""
+    slots: dict[str, Slot] = field(default_factory=dict)
+    active: Servable | None = None
+    previous: str | None = None
+    heart: Heart | None = None
+
+    def slot(self, version: str) -> Slot:
+        """The slot of `version`, made when it is new."""
+        return self.slots.setdefault(version, Slot(version))
+
+    def servable(self, version: str) -> Servable | None:
+        """The loaded servable of `version`."""
+        slot = self.slots.get(version)
+        return slot.servable if slot is not None else None
+
+    def loaded(self) -> list[Servable]:
+        """Every loaded version."""
+        return [slot.servable for slot in self.slots.values() if slot.servable is not None]
+
+    def view(self, slot: Slot) -> VersionView:
+        """How `slot` looks from outside."""
+        servable = slot.servable
+        if servable is None:
+            return VersionView(self.name, slot.version, slot.state.value, slot.reason, False, slot.card)
+        return VersionView(
+            self.name,
+            slot.version,
+            servable.state.value,
+            slot.reason,
+            servable is self.active,
+            servable.card,
+            bytes_total=servable.identity.bytes_total,
+            unverified_here=servable.origins.golden is not None and not servable.verified_here,
+            load_s=(servable.origins.load_ms + servable.origins.warm_ms) / 1e3,
+        )

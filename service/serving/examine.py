@@ -1,0 +1,104 @@
+"""What a version is like, found by running it before it answers anyone: batch, golden cases, cost, first answer.
+
+Blocking; runs on the load's thread, on runners that nobody else has yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.batching.curve import CostCurve
+from service.core.contract import Arrays
+from service.core.cpu import cpu_class
+from service.repository.model_config import ModelConfig
+from service.repository.store import VersionFiles
+from service.runtime.runner import Runner
+from service.serving.batchability import Batchability, card_binds, probe, single
+from service.serving.gate import Machine
+from service.serving.golden import GoldenReport, hold, run_golden
+from service.serving.rows import TrialRows, trial_rows
+from service.serving.signature import Signature, batch_axis_of
+from service.serving.warmup import warm
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the examination found.
+
+    Attributes:
+        signature: inputs and outputs, with the batch axis if there is one.
+        batchability: whether requests may be put together.
+        curve: the cost of a run by its rows, from the warm-up.
+        golden: how near the golden cases came; None without them.
+        rows: the inputs that later probes send.
+        expected: the answer to the first of them.
+        machine: provider and CPU class.
+    """
+
+    signature: Signature
+    batchability: Batchability
+    curve: CostCurve
+    golden: GoldenReport | None
+    rows: TrialRows
+    expected: Arrays
+    machine: Machine
+
+    @property
+    def golden_chunk_rows(self) -> int | None:
+        """Rows of one run of golden cases: None where they are one run, 1 where rows are not put together."""
+        return golden_chunk_rows(self.signature, self.batchability, self.curve.max_rows)
+
+
+def golden_chunk_rows(signature: Signature, batchability: Batchability, max_rows: int) -> int | None:
+    """Rows of one run of golden cases: None where they are one run, 1 where rows are not put together."""
+    if signature.batch_axis is None:
+        return None
+    return max_rows if batchability.mixes else 1
+
+
+def examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner]) -> Examined:
+    """Runs the version.
+
+    Raises:
+        Refused: the golden cases do not hold.
+        RetortError: it answers no input at all.
+    """
+    runner = runners[0]
+    signature = signature_of(files, runner)
+    rows = trial_rows(runner.run, signature, files.golden)
+    batchability = _batchability(files, config, runner, signature, rows)
+    machine = Machine(runner.provider, cpu_class())
+    golden = None
+    if files.golden is not None:
+        chunk_rows = golden_chunk_rows(signature, batchability, config.max_batch_size)
+        answered = run_golden(runner.run, files.golden, chunk_rows)
+        golden = hold(files.golden, answered, files.card, machine)
+    curve = CostCurve(config.max_batch_size)
+    for size, seconds in warm(runner.run, rows, config.max_batch_size if batchability.mixes and config.warmup else 1):
+        curve.observe(size, seconds)
+    for other in runners[1:]:
+        other.run(rows.take(range(config.max_batch_size if batchability.mixes else 1)))
+    return Examined(signature, batchability, curve, golden, rows, runner.run(rows.take([0])), machine)
+
+
+def signature_of(files: VersionFiles, runner: Runner) -> Signature:
+    """The signature of a version, with the batch axis that its first axes name."""
+    axis = batch_axis_of([*runner.inputs, *runner.outputs])
+    return Signature(
+        f"model '{files.model}'",
+        {spec.name: spec for spec in runner.inputs},
+        {spec.name: spec for spec in runner.outputs},
+        axis,
+    )
+
+
+def _batchability(
+    files: VersionFiles, config: ModelConfig, runner: Runner, signature: Signature, rows: TrialRows
+) -> Batchability:
+    if signature.batch_axis is None:
+        return single("its inputs and outputs do not all begin with one and the same variable axis")
+    if config.max_batch_size == 1:
+        return Batchability("any")
+    half = any(spec.datatype == "FP16" for spec in runner.outputs)
+    return card_binds(files.card, probe(runner.run, rows, config.max_batch_size, quantised=half or files.quantised))

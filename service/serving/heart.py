@@ -1,0 +1,93 @@
+"""Is this version alive? Its own probe rows go through its queue, again and again; clients' requests prove nothing.
+
+A full queue or a long one does not fail it as long as batches go on ending. A runner that neither answers the probe
+nor ends any batch within `allowed_s` does, and so does a wrong answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from service.core.clock import Clock
+from service.core.contract import Arrays
+from service.core.deadline import Deadline
+from service.core.errors import Draining, Expired, Rejected, RetortError
+from service.serving.servable import PROBE_ORIGIN, Servable, State
+
+LEAST_ALLOWED_S = 1.0
+_RUNS_ALLOWED = 4
+_RELATIVE_TOLERANCE = 1e-2
+
+
+class Heart:
+    """The probe of one servable; `tick` it a few times a second.
+
+    Attributes:
+        ok: what the last evidence says.
+        reason: one sentence when not ok.
+    """
+
+    def __init__(self, servable: Servable, clock: Clock) -> None:
+        self._servable = servable
+        self._clock = clock
+        self._began_s = 0.0
+        self._task: asyncio.Task[str] | None = None
+        self.ok = True
+        self.reason = ""
+
+    def tick(self) -> None:
+        """Takes note of a probe that ended, begins the next, or finds that the present one takes too long."""
+        if not self._servable.batcher.healthy:
+            self._note("its batcher has failed and is being restarted")
+            return
+        if self._task is None or self._task.done():
+            if self._task is not None:
+                self._note(self._task.result())
+            self._begin()
+        elif self._stalled():
+            self._note("its runner does not answer")
+
+    async def stop(self) -> None:
+        """Cancels the probe under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _begin(self) -> None:
+        self._began_s = self._clock.now_s()
+        self._task = asyncio.get_running_loop().create_task(self._probe(), name=f"probe {self._servable.model}")
+
+    def _note(self, reason: str) -> None:
+        self.ok, self.reason = not reason, reason
+
+    def _stalled(self) -> bool:
+        now_s, batcher = self._clock.now_s(), self._servable.batcher
+        allowed_s = max(LEAST_ALLOWED_S, _RUNS_ALLOWED * batcher.predicted_run_s())
+        return now_s - max(self._began_s, batcher.last_progress_s) > allowed_s
+
+    async def _probe(self) -> str:
+        """One probe; returns what is wrong, "" when nothing is."""
+        servable, rows = self._servable, self._servable.examined.rows
+        count = 1 if servable.batchability.mixes and rows.rows is not None else None
+        try:
+            answer = await servable.batcher.submit(rows.take([0]), count, Deadline.never(), origin=PROBE_ORIGIN)
+        except (Rejected, Expired, Draining):
+            return "" if servable.state is State.READY else "it is closing"
+        except RetortError as error:
+            return f"its probe failed: {error}"
+        return "" if _near(servable.examined.expected, answer.outputs) else "its probe got a wrong answer"
+
+
+def _near(expected: Arrays, found: Arrays) -> bool:
+    for name, array in expected.items():
+        got = found.get(name)
+        if got is None or got.shape != array.shape or got.dtype != array.dtype:
+            return False
+        if array.dtype.kind != "f":
+            continue
+        scale = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+        if not np.allclose(array, got, rtol=_RELATIVE_TOLERANCE, atol=_RELATIVE_TOLERANCE * scale, equal_nan=True):
+            return False
+    return True

@@ -1,0 +1,248 @@
+"""Loads, swaps, rolls back and unloads the versions of one model; a failure at any step leaves what served untouched.
+
+Each method is one whole operation: `catalog` sees to it that they do not overlap for one model. The pointer is
+exchanged in one place, `_activate`, after the new version was checked and warmed and the choice was made durable.
+"""
+
+from __future__ import annotations
+
+import time
+
+from structlog.stdlib import BoundLogger
+
+from service.core.errors import BadModel, NotFound, Refused, RetortError
+from service.repository.layout import Source
+from service.repository.model_config import ModelConfig
+from service.repository.state_file import ActiveRecord, StateFile
+from service.serving.entry import Entry, Slot
+from service.serving.gate import FORCED, NOT_MEASURED_HERE, decide
+from service.serving.golden import GoldenReport
+from service.serving.heart import Heart
+from service.serving.loader import Loader
+from service.serving.policy import choose_active, reload_plan, resident
+from service.serving.reports import SwapReport, agreement_of
+from service.serving.servable import Servable, State
+from service.serving.threads import in_thread
+
+NOT_DURABLE = "not-durable"
+
+
+class Lifecycle:
+    """The operations on a model.
+
+    Args:
+        source: where versions are read from.
+        loader: makes servables.
+        state: remembers active versions across restarts.
+        log: structured log.
+    """
+
+    def __init__(self, source: Source, loader: Loader, state: StateFile, log: BoundLogger) -> None:
+        self._source = source
+        self._loader = loader
+        self._state = state
+        self._log = log
+
+    async def load(self, entry: Entry) -> None:
+        """(Re)reads configuration, files and residency; makes a version active only where none is.
+
+        Raises:
+            NotFound: the model is not in the repository.
+            RetortError: what the first version that did not load failed with; the others are loaded all the same.
+        """
+        config, versions = await self._scan(entry)
+        active = entry.active.version if entry.active else self._choice(entry, config, versions)
+        plan = reload_plan(resident(versions, config.versions, active), [s.version for s in entry.loaded()])
+        failures: list[RetortError] = []
+        for version in plan.load:
+            await self._refresh(entry, version, failures)
+        if entry.active is None and active is not None:
+            await self._first_activation(entry, active, failures)
+        for version in plan.retire:
+            await self._retire(entry, version)
+        if failures:
+            raise failures[0]
+
+    async def swap(self, entry: Entry, version: str, *, force: bool) -> SwapReport:
+        """Makes `version` active.
+
+        Raises:
+            NotFound: there is no such version.
+            Refused: the gate or the golden cases say no.
+            BadModel, DoesNotFit, Stuck: it could not be loaded.
+        """
+        servable, loaded_now = await self._ready_version(entry, version)
+        try:
+            warnings = self._gate(servable, force=force)
+            report = servable.examined.golden if loaded_now else await servable.hold_golden()
+        except RetortError:
+            if loaded_now:
+                await self._retire_unless_resident(entry, version)
+            raise
+        return await self._exchange(entry, servable, report, loaded_now, warnings)
+
+    async def rollback(self, entry: Entry) -> SwapReport:
+        """Makes the version before the last swap active again; never gated.
+
+        Raises:
+            NotFound: there was no swap.
+        """
+        if entry.previous is None:
+            raise NotFound(f"model '{entry.name}' has no earlier active version to roll back to")
+        servable, loaded_now = await self._ready_version(entry, entry.previous)
+        return await self._exchange(entry, servable, servable.examined.golden, loaded_now, [])
+
+    async def unload(self, entry: Entry) -> None:
+        """Drains and closes every version; the model stays listed and can be loaded again."""
+        entry.active = None
+        await self._replace_heart(entry)
+        for servable in entry.loaded():
+            await self._retire(entry, servable.version, "unloaded")
+
+    async def _scan(self, entry: Entry) -> tuple[ModelConfig, list[str]]:
+        name = entry.name
+        try:
+            config = await in_thread(f"read {name}", lambda: self._source.read_config(name))
+            versions = await in_thread(f"list {name}", lambda: self._source.versions(name))
+        except RetortError as error:
+            entry.reason = str(error)
+            raise
+        entry.config, entry.reason = config, ""
+        for version in versions:
+            entry.slot(version)
+        for gone in [slot for slot in entry.slots.values() if slot.version not in versions and slot.servable is None]:
+            del entry.slots[gone.version]
+        if not versions:
+            entry.reason = f"model '{name}' has no version with a model.onnx"
+            raise BadModel(entry.reason)
+        return config, versions
+
+    def _choice(self, entry: Entry, config: ModelConfig, versions: list[str]) -> str | None:
+        record = self._state.read().get(entry.name)
+        entry.previous = record.previous if record is not None and record.previous in versions else None
+        return choose_active(versions, config.active, record)
+
+    async def _refresh(self, entry: Entry, version: str, failures: list[RetortError]) -> None:
+        """Loads `version`, or exchanges it for what its files hold now; a failure leaves what served."""
+        old = entry.servable(version)
+        try:
+            fresh = await self._load_into(entry.slot(version), entry, old)
+        except RetortError as error:
+            failures.append(error)
+            return
+        if fresh is not None and old is not None:
+            if entry.active is old:
+                entry.active = fresh
+                await self._replace_heart(entry)
+            await old.retire()
+
+    async def _first_activation(self, entry: Entry, version: str, failures: list[RetortError]) -> None:
+        servable = entry.servable(version)
+        if servable is None:
+            entry.reason = entry.slot(version).reason
+            return
+        record = self._state.read().get(entry.name)
+        forced = record is not None and record.forced and record.active == version
+        try:
+            self._gate(servable, force=forced)
+        except Refused as error:
+            entry.reason = f"version '{version}' may not become active: {error}"
+            failures.append(error)
+            return
+        entry.active = servable
+        await self._replace_heart(entry)
+
+    async def _ready_version(self, entry: Entry, version: str) -> tuple[Servable, bool]:
+        """The servable of `version`, loaded now if it is not resident, and whether it was loaded now."""
+        present = entry.servable(version)
+        if present is not None and present.state is State.READY:
+            return present, False
+        _, versions = await self._scan(entry)
+        if version not in versions:
+            raise NotFound(f"model '{entry.name}' has no version '{version[:100]}'")
+        loaded = await self._load_into(entry.slot(version), entry, None)
+        assert loaded is not None  # noqa: S101 - nothing was loaded that it could be equal to
+        return loaded, True
+
+    async def _load_into(self, slot: Slot, entry: Entry, old: Servable | None) -> Servable | None:
+        """Loads the slot's version; None when its files and configuration are those of `old`."""
+        assert entry.config is not None  # noqa: S101 - `_scan` came first
+        if old is None:
+            slot.state, slot.reason = State.LOADING, ""
+        try:
+            fresh = await self._loader.load(entry.name, slot.version, entry.config, unless=old and old.identity)
+        except RetortError as error:
+            slot.reason = str(error)
+            slot.state = State.FAILED if old is None else slot.state
+            self._log.warning("load failed", model=entry.name, version=slot.version, reason=str(error))
+            raise
+        if fresh is not None:
+            slot.servable, slot.card, slot.reason = fresh, fresh.card, ""
+            self._log.info("loaded", model=entry.name, version=slot.version, load_ms=round(fresh.origins.load_ms, 1))
+        return fresh
+
+    def _gate(self, servable: Servable, *, force: bool) -> list[str]:
+        decision = decide(
+            servable.card,
+            servable.machine,
+            profile=servable.config.gate,
+            has_golden=servable.origins.golden is not None,
+            force=force,
+        )
+        if not decision.allowed:
+            raise Refused(decision.reason, decision.verdict)
+        if decision.warning == FORCED:
+            self._log.warning("gate overridden", model=servable.model, version=servable.version)
+        return [decision.warning] if decision.warning in (FORCED, NOT_MEASURED_HERE) else []
+
+    async def _exchange(
+        self, entry: Entry, servable: Servable, golden: GoldenReport | None, loaded_now: bool, warnings: list[str]
+    ) -> SwapReport:
+        old = entry.active
+        if not await self._activate(entry, servable, forced=FORCED in warnings):
+            warnings = [*warnings, NOT_DURABLE]
+        exchanged_s = time.monotonic()
+        if old is not None and old is not servable:
+            await self._retire_unless_resident(entry, old.version)
+        return SwapReport(
+            model=entry.name,
+            from_version=old.version if old else None,
+            to_version=servable.version,
+            agreement=agreement_of(servable.card, servable.machine),
+            golden={"n": golden.n, "max_abs": golden.max_abs} if golden else None,
+            load_ms=servable.origins.load_ms if loaded_now else 0.0,
+            warm_ms=servable.origins.warm_ms if loaded_now else 0.0,
+            drain_ms=(time.monotonic() - exchanged_s) * 1e3,
+            warning=", ".join(warnings) or None,
+        )
+
+    async def _activate(self, entry: Entry, servable: Servable, *, forced: bool) -> bool:
+        """Writes the choice down, then exchanges the pointer; False where it could not be made durable."""
+        old = entry.active
+        if old is not servable:
+            entry.previous = old.version if old is not None else entry.previous
+        configured = entry.config.active if entry.config else None
+        record = ActiveRecord(servable.version, entry.previous, configured, forced)
+        problem = await in_thread(f"state {entry.name}", lambda: self._state.write(entry.name, record))
+        entry.active = servable
+        await self._replace_heart(entry)
+        if problem:
+            self._log.warning("active version not durable", model=entry.name, reason=problem)
+        return not problem
+
+    async def _replace_heart(self, entry: Entry) -> None:
+        old, entry.heart = entry.heart, Heart(entry.active, self._loader.clock) if entry.active else None
+        if old is not None:
+            await old.stop()
+
+    async def _retire_unless_resident(self, entry: Entry, version: str) -> None:
+        residency = entry.config.versions if entry.config else "all"
+        active = entry.active.version if entry.active else None
+        if version not in resident(list(entry.slots), residency, active):
+            await self._retire(entry, version)
+
+    async def _retire(self, entry: Entry, version: str, reason: str = "not resident") -> None:
+        slot = entry.slot(version)
+        if slot.servable is not None:
+            await slot.servable.retire()
+            slot.servable, slot.state, slot.reason = None, State.NOT_LOADED, reason

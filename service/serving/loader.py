@@ -1,0 +1,179 @@
+"""Makes a servable from a version's files: read, verify, try in a child process, build, examine, put behind a batcher.
+
+Reading and building run on a thread of their own beside the event loop and can be given up after `load_timeout_s`.
+Knows nothing of which version is active.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.batching.batcher import Batcher
+from service.batching.contract import BatchConfig
+from service.core.clock import Clock
+from service.core.errors import BadModel, DoesNotFit
+from service.observe.statistics import VersionStatistics
+from service.repository.layout import Source
+from service.repository.model_config import ModelConfig
+from service.repository.store import VersionFiles
+from service.runtime.memory import available_bytes
+from service.runtime.onnx import OnnxRunner
+from service.runtime.providers import RunnerOptions
+from service.runtime.runner import Runner
+from service.serving.examine import Examined, examine
+from service.serving.load_job import LoadJob
+from service.serving.servable import Identity, Origins, Servable
+
+MEMORY_FACTOR = 2  # a session holds its weights beside the bytes they came from until it is built
+
+Trial = Callable[[VersionFiles, RunnerOptions], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What every load has in common.
+
+    Attributes:
+        provider: for models whose model.yaml names none.
+        threads: intra-op threads of an instance, None to share out the usable cores.
+        load_timeout_s: after which a load is given up.
+        run_timeout_s: after which a run is stopped.
+        cache_dir: for TensorRT engines; None keeps none.
+    """
+
+    provider: str
+    threads: int | None
+    load_timeout_s: float
+    run_timeout_s: float
+    cache_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """What the thread made; the rest of a servable belongs to the event loop."""
+
+    identity: Identity
+    runners: list[Runner]
+    examined: Examined
+    origins: Origins
+
+
+class Loader:
+    """Loads versions.
+
+    Args:
+        source: where files are read from.
+        options: common to every load.
+        trial: tries files in a child process where this machine never served them; raises BadModel.
+        clock: of the batchers.
+        on_fatal: called with one sentence when a batcher gives up for good.
+    """
+
+    def __init__(
+        self, source: Source, options: LoadOptions, *, trial: Trial, clock: Clock, on_fatal: Callable[[str], None]
+    ) -> None:
+        self.clock = clock
+        self._source = source
+        self._options = options
+        self._trial = trial
+        self._on_fatal = on_fatal
+
+    async def load(
+        self, model: str, version: str, config: ModelConfig, *, unless: Identity | None = None
+    ) -> Servable | None:
+        """Loads one version.
+
+        Args:
+            model: its name.
+            version: its id.
+            config: model.yaml as read.
+            unless: the identity of what serves already; None is returned when the files are still the same.
+
+        Raises:
+            NotFound, BadModel, ProviderMissing, DoesNotFit: it cannot be served.
+            Refused: the golden cases do not hold.
+            Stuck: it took longer than `load_timeout_s`.
+        """
+
+        def work(job: LoadJob[_Built | None]) -> _Built | None:
+            began_s = time.perf_counter()
+            identity, files = self._read(model, version, config)
+            if identity == unless:
+                return None
+            _check_fits(files)
+            runners = [job.keep(self._runner(files, config, job)) for _ in range(config.instances)]
+            loaded_s = time.perf_counter()
+            examined = examine(files, config, runners)
+            load_ms, warm_ms = (loaded_s - began_s) * 1e3, (time.perf_counter() - loaded_s) * 1e3
+            return _Built(identity, runners, examined, Origins(files.golden, load_ms, warm_ms))
+
+        job = LoadJob(f"version '{version}' of model '{model}'", work)
+        built = await job.within(self._options.load_timeout_s)
+        return self._assemble(built) if built is not None else None
+
+    def _assemble(self, built: _Built) -> Servable:
+        identity, examined = built.identity, built.examined
+        statistics = VersionStatistics(identity.model, identity.version)
+        batcher = Batcher(
+            built.runners,
+            batch_config(identity.config, mixes=examined.batchability.mixes),
+            examined.curve,
+            clock=self.clock,
+            observer=statistics,
+            replace=lambda: self._replacement(identity),
+            on_fatal=self._on_fatal,
+            run_timeout_s=self._options.run_timeout_s,
+        )
+        statistics.pending = lambda: batcher.pending
+        statistics.load_s = (built.origins.load_ms + built.origins.warm_ms) / 1e3
+        batcher.start()
+        return Servable(identity, examined, built.origins, built.runners, batcher, statistics)
+
+    def _read(self, model: str, version: str, config: ModelConfig) -> tuple[Identity, VersionFiles]:
+        files = self._source.read_version(model, version)
+        return Identity(model, version, files.sha256, files.bytes_total, files.card, config), files
+
+    def _runner(self, files: VersionFiles, config: ModelConfig, job: LoadJob[_Built | None] | None = None) -> Runner:
+        options = RunnerOptions(
+            provider=config.provider or self._options.provider,
+            threads=config.threads or self._options.threads,
+            instances=config.instances,
+            max_batch_size=config.max_batch_size,
+            cache_dir=self._options.cache_dir,
+            provider_options=config.provider_options,
+        )
+        self._trial(files, options)
+        return OnnxRunner.load(files.onnx, files.external, options, job.cancel if job else None)
+
+    def _replacement(self, identity: Identity) -> Runner:
+        """A runner of the same version, for one that had to be abandoned."""
+        fresh, files = self._read(identity.model, identity.version, identity.config)
+        if fresh.sha256 != identity.sha256:
+            raise BadModel(f"version '{identity.version}' of model '{identity.model}' changed on disk since its load")
+        return self._runner(files, identity.config)
+
+
+def batch_config(config: ModelConfig, *, mixes: bool) -> BatchConfig:
+    """The batcher's knobs as model.yaml gives them."""
+    queueing = config.dynamic_batching
+    return BatchConfig(
+        max_rows=config.max_batch_size,
+        max_delay_s=queueing.max_queue_delay_microseconds / 1e6,
+        preferred_rows=tuple(queueing.preferred_batch_size),
+        max_queue=queueing.max_queue_size,
+        default_timeout_s=queueing.default_timeout_microseconds / 1e6,
+        mixes=mixes,
+    )
+
+
+def _check_fits(files: VersionFiles) -> None:
+    """Refuses a version for which there is not enough memory beside the others."""
+    needed, available = files.bytes_total * MEMORY_FACTOR, available_bytes()
+    if needed > available:
+        raise DoesNotFit(
+            f"version '{files.version}' of model '{files.model}' needs about {needed >> 20} MiB, "
+            f"and {available >> 20} MiB are free"
+        )

@@ -1,0 +1,64 @@
+"""Is this server ready? Started, not draining, and every required model's probe answers.
+
+The probes run under a supervisor for as long as the server does. Knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from service.serving.catalog import Catalog
+from service.serving.reports import Readiness
+
+TICK_S = 0.25
+
+
+class Health:
+    """What stands between "the process runs" and "send it traffic".
+
+    Args:
+        catalog: whose models must answer.
+        required: models that readiness waits for; None takes those that are ready when `started` is called.
+    """
+
+    def __init__(self, catalog: Catalog, required: Sequence[str] | None) -> None:
+        self._catalog = catalog
+        self._required = None if required is None else tuple(required)
+        self._state = "starting"
+
+    def started(self) -> None:
+        """Everything that could be loaded is loaded."""
+        if self._required is None:
+            names = self._catalog.models()
+            self._required = tuple(name for name in names if self._catalog.ready(name).ok)
+        self._state = "ready"
+
+    def draining(self) -> None:
+        """The server will stop: ready no more, whatever the models say."""
+        self._state = "draining"
+
+    def live(self) -> Readiness:
+        """Whether the process answers at all; the asking proves it."""
+        return Readiness(True)
+
+    def ready(self) -> Readiness:
+        """Whether the server should get traffic."""
+        if self._state != "ready":
+            return Readiness(False, f"the server is {self._state}")
+        known = set(self._catalog.models())
+        for name in self._required or ():
+            if name not in known:
+                return Readiness(False, f"model '{name}' is required and not in the repository")
+            one = self._catalog.ready(name)
+            if not one.ok:
+                return one
+        return Readiness(True)
+
+    async def probe(self) -> None:
+        """Ticks the probe of every active version, for ever; run it under a supervisor."""
+        while True:
+            for entry in self._catalog.entries():
+                if entry.heart is not None:
+                    entry.heart.tick()
+            await asyncio.sleep(TICK_S)

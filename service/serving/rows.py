@@ -1,0 +1,75 @@
+"""The rows that a version is tried with: its golden inputs, or made-up ones where it has none.
+
+One concept for batchability probe, warm-up and the probe behind readiness, so that all ask the same of a version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.core.contract import Array, Arrays, TensorSpec
+from service.core.errors import RetortError
+from service.core.synthetic import synthetic_feed
+from service.repository.golden import Golden
+from service.serving.signature import Signature
+
+Run = Callable[[Arrays], dict[str, Array]]
+
+FREE_SIZES = (8, 1, 64, 224)
+DISTINCT_ROWS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRows:
+    """A few distinct inputs of one version.
+
+    Attributes:
+        arrays: name -> array; the first axis is rows where the version is batched.
+        rows: how many, None for a version without a batch axis.
+        source: "golden" or "synthetic".
+    """
+
+    arrays: Arrays
+    rows: int | None
+    source: str
+
+    def take(self, indices: Sequence[int]) -> dict[str, Array]:
+        """The rows at `indices`, modulo their number; the whole input for a version without a batch axis."""
+        if self.rows is None:
+            return dict(self.arrays)
+        chosen = np.asarray(indices) % self.rows
+        return {name: array[chosen] for name, array in self.arrays.items()}
+
+
+def trial_rows(run: Run, signature: Signature, golden: Golden | None) -> TrialRows:
+    """Finds inputs that the version answers.
+
+    Raises:
+        RetortError: what the last made-up input failed with, when none of them ran.
+    """
+    if golden is not None:
+        return _golden_rows(golden, signature)
+    specs = list(signature.inputs.values())
+    failure: RetortError | None = None
+    for free_size in FREE_SIZES if _has_free_axis(specs, signature.batch_axis) else FREE_SIZES[:1]:
+        rows = synthetic_feed(specs, DISTINCT_ROWS, batch_axis=signature.batch_axis, free_size=free_size)
+        found = TrialRows(rows, None if signature.batch_axis is None else DISTINCT_ROWS, "synthetic")
+        try:
+            run(found.take([0]))
+        except RetortError as error:
+            failure = error
+        else:
+            return found
+    assert failure is not None  # noqa: S101 - the loop ran at least once
+    raise failure
+
+
+def _golden_rows(golden: Golden, signature: Signature) -> TrialRows:
+    return TrialRows(golden.inputs, None if signature.batch_axis is None else golden.rows, "golden")
+
+
+def _has_free_axis(specs: Sequence[TensorSpec], batch_axis: str | None) -> bool:
+    return any(not isinstance(dim, int) and dim != batch_axis for spec in specs for dim in spec.dims)

@@ -1,0 +1,227 @@
+"""One loaded version: its runners behind a batcher, its state, and the requests that hold it.
+
+A request keeps the servable it leased, even if a swap happens now; the servable closes after its last lease.
+Owned by the event loop's thread. Knows nothing of files, of HTTP, or of which version is active.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from service.batching.batcher import Batcher
+from service.core.contract import Array, Arrays, InferRequest, InferResponse, TensorSpec
+from service.core.deadline import Deadline
+from service.core.errors import BadInput, NotFinite
+from service.observe.statistics import VersionStatistics
+from service.repository.card import Card
+from service.repository.golden import Golden
+from service.repository.model_config import ModelConfig
+from service.runtime.memory import trim
+from service.runtime.runner import Runner
+from service.serving.examine import Examined
+from service.serving.failures import failure_reason
+from service.serving.golden import GoldenReport, chunks, hold, join
+from service.serving.threads import in_thread
+
+PROBE_ORIGIN = "retort-probe"  # the server's own requests: run like any other, counted in no statistics
+
+
+class State(Enum):
+    """Where a version is in its life."""
+
+    NOT_LOADED = "NOT_LOADED"
+    LOADING = "LOADING"
+    WARMING = "WARMING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    CLOSED = "CLOSED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What was loaded: equal identities answer alike, so a reload need not replace one with the other."""
+
+    model: str
+    version: str
+    sha256: str
+    bytes_total: int
+    card: Card | None
+    config: ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """How a servable came to be.
+
+    Attributes:
+        golden: its golden cases; None without.
+        load_ms: reading, checking and building the session.
+        warm_ms: batchability probe, golden cases and warm-up.
+    """
+
+    golden: Golden | None
+    load_ms: float
+    warm_ms: float
+
+
+class Servable:
+    """A version that answers.
+
+    Args:
+        identity: model, version, files, card and configuration.
+        examined: what running it found out: signature, batchability, expected answers.
+        origins: how it was loaded.
+        runners: what runs; closed with the servable.
+        batcher: started already, over those runners.
+        statistics: counts of this version.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        examined: Examined,
+        origins: Origins,
+        runners: Sequence[Runner],
+        batcher: Batcher,
+        statistics: VersionStatistics,
+    ) -> None:
+        self.identity = identity
+        self.model = identity.model
+        self.version = identity.version
+        self.config = identity.config
+        self.card = identity.card
+        self.examined = examined
+        self.signature = examined.signature
+        self.batchability = examined.batchability
+        self.origins = origins
+        self.machine = examined.machine
+        self.batcher = batcher
+        self.statistics = statistics
+        self.state = State.READY
+        self._runners = runners
+        self._leases = 0
+        self._free = asyncio.Event()
+        self._free.set()
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """name -> spec, in graph order."""
+        return self.signature.inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """name -> spec, in graph order."""
+        return self.signature.outputs
+
+    @property
+    def provider(self) -> str:
+        """cpu, cuda or tensorrt."""
+        return self.machine.provider
+
+    @property
+    def max_batch_size(self) -> int:
+        """The most rows of one run; 0 where requests are never put together."""
+        return self.config.max_batch_size if self.batchability.mixes else 0
+
+    @property
+    def verified_here(self) -> bool:
+        """Whether golden cases held within a tolerance that the card states for this machine."""
+        return self.examined.golden is not None and self.examined.golden.known_here
+
+    async def infer(self, request: InferRequest, deadline: Deadline, *, origin: str = "") -> InferResponse:
+        """Answers one request.
+
+        Args:
+            request: decoded; its arrays are not changed.
+            deadline: after which nobody waits any more.
+            origin: who sent it, for isolating a sender of failing requests.
+
+        Raises:
+            BadInput: names, datatypes, shapes or rows are not the version's.
+            Rejected, Expired, RunFailed, NotFinite, Stuck, Draining: as `core.errors` says.
+        """
+        began_ns = time.perf_counter_ns()
+        try:
+            rows = self._rows(request)
+            answer = await self.batcher.submit(request.inputs, rows, deadline, origin=origin)
+            outputs = self.signature.select(request, answer.outputs)
+            self._check_finite(outputs)
+        except BaseException as error:
+            self.statistics.request_failed(failure_reason(error), time.perf_counter_ns() - began_ns)
+            raise
+        self.statistics.request_done(time.perf_counter_ns() - began_ns, answer.timing)
+        return InferResponse(self.model, self.version, outputs, request.id)
+
+    async def hold_golden(self) -> GoldenReport | None:
+        """Holds the golden cases through the queue, among the clients' requests; None without golden cases.
+
+        Raises:
+            Refused: they do not hold.
+        """
+        golden = self.origins.golden
+        if golden is None:
+            return None
+
+        async def run(chunk: Arrays) -> dict[str, Array]:
+            rows = next(iter(chunk.values())).shape[0] if self.batchability.mixes else None
+            return (await self.batcher.submit(chunk, rows, Deadline.never(), origin=PROBE_ORIGIN)).outputs
+
+        answers = [await run(chunk) for chunk in chunks(golden, self.examined.golden_chunk_rows)]
+        return hold(golden, join(golden, answers), self.card, self.machine)
+
+    def acquire(self) -> None:
+        """Takes a lease: the servable stays open until it is given back."""
+        self._leases += 1
+        self._free.clear()
+
+    def release(self) -> None:
+        """Gives a lease back."""
+        self._leases -= 1
+        if self._leases == 0:
+            self._free.set()
+
+    @property
+    def leases(self) -> int:
+        """Requests that hold this servable now."""
+        return self._leases
+
+    async def retire(self) -> None:
+        """Waits for the last lease, then closes batcher and runners and gives the memory back to the machine."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.DRAINING
+        await self._free.wait()
+        await self.batcher.close(drain=True)
+        await in_thread(f"close {self.model}/{self.version}", self._close_runners)
+        self.state = State.CLOSED
+
+    def _close_runners(self) -> None:
+        for runner in self._runners:
+            runner.close()
+        trim()
+
+    def _rows(self, request: InferRequest) -> int | None:
+        self.signature.check_outputs(request)
+        rows = self.signature.rows(request.inputs)
+        if rows is None or self.batchability.mixes:
+            return rows
+        if rows > self.config.max_batch_size:
+            raise BadInput(
+                f"{self.signature.where} takes at most {self.config.max_batch_size} rows a request, got {rows}; "
+                f"larger ones are not split because {self.batchability.reason}"
+            )
+        return None
+
+    def _check_finite(self, outputs: Arrays) -> None:
+        for name, array in outputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                self.statistics.non_finite += 1
+                if self.config.finite_outputs:
+                    raise NotFinite(f"output '{name}' of {self.signature.where} is not finite for this input")

@@ -1,0 +1,96 @@
+"""Holds a request's arrays against a version's inputs and counts its rows, with one clear sentence when they differ.
+
+Knows the tensor specs and whether the first axis is a batch; nothing of how or when the arrays will run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from service.core.contract import Array, Arrays, InferRequest, TensorSpec
+from service.core.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Inputs and outputs of one version.
+
+    Attributes:
+        where: how messages name the version, such as "model 'digits'".
+        inputs: name -> spec, in graph order.
+        outputs: name -> spec, in graph order.
+        batch_axis: the symbol that every first axis carries, None where there is no batch.
+    """
+
+    where: str
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    batch_axis: str | None
+
+    def rows(self, arrays: Arrays) -> int | None:
+        """Checks names, datatypes and shapes.
+
+        Returns:
+            The number of rows, or None for a version without a batch axis.
+
+        Raises:
+            BadInput: which input, what it is, what was expected.
+        """
+        if arrays.keys() != self.inputs.keys():
+            raise BadInput(self._names_sentence(arrays))
+        for name, spec in self.inputs.items():
+            if not _fits(arrays[name], spec):
+                raise BadInput(self._shape_sentence(arrays[name], spec))
+        if self.batch_axis is None:
+            return None
+        counts = {name: int(arrays[name].shape[0]) for name in self.inputs}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"'{name}' {count}" for name, count in counts.items())
+            raise BadInput(f"inputs of {self.where} have different numbers of rows: {listed}")
+        return next(iter(counts.values()))
+
+    def select(self, request: InferRequest, answered: Arrays) -> dict[str, Array]:
+        """The outputs that the request asked for, in its order; all of them when it named none."""
+        names: Sequence[str] = [output.name for output in request.outputs] or list(self.outputs)
+        return {name: answered[name] for name in names}
+
+    def check_outputs(self, request: InferRequest) -> None:
+        """Refuses an output that the version does not have, before anything runs."""
+        for output in request.outputs:
+            if output.name not in self.outputs:
+                raise BadInput(f"{self.where} has no output '{output.name[:100]}', only {_listed(self.outputs)}")
+
+    def _names_sentence(self, arrays: Arrays) -> str:
+        for name in arrays:
+            if name not in self.inputs:
+                return f"{self.where} has no input '{name[:100]}', only {_listed(self.inputs)}"
+        missing = [name for name in self.inputs if name not in arrays]
+        return f"{self.where} needs input {_listed(missing)}, which the request does not have"
+
+    def _shape_sentence(self, array: Array, spec: TensorSpec) -> str:
+        if array.dtype != spec.dtype:
+            return f"input '{spec.name}' of {self.where} must be {spec.datatype}"
+        shape, expected = list(array.shape), list(spec.shape)
+        return f"input '{spec.name}' of {self.where} has shape {str(shape)[:200]}, expected {expected}"
+
+
+def batch_axis_of(specs: Sequence[TensorSpec]) -> str | None:
+    """The symbol that is the first axis of every spec, or None.
+
+    A symbolic first axis need not be a batch (a softmax over axis 0 is not): `batchability` decides by running.
+    """
+    first = {spec.dims[0] if spec.dims else None for spec in specs}
+    symbol = first.pop() if len(first) == 1 else None
+    return symbol if isinstance(symbol, str) else None
+
+
+def _fits(array: Array, spec: TensorSpec) -> bool:
+    if array.dtype != spec.dtype or array.ndim != len(spec.dims):
+        return False
+    return all(size == dim for size, dim in zip(array.shape, spec.dims, strict=True) if isinstance(dim, int))
+
+
+def _listed(names: Sequence[str] | Mapping[str, object]) -> str:
+    shown = [f"'{name}'" for name in list(names)[:8]]
+    return ", ".join(shown) + (" and others" if len(names) > len(shown) else "")

@@ -1,0 +1,44 @@
+"""Blocking work beside the event loop, one daemon thread a call, so that work that never ends can be given up.
+
+A pool would lose a worker for good to each call that hangs, and wait for it at exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(name: str, work: Callable[[], T]) -> T:
+    """Awaits `work()` run in a daemon thread called `name`; its exception is raised here.
+
+    Cancelling the wait does not end the thread: pass `work` a flag it looks at.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def body() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as raised:
+            error = raised
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:
+            return  # the loop has ended: nobody waits
+
+    threading.Thread(target=body, name=name, daemon=True).start()
+    return await future
