@@ -1,20 +1,104 @@
-"""`retort check`: is everything in this repository fit to be served?"""
+"""`retort check`: is everything in a repository fit to be served here? Loads each version as the server would."""
 
-HELP = """Load every version.
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.failure import Failure
+from service.cli.server_settings import read_settings
+
+if TYPE_CHECKING:
+    from service.repository.layout import Source
+    from service.serving.loader import Loader
+    from service.serving.servable import Servable
+    from service.settings import Settings
+
+HELP = """Load every version of a repository as the server would, and say which cannot be served.
+
+Each version is held against the hashes of its card, tried in a child process under the limits of the settings, loaded,
+and run on its golden cases. No server need run, and nothing is written.
 
 \b
-Examples:
+Example:
   retort check models/repository
 
-Prints a line.
+Prints a line for each version: ok, and what its golden cases showed, or why it cannot be served.
 
 \b
 Exit codes:
   0  every version can be served
-  1  at least one cannot
+  1  at least one cannot, or there is none
   2  a mistyped option
 """
 
 
-def check() -> None:
-    """X."""
+def check(
+    repository: Annotated[
+        Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="The folder of models.")
+    ],
+) -> None:
+    """See `HELP`."""
+    settings = read_settings({"repository": (repository,)})
+    asyncio.run(_check_all(settings))
+
+
+async def _check_all(settings: Settings) -> None:
+    source, loader = _parts(settings)
+    broken = total = 0
+    for model, version in _versions(source):
+        total += 1
+        problem, found = await _check(source, loader, model, version)
+        broken += bool(problem)
+        typer.echo(f"{model} {version}: {problem or found}")
+    if total == 0:
+        raise Failure("there is no version of any model to check.")
+    if broken:
+        raise Failure(f"{broken} of {total} versions cannot be served.")
+
+
+def _parts(settings: Settings) -> tuple[Source, Loader]:
+    from service.app import source_of  # noqa: PLC0415 - the whole server
+    from service.core.clock import MonotonicClock  # noqa: PLC0415
+    from service.runtime.trial_memory import TrialMemory  # noqa: PLC0415
+    from service.serving.loader import Loader, LoadOptions  # noqa: PLC0415
+    from service.serving.trial import FirstTrial, no_trial  # noqa: PLC0415
+
+    source = source_of(settings)
+    options = LoadOptions(settings.provider, settings.threads, settings.load_timeout_s, settings.run_timeout_s)
+    trial = (
+        FirstTrial(TrialMemory(None), settings.trial_memory_bytes, settings.trial_timeout_s)
+        if settings.trial
+        else no_trial
+    )
+    return source, Loader(source, options, trial=trial, clock=MonotonicClock(), on_fatal=lambda _: None)
+
+
+def _versions(source: Source) -> Iterator[tuple[str, str]]:
+    for model in source.models():
+        for version in source.versions(model):
+            yield model, version
+
+
+async def _check(source: Source, loader: Loader, model: str, version: str) -> tuple[str, str]:
+    """Why the version cannot be served, "" when it can, and what its load found out."""
+    from service.core.errors import RetortError  # noqa: PLC0415
+
+    try:
+        servable = await loader.load(model, version, source.read_config(model))
+    except RetortError as error:
+        return str(error), ""
+    assert servable is not None  # noqa: S101 - only a reload finds nothing new
+    await servable.retire()
+    return "", _found(servable)
+
+
+def _found(servable: Servable) -> str:
+    golden = servable.examined.golden
+    cases = f"{golden.n} golden rows hold, largest difference {golden.max_abs:.3g}" if golden else "no golden cases"
+    verdict = f", verdict {servable.card.verdict}" if servable.card and servable.card.verdict else ""
+    return f"ok, {cases}{verdict}"

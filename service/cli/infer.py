@@ -50,7 +50,7 @@ def infer(
     if file.suffix == ".npz":
         _ask_npz(Client(url, key), model, version, file)
     elif file.suffix == ".json":
-        _ask_json(Client(url, key), model, version, file.read_bytes())
+        _ask_json(Client(url, key), model, version, file)
     else:
         raise Failure(f"{file} is neither .npz nor .json.")
 
@@ -62,11 +62,12 @@ def _ask_npz(client: Client, model: str, version: str | None, file: Path) -> Non
     _ask(client, model, version, body, headers)
 
 
-def _ask_json(client: Client, model: str, version: str | None, body: bytes) -> None:
+def _ask_json(client: Client, model: str, version: str | None, file: Path) -> None:
+    body = file.read_bytes()
     try:
         form = json.loads(body)
     except ValueError as error:
-        raise Failure(f"the file is not JSON: {error}.") from None
+        raise Failure(f"{file} is not JSON: {error}.") from None
     if isinstance(form, dict) and isinstance(form.get("inputs"), list):
         _ask(client, model, version, body, JSON)
         return
@@ -84,19 +85,22 @@ def _ask(client: Client, model: str, version: str | None, body: bytes, headers: 
 
 
 def _arrays(file: Path) -> Arrays:
+    from zipfile import BadZipFile  # noqa: PLC0415
+
     import numpy as np  # noqa: PLC0415 - a quarter of a second that `retort --help` need not pay
 
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise Failure(f"{file} cannot be read as arrays: {error}.") from None
 
 
 def _print_outputs(head: dict[str, Any], outputs: Arrays) -> None:
     import numpy as np  # noqa: PLC0415
 
+    datatypes = {output["name"]: output["datatype"] for output in head["outputs"]}
     typer.echo(f"{head['model_name']} version {head['model_version']}")
     for name, array in outputs.items():
-        typer.echo(f"{name} {array.dtype} {list(array.shape)}")
+        typer.echo(f"{name} {datatypes[name]} {list(array.shape)}")
         typer.echo(np.array2string(array, precision=6, suppress_small=True, max_line_width=120))

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from service.cli.failure import Failure
+from service.cli.server_settings import read_settings
 
 HELP = """Serve the models of one or more repositories, or a single ONNX file, until SIGTERM or SIGINT.
 
@@ -81,12 +82,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 def _run(given: Mapping[str, object]) -> int:
-    from service.settings import Settings, SettingsError  # noqa: PLC0415 - pydantic
-
-    try:
-        settings = Settings.read(given)
-    except SettingsError as error:
-        raise Failure(str(error)) from None
+    settings = read_settings(given)
     for folder in () if settings.model_file else settings.repository:
         if not folder.is_dir():
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")

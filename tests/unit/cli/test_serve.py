@@ -1,0 +1,138 @@
+"""`retort serve`: what of the command line and the environment reaches the server, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from service.settings import Settings
+from tests.unit.cli.conftest import Retort
+
+
+class Server:
+    """Stands in for the server: keeps the settings, says one line, ends with `exit_code`."""
+
+    def __init__(self) -> None:
+        self.settings: Any = None
+        self.exit_code = 0
+
+    def serve(self, settings: Settings, say: Callable[[str], None]) -> int:
+        self.settings = settings
+        say("retort ready: http://127.0.0.1:8000 (models: digits)")
+        return self.exit_code
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
+    """A fake server, in a folder that holds the default repository."""
+    app = Server()
+    monkeypatch.setitem(sys.modules, "service.app", SimpleNamespace(serve=app.serve))  # type: ignore[arg-type]
+    (tmp_path / "models" / "repository").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return app
+
+
+def test_it_prints_the_one_line_that_the_server_says(retort: Retort, app: Server) -> None:
+    outcome = retort("serve")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == "retort ready: http://127.0.0.1:8000 (models: digits)\n"
+    assert app.settings == Settings.read()
+
+
+def test_the_server_s_exit_code_is_the_command_s(retort: Retort, app: Server) -> None:
+    app.exit_code = 1
+    assert retort("serve").code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (("--host", "0.0.0.0"), "host", "0.0.0.0"),
+        (("--http-port", "0"), "http_port", 0),
+        (("--grpc-port", "0"), "grpc_port", 0),
+        (("--provider", "cuda"), "provider", "cuda"),
+        (("--state-dir", "state"), "state_dir", Path("state")),
+        (("--threads", "3"), "threads", 3),
+        (("--log-format", "console"), "log_format", "console"),
+        (("--log-level", "debug"), "log_level", "debug"),
+        (("--repository", "models"), "repository", (Path("models"),)),
+        (
+            ("--repository", "models", "--repository", "models/repository"),
+            "repository",
+            (Path("models"), Path("models/repository")),
+        ),
+    ],
+)
+def test_every_option_reaches_the_server(
+    retort: Retort, app: Server, words: tuple[str, ...], field: str, value: object
+) -> None:
+    assert retort("serve", *words).code == 0
+    assert getattr(app.settings, field) == value
+    assert {field} <= app.settings.model_fields_set
+
+
+def test_an_option_wins_over_its_variable(retort: Retort, app: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETORT_HTTP_PORT", "9000")
+    monkeypatch.setenv("RETORT_HOST", "0.0.0.0")
+    retort("serve", "--http-port", "9001")
+    assert (app.settings.http_port, app.settings.host) == (9001, "0.0.0.0")
+
+
+def test_one_file_is_served_without_any_repository(retort: Retort, app: Server, tmp_path: Path) -> None:
+    (tmp_path / "models" / "repository").rmdir()
+    (tmp_path / "net.onnx").write_bytes(b"")
+    assert retort("serve", "net.onnx").code == 0
+    assert app.settings.model_file == Path("net.onnx")
+
+
+def test_a_file_and_a_repository_together_are_mistyped(retort: Retort, app: Server, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"")
+    outcome = retort("serve", "net.onnx", "--repository", "models")
+    assert outcome.code == 2
+    assert "not both" in outcome.err
+    assert app.settings is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("no-such.onnx",),
+        ("--repository", "no-such-folder"),
+        ("--http-port", "99999"),
+        ("--http-port", "http"),
+        ("--provider", "rocm"),
+        ("--threads", "0"),
+        ("--log-format", "xml"),
+    ],
+)
+def test_a_value_out_of_range_is_mistyped(retort: Retort, app: Server, words: tuple[str, ...]) -> None:
+    assert retort("serve", *words).code == 2
+    assert app.settings is None
+
+
+def test_a_missing_default_repository_says_what_to_do(retort: Retort, app: Server, tmp_path: Path) -> None:
+    (tmp_path / "models" / "repository").rmdir()
+    outcome = retort("serve")
+    assert outcome.code == 1
+    assert outcome.err.startswith("retort: there is no folder models/repository: name one with --repository")
+    assert app.settings is None
+
+
+def test_an_unknown_variable_is_a_failure_with_the_nearest_name(
+    retort: Retort, app: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETORT_HTTPPORT", "9000")
+    outcome = retort("serve")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "RETORT_HTTPPORT is not a setting of retort; the nearest one is RETORT_HTTP_PORT." in outcome.err
+
+
+def test_grpc_is_not_promised_in_silence(retort: Retort, app: Server) -> None:
+    assert "gRPC does not answer yet" in retort("serve", "--grpc-port", "8001").err
+    assert app.settings.grpc_port == 8001
+    assert retort("serve").err == ""
