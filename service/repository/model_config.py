@@ -1,0 +1,136 @@
+"""What model.yaml may say about a model, with its defaults; refuses by name whatever does not work.
+
+Knows nothing of the versions there are, nor of what a provider makes of its options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from service.core.errors import BadModel
+from service.repository.names import is_name
+from service.repository.suggest import did_you_mean, quoted
+from service.repository.yaml_text import Unreadable, read_yaml
+
+MODEL_YAML_LIMIT_BYTES = 256 << 10
+_MICROSECONDS_LIMIT = 3_600_000_000
+
+
+def _version_id(value: Any) -> Any:
+    # Python callers may write 1 for "1"; model.yaml's are text already. True is an int to Python, but no version.
+    text = str(value) if type(value) is int else value
+    if isinstance(text, str) and not is_name(text):
+        raise ValueError("a version's id has letters, digits, '.', '_' and '-' only")
+    return text
+
+
+def _residency(value: Any) -> Any:
+    if value in ("all", "active"):
+        return value
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError("must be all, active or a list of version ids")
+    return tuple(_version_id(item) for item in value)
+
+
+VersionId = Annotated[str, BeforeValidator(_version_id)]
+Residency = Annotated[Literal["all", "active"] | tuple[str, ...], BeforeValidator(_residency)]
+Microseconds = Annotated[int, Field(ge=0, le=_MICROSECONDS_LIMIT)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class DynamicBatching(_Section):
+    """How requests wait for one another.
+
+    Attributes:
+        max_queue_delay_microseconds: how long a batch that could still grow waits for it while a runner is idle.
+        preferred_batch_size: rows at which a batch goes at once.
+        max_queue_size: requests that may wait; one more is rejected.
+        default_timeout_microseconds: how long a request without a timeout of its own may wait; 0 is for ever.
+    """
+
+    max_queue_delay_microseconds: Microseconds = 0
+    preferred_batch_size: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    max_queue_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    default_timeout_microseconds: Microseconds = 0
+
+
+class ModelConfig(_Section):
+    """model.yaml.
+
+    Attributes:
+        versions: which versions are resident: "all", only the "active" one, or those of a list of ids.
+        max_batch_size: rows of one run at most; a larger request is split.
+        instances: runners of one version that work side by side.
+        threads: threads inside one run of one instance; None shares the usable cores among the instances.
+        provider: None for the server's.
+        active: the version that answers when the client names none; None for the highest numeric id.
+        labels: names of the classes, in the order of the scores.
+        warmup: whether a version runs every batch size once before it answers.
+        gate: "strict" also refuses what was measured on other hardware.
+        finite_outputs: whether NaN or infinity in a row is an error of that row.
+        provider_options: the execution provider's own, as ONNX Runtime names them.
+    """
+
+    versions: Residency = "all"
+    max_batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
+    instances: Annotated[int, Field(ge=1, le=256)] = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] | None = None
+    active: VersionId | None = None
+    labels: tuple[str, ...] | None = None
+    dynamic_batching: DynamicBatching = DynamicBatching()
+    warmup: bool = True
+    gate: Literal["default", "strict"] = "default"
+    finite_outputs: bool = False
+    provider_options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _preferred_sizes_fit(self) -> ModelConfig:
+        if any(rows > self.max_batch_size for rows in self.dynamic_batching.preferred_batch_size):
+            raise ValueError("a preferred_batch_size is larger than max_batch_size")
+        return self
+
+
+def read_model_config(data: bytes, where: str) -> ModelConfig:
+    """Reads model.yaml; an empty file gives the defaults.
+
+    Args:
+        data: the whole file.
+        where: what messages call it, such as `digits/model.yaml`.
+
+    Raises:
+        BadModel: not plain YAML, an unknown key, or a value of the wrong kind; says the first thing that is wrong.
+    """
+    if len(data) > MODEL_YAML_LIMIT_BYTES:
+        raise BadModel(f"{where} has {len(data)} bytes, more than the limit of {MODEL_YAML_LIMIT_BYTES}.")
+    try:
+        values = read_yaml(data)
+    except Unreadable as error:
+        raise BadModel(f"{where} cannot be read: {error}.") from None
+    if not isinstance(values, dict | None):
+        raise BadModel(f"{where} must hold keys and values.")
+    try:
+        return ModelConfig.model_validate(values or {})
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+    raise BadModel(f"{where}: {_sentence(problem)}")
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    *sections, key = problem["loc"] or ("",)
+    if problem["type"] == "extra_forbidden":
+        known = DynamicBatching.model_fields if sections else ModelConfig.model_fields
+        return f"unknown key {quoted(str(key))}{did_you_mean(str(key), known)}"
+    # Pydantic's own words name a class here.
+    what = "must hold keys and values" if problem["type"] == "model_type" else problem["msg"]
+    path = ".".join(str(part) for part in (*sections, key))
+    return (
+        f"{quoted(path)}: {what.removeprefix('Value error, ')}." if path else f"{what.removeprefix('Value error, ')}."
+    )
