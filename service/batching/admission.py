@@ -1,0 +1,62 @@
+"""Who is let in: counts how busy the batcher is and asks `policy`. A request that is refused costs nothing more."""
+
+from __future__ import annotations
+
+import math
+
+from service.batching.contract import BatchConfig
+from service.batching.crew import Crew
+from service.batching.curve import CostCurve
+from service.batching.ledger import expired
+from service.batching.policy import Load, refusal, retry_after_s
+from service.batching.queue import Queue
+from service.core.errors import Rejected
+
+
+class Admission:
+    """The door of one batcher."""
+
+    def __init__(self, config: BatchConfig, curve: CostCurve, crew: Crew) -> None:
+        self._config = config
+        self._curve = curve
+        self._crew = crew
+
+    def admit(self, queue: Queue, rows: int, deadline_s: float, now_s: float) -> None:
+        """Lets a request of `rows` rows in, or raises.
+
+        Raises:
+            Expired: its deadline has passed already.
+            Rejected: the queue is full, or its deadline cannot be met.
+        """
+        if now_s >= deadline_s:
+            raise expired()
+        if not queue.requests and self._crew.idle:
+            return  # also where the curve says that no deadline can be met: only a run can prove it wrong
+        if deadline_s == math.inf and queue.requests < self._config.max_queue:
+            return
+        load = self._load(queue, now_s)
+        sentence = refusal(load, self._run_s(rows), deadline_s - now_s)
+        if sentence is not None:
+            raise Rejected(sentence, retry_after_s(load))
+
+    def _run_s(self, rows: int) -> float:
+        """Predicted seconds of the request's own runs, one after the other."""
+        whole, rest = divmod(rows, self._config.max_rows)
+        whole_s = whole * self._curve.predict_s(self._config.max_rows) if whole else 0.0
+        return whole_s / max(1, len(self._crew.engines)) + (self._curve.predict_s(rest) if rest else 0.0)
+
+    def _load(self, queue: Queue, now_s: float) -> Load:
+        return Load(
+            queued_requests=queue.requests,
+            queued_rows=queue.rows,
+            max_queue=self._config.max_queue,
+            engines=len(self._crew.engines),
+            free_in_s=self._crew.free_in_s(now_s),
+            rows_per_s=self._rows_per_s(queue),
+        )
+
+    def _rows_per_s(self, queue: Queue) -> float:
+        if self._config.mixes or not queue.requests:
+            return self._curve.rows_per_s
+        rows = round(queue.rows / queue.requests)  # each runs by itself, so the best batch is none of theirs
+        return rows / max(self._curve.predict_s(rows), 1e-9)

@@ -1,0 +1,274 @@
+"""Many requests, few runs: takes requests in, forms batches for idle engines, and gives everyone their own answer.
+
+Every request that `submit` takes ends exactly once: with its answer, or with an error of `core.errors`. While an engine
+is idle no request waits without a reason. Runs as callbacks on the event loop that called `start`, which owns all state
+here. Knows nothing of HTTP, files or ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from service.batching.admission import Admission
+from service.batching.alarm import Alarm
+from service.batching.contract import Answer, BatchConfig, BatcherSnapshot, BatchObserver, DropReason, Engine
+from service.batching.crew import Crew, CrewLimits
+from service.batching.curve import CostCurve
+from service.batching.engine_thread import LoopThreads
+from service.batching.forming import Former
+from service.batching.guard import Guard
+from service.batching.ledger import Ledger, expired
+from service.batching.outcomes import Outcomes
+from service.batching.run import Run
+from service.batching.seams import USUAL, BatcherSeams
+from service.batching.suspects import Suspects
+from service.batching.ticket import Ticket, cut
+from service.core.clock import Clock
+from service.core.contract import Arrays
+from service.core.deadline import Deadline
+from service.core.errors import Abandoned, Draining, NotReady, RetortError, Stuck
+
+
+class Batcher:
+    """The batcher of one version; made and used on one running event loop.
+
+    Args:
+        engines: each gets a thread of its own.
+        config: the version's knobs.
+        curve: seconds by rows, seeded by the warm-up; refined here.
+        clock: monotonic seconds.
+        observer: hears of batches, failures and crashes.
+        replace: makes an engine in place of one that hangs; blocking, called on a thread of its own.
+        on_fatal: called with one sentence when the process had better end: a crash loop, or engines that keep hanging.
+        run_timeout_s: the most that one run may take.
+        seams: for tests and fault injection.
+    """
+
+    def __init__(  # noqa: PLR0913 (all that a batcher is made of; everything but the last has no sensible default)
+        self,
+        engines: Sequence[Engine],
+        config: BatchConfig,
+        curve: CostCurve,
+        *,
+        clock: Clock,
+        observer: BatchObserver,
+        replace: Callable[[], Engine] | None,
+        on_fatal: Callable[[str], None],
+        run_timeout_s: float,
+        seams: BatcherSeams = USUAL,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop, self._clock, self._config, self._observer = loop, clock, config, observer
+        self._on_pump = seams.on_pump
+        self._ledger = Ledger()
+        self._former = Former(config, curve)
+        self._suspects = Suspects()
+        self._guard = guard = Guard(
+            clock,
+            seams.restart_after_s,
+            on_crash=self._crashed,
+            on_restart=self._wake,
+            on_give_up=lambda: on_fatal("the batcher keeps failing: the third crash within a minute"),
+        )
+        threads = seams.threads or LoopThreads(loop, clock)
+        limits = CrewLimits(run_timeout_s, seams.stop_grace_s)
+        self._crew = Crew(
+            threads, clock, limits, self, guard=guard.wrap, curve=curve, replace=replace, on_fatal=on_fatal
+        )
+        self._newcomers = engines
+        self._admission = Admission(config, curve, self._crew)
+        self._outcomes = Outcomes(self._ledger, self._former, self._suspects, observer, curve, self._fail, limits)
+        self._expiry = Alarm(loop, clock, guard.wrap(self._expire))
+        self._hold = Alarm(loop, clock, guard.wrap(self._pump))
+        self._pump_soon = guard.wrap(self._pump_once)
+        self._pump_is_due = False
+        self._closing = False
+        self._drained = asyncio.Event()
+
+    def start(self) -> None:
+        """Starts the engines' threads; requests are taken from now on."""
+        self._crew.join(self._newcomers)
+        self._newcomers = ()
+        self._guard.start()
+
+    async def submit(self, inputs: Arrays, rows: int | None, deadline: Deadline, *, origin: str = "") -> Answer:
+        """Runs one request, with others or alone, and waits for its answer; cancelling the wait abandons it.
+
+        Args:
+            inputs: name -> array of shape [rows, ...]; the batcher's own from now on, never written.
+            rows: rows of every input; None where there is no batch axis: run whole, and never with others.
+            deadline: when the answer is no longer wanted.
+            origin: who asks, "" when not known; one who keeps sending failing requests is run alone.
+
+        Raises:
+            Rejected: the queue is full, or the deadline cannot be met.
+            Expired: the deadline passed.
+            RunFailed, BadInput: the engine failed on this very request.
+            Stuck: the run did not end in time.
+            NotReady: the batcher failed and is about to start again.
+            Draining: it is closing.
+        """
+        ticket = self._enter(inputs, rows, deadline.at_s, origin)
+        try:
+            return await ticket.future
+        except asyncio.CancelledError:
+            self._fail(ticket, Abandoned("nobody waits for this answer any more"), DropReason.ABANDONED)
+            raise
+        finally:
+            del ticket  # an error's traceback holds this frame, and the ticket holds the error: no cycle of them
+
+    async def close(self, drain: bool) -> None:
+        """Takes nothing new, ends every request, then lets the engines go; an engine that hangs is left behind.
+
+        Args:
+            drain: whether what is queued is still run; otherwise it fails as Draining.
+        """
+        self._closing = True
+        self._crew.stop_replacing()
+        if not drain or not self._crew.engines:
+            self._end_all(_draining)
+        self._wake()
+        self._note_drained()
+        await self._drained.wait()
+        await self._crew.end()
+        self._expiry.cancel()
+        self._hold.cancel()
+
+    @property
+    def pending(self) -> int:
+        """Requests that wait for their answer, queued or running."""
+        return len(self._ledger)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it forms batches and has an engine to run them."""
+        return self._guard.up and bool(self._crew.engines)
+
+    @property
+    def engines(self) -> list[Engine]:
+        """Those in service; one that hung and was given up is not among them, the one in its place is."""
+        return self._crew.engines
+
+    def snapshot(self) -> BatcherSnapshot:
+        """The batcher now."""
+        queue = self._former.queue
+        engines = len(self._crew.engines)
+        return BatcherSnapshot(
+            self.pending, queue.requests, queue.rows, engines, engines - self._crew.idle, self.healthy
+        )
+
+    def run_returned(self, run: Run) -> None:
+        """A run came back and its engine is idle: the next batch goes first, then its own requests hear of it."""
+        if run.parts is None:
+            self._outcomes.judge(run, self._clock.now_s())
+            self._pump(self._clock.now_s())
+        else:
+            self._pump(self._clock.now_s())
+            self._outcomes.judge(run, self._clock.now_s())
+        self._note_drained()
+
+    def run_lost(self, run: Run) -> None:
+        """A run was given up with its engine."""
+        self._outcomes.lose(run)
+
+    def crew_changed(self) -> None:
+        """An engine joined, or the last one is gone: without any to come, nobody need wait."""
+        if self._without_engines:
+            self._end_all(lambda: Stuck("the model's engine hangs and could not be replaced"))
+        self._wake()
+
+    def _enter(self, inputs: Arrays, rows: int | None, deadline_s: float, origin: str) -> Ticket:
+        now_s = self._clock.now_s()
+        if self._closing:
+            raise _draining()
+        if not self._guard.up or self._without_engines:
+            raise _recovering()
+        config = self._config
+        if deadline_s == math.inf and config.default_timeout_s is not None:
+            deadline_s = now_s + config.default_timeout_s
+        self._admission.admit(self._former.queue, rows or 1, deadline_s, now_s)
+        ticket = Ticket(self._loop.create_future(), now_s, deadline_s, origin)
+        if config.mixes:
+            cut(ticket, inputs, rows, max_rows=config.max_rows, alone=self._suspects.suspected(origin, now_s))
+        else:
+            cut(ticket, inputs, rows, max_rows=rows or 1, alone=True)
+        self._ledger.open(ticket)
+        self._former.add(ticket)
+        self._expiry.at(deadline_s)
+        self._wake()
+        return ticket
+
+    def _fail(self, ticket: Ticket, error: RetortError, drop: DropReason | None = None) -> None:
+        """Ends a ticket and makes queue and engines forget it."""
+        if not self._ledger.fail(ticket, error):
+            return
+        if drop is not None and ticket.waiting == len(ticket.pieces):
+            self._observer.dropped(drop)
+        for piece in ticket.pieces:
+            self._former.discard(piece)
+            run = piece.run
+            if run is not None:
+                run.wanted -= 1
+                if not run.wanted:
+                    self._crew.stop(run)
+        self._note_drained()
+
+    def _expire(self, now_s: float) -> None:
+        for ticket in self._ledger.due(now_s):
+            self._fail(ticket, expired(), DropReason.EXPIRED)
+        self._expiry.at(self._ledger.next_deadline_s)
+
+    def _end_all(self, error: Callable[[], RetortError]) -> None:
+        """Ends every ticket without a look at the books, which may be what is broken, and starts new ones."""
+        self._former.clear()
+        self._ledger.fail_all(error)
+        for run in self._crew.busy:
+            run.wanted = 0
+            self._crew.stop(run)
+        self._note_drained()
+
+    def _wake(self) -> None:
+        """Forms batches once the callbacks of this loop iteration are through: they may bring more requests."""
+        if not self._pump_is_due:
+            self._pump_is_due = True
+            self._loop.call_soon(self._pump_soon)
+
+    def _pump_once(self) -> None:
+        self._pump_is_due = False
+        self._pump(self._clock.now_s())
+
+    def _pump(self, now_s: float) -> None:
+        if not self._guard.up:
+            return
+        self._on_pump()
+        self._expire(now_s)
+        while self._crew.idle:
+            run = self._former.next_run(now_s, self._crew.idle, draining=self._closing)
+            if run is None:
+                self._hold.at(self._former.hold_until_s)
+                return
+            self._crew.dispatch(run, now_s)
+
+    @property
+    def _without_engines(self) -> bool:
+        return not self._crew.engines and (self._closing or not self._crew.replacing)
+
+    def _crashed(self, error: Exception) -> None:
+        self._end_all(_recovering)
+        with suppress(Exception):  # the observer may be what failed
+            self._observer.crashed(error)
+
+    def _note_drained(self) -> None:
+        if self._closing and not self._ledger:
+            self._drained.set()
+
+
+def _draining() -> Draining:
+    return Draining("the model is shutting down and takes no new requests")
+
+
+def _recovering() -> NotReady:
+    return NotReady("the model is recovering from a failure")

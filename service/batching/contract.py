@@ -1,0 +1,136 @@
+"""What the batcher takes and gives: the engine it drives, the knobs it obeys, what it answers and what it reports.
+
+Plain nouns and protocols. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from service.core.contract import Array, Arrays
+
+Outputs = Mapping[str, Array]
+
+
+class Engine(Protocol):
+    """Something that runs arrays; `runtime.Runner` is one. One thread at a time calls `run`, any calls `stop`."""
+
+    def run(self, arrays: Arrays) -> Outputs:
+        """Runs one batch and blocks until it is done.
+
+        Args:
+            arrays: name -> array of shape [rows, ...]. They may be a request's own memory: read, never written.
+
+        Returns:
+            Name -> array of shape [rows, ...], in memory that the engine will never touch again.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Asks the run in flight, if any, to end soon by raising `Stuck`; returns at once and may be called again."""
+        ...
+
+
+class CloseReason(StrEnum):
+    """Why a batch took no more rows."""
+
+    FULL = "full"
+    IDLE_RUNNER = "idle_runner"
+    DELAY = "delay"
+    SHAPE_CHANGE = "shape_change"
+    DEADLINE = "deadline"
+    DRAIN = "drain"
+
+
+class DropReason(StrEnum):
+    """Why a request left the queue without having been run."""
+
+    EXPIRED = "expired"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchConfig:
+    """The knobs of one version's batcher.
+
+    Attributes:
+        max_rows: no batch of several requests and no piece of a split request is larger.
+        max_delay_s: how long a batch may wait for more rows while an engine is idle; 0 never waits.
+        preferred_rows: batch sizes to aim at, in place of the cost curve's choice; empty leaves it to the curve.
+        max_queue: requests that may wait; one more is rejected.
+        default_timeout_s: deadline of a request that names none; None for no deadline.
+        mixes: False runs every request alone and whole, whatever its rows.
+    """
+
+    max_rows: int = 32
+    max_delay_s: float = 0.0
+    preferred_rows: tuple[int, ...] = ()
+    max_queue: int = 1024
+    default_timeout_s: float | None = None
+    mixes: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_rows < 1 or self.max_queue < 1:
+            raise ValueError("max_rows and max_queue must be at least 1")
+
+
+class Timing(NamedTuple):
+    """Where a request's time went, in nanoseconds: the phases of the run that completed it, and all before as queue."""
+
+    queue_ns: int
+    input_ns: int
+    infer_ns: int
+    output_ns: int
+
+
+class Answer(NamedTuple):
+    """What `submit` returns: name -> array that nobody else holds, the phases, and the rows of the batch it ran in."""
+
+    outputs: dict[str, Array]
+    timing: Timing
+    batch_rows: int
+
+
+class BatchReport(NamedTuple):
+    """One batch that ran: its rows, its requests, nanoseconds per phase, and why it was closed."""
+
+    rows: int
+    requests: int
+    input_ns: int
+    infer_ns: int
+    output_ns: int
+    close_reason: CloseReason
+
+
+class BatchObserver(Protocol):
+    """Hears what the batcher does, on the event loop's thread; must be quick and must not raise."""
+
+    def batch_ran(self, report: BatchReport, /) -> None:
+        """A batch was run and its rows were answered."""
+        ...
+
+    def run_failed(self, rows: int, requests: int, error: BaseException, detail: str, /) -> None:
+        """A run failed; `detail` is for the log alone, and empty when `error` says it all."""
+        ...
+
+    def dropped(self, reason: DropReason, /) -> None:
+        """A request left the queue without having been run."""
+        ...
+
+    def crashed(self, error: BaseException, /) -> None:
+        """The batcher itself failed: every pending request failed with it, and it restarts."""
+        ...
+
+
+class BatcherSnapshot(NamedTuple):
+    """The batcher at one moment, for gauges and for the reader of a log."""
+
+    pending: int
+    queued_requests: int
+    queued_rows: int
+    engines: int
+    busy_engines: int
+    healthy: bool

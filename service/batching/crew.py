@@ -1,0 +1,249 @@
+"""The engines of a batcher: who is idle, who runs what, who does not come back and is replaced.
+
+An engine that overruns is asked to stop; one that ignores that is left behind with its thread, its run is declared
+lost, and a new engine takes its place. Too many of them and the process is told to end. Knows nothing of tickets or
+queues. Owned by the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.batching.alarm import Alarm
+from service.batching.contract import Engine
+from service.batching.curve import CostCurve
+from service.batching.engine_thread import EngineLine, Threads
+from service.batching.policy import give_up_at_s
+from service.batching.run import Run
+from service.core.clock import Clock
+from service.core.supervise import CrashWindow
+
+_ASK_AGAIN_S = 0.05  # a request to stop that comes just before the run begins would be lost
+_RETRY_REPLACE_S = 1.0
+
+
+class CrewOwner(Protocol):
+    """Who hears of runs and engines, on the event loop's thread."""
+
+    def run_returned(self, run: Run) -> None:
+        """The run came back, well or not; its engine is idle already."""
+        ...
+
+    def run_lost(self, run: Run) -> None:
+        """The run was given up with its engine."""
+        ...
+
+    def crew_changed(self) -> None:
+        """An engine joined, or the last one is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CrewLimits:
+    """How long a run may take, and how long an engine may take to obey a request to stop."""
+
+    run_timeout_s: float
+    stop_grace_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One engine and the line to it.
+
+    Attributes:
+        run: what it runs now, handed over at `started_s`.
+        stopped_s: when it was asked to stop that run, `inf` when it was not.
+    """
+
+    engine: Engine
+    line: EngineLine
+    run: Run | None = None
+    started_s: float = 0.0
+    stopped_s: float = math.inf
+
+
+class Crew:
+    """The engines of one batcher.
+
+    Args:
+        threads: makes the lines to engines.
+        clock: monotonic seconds.
+        limits: of one run.
+        owner: hears what happens.
+        guard: wraps what the event loop calls back, so that it does not fail unheard.
+        curve: what a run usually takes.
+        replace: makes an engine, blocking; None where a lost one is not replaced.
+        on_fatal: called with one sentence when engines are lost faster than replacing them makes sense.
+    """
+
+    def __init__(
+        self,
+        threads: Threads,
+        clock: Clock,
+        limits: CrewLimits,
+        owner: CrewOwner,
+        *,
+        guard: Callable[[Callable[..., None]], Callable[..., None]],
+        curve: CostCurve,
+        replace: Callable[[], Engine] | None,
+        on_fatal: Callable[[str], None],
+    ) -> None:
+        self._threads = threads
+        self._clock = clock
+        self._limits = limits
+        self._owner = owner
+        self._guard = guard
+        self._predict_s = curve.predict_s
+        self._replace = replace
+        self._on_fatal = on_fatal
+        self._loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self._loop, clock, guard(self._watch))
+        self._workers: list[Worker] = []
+        self._idle: list[Worker] = []
+        self._losses = CrashWindow()
+        self._ending = False
+        self._all_idle = asyncio.Event()
+        self.replacing = 0
+
+    @property
+    def engines(self) -> list[Engine]:
+        """Those in service; one that was given up is not among them."""
+        return [worker.engine for worker in self._workers]
+
+    @property
+    def idle(self) -> int:
+        """Engines without a run."""
+        return len(self._idle)
+
+    @property
+    def busy(self) -> list[Run]:
+        """What runs now."""
+        return [worker.run for worker in self._workers if worker.run is not None]
+
+    def free_in_s(self, now_s: float) -> float:
+        """Seconds until an engine is predicted to be idle."""
+        if self._idle:
+            return 0.0
+        left_s = [w.started_s + self._predict_s(w.run.rows) - now_s for w in self._workers if w.run is not None]
+        return max(0.0, min(left_s, default=0.0))
+
+    def join(self, engines: Sequence[Engine]) -> None:
+        """Takes engines into service."""
+        for engine in engines:
+            worker = Worker(engine, self._threads.line(engine, self._guard(self._returned)))
+            self._workers.append(worker)
+            self._idle.append(worker)
+
+    def dispatch(self, run: Run, now_s: float) -> None:
+        """Hands a run to an idle engine; there must be one."""
+        worker = self._idle.pop()
+        worker.run, worker.started_s, worker.stopped_s = run, now_s, math.inf
+        self._all_idle.clear()
+        worker.line.put(run)
+        self._alarm.at(now_s + self._limits.run_timeout_s)
+
+    def stop(self, run: Run) -> None:
+        """Nobody wants this run any more: asks its engine to end it."""
+        for worker in self._workers:
+            if worker.run is run:
+                self._ask_to_stop(worker, self._clock.now_s())
+
+    def stop_replacing(self) -> None:
+        """From now on nobody takes the place of a lost engine."""
+        self._ending = True
+
+    async def end(self) -> None:
+        """Lets every engine go: at once when idle, after the grace when it runs something. Nobody is replaced."""
+        self._ending = True
+        self._note_idle()
+        for run in self.busy:
+            self.stop(run)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._all_idle.wait(), self._limits.stop_grace_s)
+        self._alarm.cancel()
+        for worker in self._workers:
+            worker.line.end()
+        self._workers.clear()
+        self._idle.clear()
+
+    def _returned(self, run: Run) -> None:
+        for worker in self._workers:
+            if worker.run is run:
+                worker.run = None
+                self._idle.append(worker)
+                self._note_idle()
+                self._owner.run_returned(run)
+                return
+
+    def _note_idle(self) -> None:
+        if len(self._idle) == len(self._workers):
+            self._all_idle.set()
+
+    def _watch(self, now_s: float) -> None:
+        for worker in tuple(self._workers):
+            if worker.run is None:
+                continue
+            if now_s >= self._give_up_at_s(worker, worker.run):
+                self._lose(worker, worker.run, now_s)
+            elif worker.stopped_s != math.inf or now_s >= worker.started_s + self._limits.run_timeout_s:
+                self._ask_to_stop(worker, now_s)
+            else:
+                self._alarm.at(worker.started_s + self._limits.run_timeout_s)
+
+    def _ask_to_stop(self, worker: Worker, now_s: float) -> None:
+        run = worker.run
+        if run is None:
+            return
+        run.skip = True
+        worker.stopped_s = min(worker.stopped_s, now_s)
+        with suppress(Exception):  # an engine that cannot even be asked will be given up
+            worker.engine.stop()
+        self._alarm.at(min(now_s + _ASK_AGAIN_S, self._give_up_at_s(worker, run)))
+
+    def _give_up_at_s(self, worker: Worker, run: Run) -> float:
+        return give_up_at_s(
+            worker.started_s,
+            worker.stopped_s,
+            self._predict_s(run.rows),
+            timeout_s=self._limits.run_timeout_s,
+            grace_s=self._limits.stop_grace_s,
+        )
+
+    def _lose(self, worker: Worker, run: Run, now_s: float) -> None:
+        self._workers.remove(worker)
+        worker.line.end()
+        self._note_idle()
+        self._owner.run_lost(run)
+        if self._losses.record(now_s):
+            self._bring_replacement()
+        else:
+            self._on_fatal("engines of this version keep hanging: the third did not stop within a minute")
+        if not self._workers:
+            self._owner.crew_changed()
+
+    def _bring_replacement(self) -> None:
+        if self._replace is not None and not self._ending:
+            self.replacing += 1
+            self._threads.aside(self._replace, self._guard(self._replaced))
+
+    def _replaced(self, engine: Engine | None, error: BaseException | None) -> None:
+        self.replacing -= 1
+        if self._ending:
+            return
+        if engine is not None:
+            self.join([engine])
+        elif self._losses.record(self._clock.now_s()):
+            self.replacing += 1
+            self._loop.call_later(_RETRY_REPLACE_S, self._guard(self._try_again))
+        else:
+            self._on_fatal(f"a hanging engine could not be replaced: {error}")
+        self._owner.crew_changed()
+
+    def _try_again(self) -> None:
+        self.replacing -= 1
+        self._bring_replacement()

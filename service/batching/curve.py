@@ -1,0 +1,89 @@
+"""What a batch of each size costs, as measured: seeded by the warm-up, refined by every run.
+
+Answers two questions: how many rows give the most rows per second, and how long a run of that many will take.
+Knows nothing of queues.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+_WEIGHT = 0.2  # of a new sample in its size's moving average
+_OUTLIER = 4.0  # a sample counts as at most so many times the average: one page fault must not shape a minute
+_NOISE = 0.02  # rates closer than this are a tie, and the smaller size wins it
+_TRY_ALL_EVERY = 64  # choices; a size once measured badly would otherwise never be measured again
+
+
+class CostCurve:
+    """Seconds of a run by its rows.
+
+    Args:
+        max_rows: the largest batch that will be formed.
+    """
+
+    def __init__(self, max_rows: int) -> None:
+        self._max_rows = max(1, max_rows)
+        self._seconds: dict[int, float] = {}
+        self._sizes: list[int] = []
+        self._choices = 0
+        self._full_rows: int | None = None
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """Learns that a run of `rows` rows took `seconds`."""
+        known = self._seconds.get(rows)
+        if known is None:
+            self._seconds[rows] = seconds
+            self._sizes = sorted(self._seconds)
+        else:
+            self._seconds[rows] = known + _WEIGHT * (min(seconds, _OUTLIER * known) - known)
+        self._full_rows = None
+
+    def best_rows(self, available: int) -> int:
+        """The size up to `available` with the most rows per second; now and then, and where nothing is known, all."""
+        available = min(available, self._max_rows)
+        self._choices += 1
+        if available <= 1 or self._choices % _TRY_ALL_EVERY == 0:
+            return available
+        return self._best(available)
+
+    @property
+    def full_rows(self) -> int:
+        """The size beyond which waiting for more rows gains nothing."""
+        if self._full_rows is None:
+            self._full_rows = self._best(self._max_rows)
+        return self._full_rows
+
+    @property
+    def rows_per_s(self) -> float:
+        """The best rate there is; `inf` while nothing is measured."""
+        seconds = self.predict_s(self.full_rows)
+        return self.full_rows / seconds if seconds > 0 else float("inf")
+
+    def predict_s(self, rows: int) -> float:
+        """Seconds that a run of `rows` rows will take, linear between measured sizes; 0 while nothing is measured."""
+        known = self._seconds.get(rows)
+        if known is not None:
+            return known
+        if not self._sizes:
+            return 0.0
+        above = bisect_right(self._sizes, rows)
+        if above == 0:
+            return self._seconds[self._sizes[0]]
+        low = self._sizes[above - 1]
+        if above == len(self._sizes):
+            return self._seconds[low] * rows / max(1, low)
+        high = self._sizes[above]
+        share = (rows - low) / (high - low)
+        return self._seconds[low] + share * (self._seconds[high] - self._seconds[low])
+
+    def _best(self, available: int) -> int:
+        if not self._sizes or available > self._sizes[-1]:
+            return available
+        best, best_rate = available, available / max(self.predict_s(available), 1e-9)
+        for rows in reversed(self._sizes):
+            if not 0 < rows < available:
+                continue
+            rate = rows / max(self._seconds[rows], 1e-9)
+            if rate >= best_rate * (1 - _NOISE):
+                best, best_rate = rows, max(rate, best_rate)
+        return best

@@ -1,0 +1,104 @@
+"""The threads of a batcher: one for each engine, and one for each piece of blocking work beside it.
+
+One hop each way: a run goes in through a queue without a lock of ours and comes back by `call_soon_threadsafe`. All are
+daemons, so that an engine that never returns can be left behind. An engine that is quick enough to run on the loop
+itself would be another `EngineLine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Protocol
+
+from service.batching.contract import Engine
+from service.batching.run import Run
+from service.core.clock import Clock
+
+Returned = Callable[[Run], None]
+Work = Callable[[], Engine]
+Settle = Callable[[Engine | None, BaseException | None], None]
+
+
+class EngineLine(Protocol):
+    """The way to one engine and back."""
+
+    def put(self, run: Run) -> None:
+        """Hands a run over; it comes back, executed, through the `returned` of its line, on the loop's thread."""
+        ...
+
+    def end(self) -> None:
+        """Ends the line after the run in flight, if that ever returns."""
+        ...
+
+
+class Threads(Protocol):
+    """Makes lines, and does blocking work beside the loop. Tests pass one without threads."""
+
+    def line(self, engine: Engine, returned: Returned) -> EngineLine:
+        """A line to `engine`."""
+        ...
+
+    def aside(self, work: Work, settle: Settle) -> None:
+        """Calls `work` elsewhere, and `settle` with its result or its error on the loop's thread."""
+        ...
+
+
+class EngineThread:
+    """A line that is one dedicated thread."""
+
+    def __init__(self, engine: Engine, returned: Returned, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        self._engine = engine
+        self._returned = returned
+        self._loop = loop
+        self._clock = clock
+        self._runs: SimpleQueue[Run | None] = SimpleQueue()
+        self.put = self._runs.put
+        threading.Thread(target=self._serve, name="engine", daemon=True).start()
+
+    def end(self) -> None:
+        """Ends the thread once it is back from the run in flight."""
+        self._runs.put(None)
+
+    def _serve(self) -> None:
+        while (run := self._runs.get()) is not None:
+            run.execute(self._engine, self._clock)
+            if not _post(self._loop, self._returned, run):
+                return
+            del run  # an idle thread must hold nobody's arrays
+
+
+class LoopThreads:
+    """Real threads that report to one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        self._loop = loop
+        self._clock = clock
+
+    def line(self, engine: Engine, returned: Returned) -> EngineLine:
+        """A dedicated thread for `engine`."""
+        return EngineThread(engine, returned, self._loop, self._clock)
+
+    def aside(self, work: Work, settle: Settle) -> None:
+        """One more daemon thread, for this piece of work alone."""
+
+        def body() -> None:
+            result, error = None, None
+            try:
+                result = work()
+            except BaseException as raised:
+                error = raised.with_traceback(None)
+            _post(self._loop, settle, result, error)
+
+        threading.Thread(target=body, name="engine-replacement", daemon=True).start()
+
+
+def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: object) -> bool:
+    """Calls back on the loop's thread; False once the loop is closed and nobody is left to hear."""
+    try:
+        loop.call_soon_threadsafe(callback, *args)
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,114 @@
+"""What a run that came back means for the requests in it: answers, another try in halves, or an error of their own.
+
+Knows nothing of queues or engines: it says who ended and what is to run again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+from service.batching.contract import Answer, BatchObserver, Outputs
+from service.batching.crew import CrewLimits
+from service.batching.curve import CostCurve
+from service.batching.forming import Former
+from service.batching.ledger import Ledger
+from service.batching.run import Run
+from service.batching.suspects import Suspects
+from service.batching.ticket import Piece, Ticket, assemble
+from service.core.errors import RetortError, RunFailed, Stuck, Unavailable
+
+
+class Outcomes:
+    """Judges runs.
+
+    Args:
+        ledger: where answered tickets end.
+        former: told which failed batches are to run again in halves.
+        suspects: told of a request that failed by itself.
+        observer: hears of batches and failures.
+        curve: learns what runs cost.
+        fail: ends a ticket with an error.
+        limits: named in the error of a run that took too long.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        former: Former,
+        suspects: Suspects,
+        observer: BatchObserver,
+        curve: CostCurve,
+        fail: Callable[[Ticket, RetortError], None],
+        limits: CrewLimits,
+    ) -> None:
+        self._ledger = ledger
+        self._former = former
+        self._suspects = suspects
+        self._observer = observer
+        self._curve = curve
+        self._fail = fail
+        self._limits = limits
+
+    def judge(self, run: Run, now_s: float) -> None:
+        """Ends, or sends to run again, every request of a run that came back."""
+        for piece in run.pieces:
+            piece.run = None
+        if run.parts is not None:
+            self._succeeded(run, run.parts, now_s)
+        elif run.skip:
+            self._give_up(run, "was stopped")
+        elif run.error is not None:
+            self._failed(run, run.error, now_s)
+
+    def lose(self, run: Run) -> None:
+        """Ends every request of a run that was given up together with its engine."""
+        for piece in run.pieces:
+            piece.run = None
+        self._give_up(run, "could not be stopped")
+
+    def _succeeded(self, run: Run, parts: Sequence[Outputs], now_s: float) -> None:
+        self._curve.observe(run.rows, run.seconds)
+        self._observer.batch_ran(run.report())
+        for piece, outputs in zip(run.pieces, parts, strict=True):
+            ticket = piece.ticket
+            if ticket.ended:
+                continue
+            piece.outputs = outputs
+            ticket.missing -= 1
+            if not ticket.missing:
+                self._complete(ticket, run, now_s)
+
+    def _complete(self, ticket: Ticket, run: Run, now_s: float) -> None:
+        try:
+            answer = Answer(assemble(ticket), run.timing(ticket.arrived_s), run.rows)
+        except RunFailed as error:
+            self._fail(ticket, error)
+        else:
+            self._ledger.answer(ticket, answer, now_s)
+
+    def _failed(self, run: Run, error: BaseException, now_s: float) -> None:
+        self._observer.run_failed(run.rows, len(run.pieces), error, run.detail)
+        if isinstance(error, Unavailable):
+            self._fail_all(run, error)  # nothing is wrong with any of the requests: no use in looking for a bad one
+        elif len(run.pieces) > 1:
+            self._former.bisect(run)
+        else:
+            self._blame(run.pieces[0], error, now_s)
+
+    def _blame(self, piece: Piece, error: BaseException, now_s: float) -> None:
+        self._suspects.strike(piece.ticket.origin, now_s)
+        if not isinstance(error, RetortError):
+            error = RunFailed("the model failed on this request")
+        self._fail(piece.ticket, error)
+
+    def _fail_all(self, run: Run, error: RetortError) -> None:
+        for piece in run.pieces:
+            # A copy each: an exception raised to several waiters would collect all their tracebacks.
+            self._fail(piece.ticket, copy.copy(error))
+
+    def _give_up(self, run: Run, how: str) -> None:
+        error = Stuck(f"the run took longer than {self._limits.run_timeout_s:g} s and {how}")
+        if run.wanted:
+            self._observer.run_failed(run.rows, len(run.pieces), error, "")
+        self._fail_all(run, error)

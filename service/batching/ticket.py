@@ -1,0 +1,128 @@
+"""A request while it waits for its answer: one ticket, in one or more pieces that fit a batch.
+
+Plain state, owned by the event loop's thread. `ledger` alone ends a ticket, `queue` alone says where a piece waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from service.batching.contract import Answer, Outputs
+from service.batching.policy import piece_bounds
+from service.core.contract import Array, Arrays
+from service.core.errors import RunFailed
+
+if TYPE_CHECKING:
+    from service.batching.run import Run
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request.
+
+    Attributes:
+        future: what its sender awaits.
+        arrived_s: when it was submitted, monotonic seconds.
+        deadline_s: when nobody wants the answer any more; `inf` for never.
+        origin: who sent it; "" when not known.
+        pieces: its parts, in order of their rows; empty once it has ended.
+        waiting: pieces in the queue.
+        missing: pieces without an answer.
+        number: given by the ledger.
+        ended: set by the ledger alone, once.
+    """
+
+    future: asyncio.Future[Answer]
+    arrived_s: float
+    deadline_s: float
+    origin: str = ""
+    pieces: list[Piece] = field(default_factory=list)
+    waiting: int = 0
+    missing: int = 0
+    number: int = 0
+    ended: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still waits for the answer."""
+        return not self.ended and not self.future.done()
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """A part of a request that runs whole.
+
+    Attributes:
+        inputs: name -> array of shape [rows, ...]; views of the request's arrays.
+        rows: None where there is no batch axis.
+        key: pieces of equal keys may share a batch.
+        alone: nobody else has its key.
+        seq: its place in the queue's order of arrival.
+        run: the run that it is in now.
+        outputs: what that run gave it.
+    """
+
+    ticket: Ticket
+    inputs: Arrays
+    rows: int | None
+    key: Hashable
+    alone: bool
+    seq: int = 0
+    run: Run | None = None
+    outputs: Outputs | None = None
+
+    @property
+    def weight(self) -> int:
+        """Rows as the queue and the cost curve count them: a piece without rows is worth one."""
+        return self.rows or 1
+
+
+def cut(ticket: Ticket, inputs: Arrays, rows: int | None, *, max_rows: int, alone: bool) -> None:
+    """Gives a ticket its pieces.
+
+    Args:
+        ticket: a new one.
+        inputs: name -> array of shape [rows, ...]; owned by the ticket from now on.
+        rows: the request's rows, None when it must run whole.
+        max_rows: rows of the largest piece.
+        alone: whether its pieces share a batch with nobody.
+    """
+    if rows is None or rows <= max_rows:
+        ticket.pieces = [_piece(ticket, inputs, rows, alone or not rows)]
+    else:
+        for start, stop in piece_bounds(rows, max_rows):
+            part = {name: array[start:stop] for name, array in inputs.items()}
+            ticket.pieces.append(_piece(ticket, part, stop - start, alone))
+    ticket.missing = len(ticket.pieces)
+
+
+def _piece(ticket: Ticket, inputs: Arrays, rows: int | None, alone: bool) -> Piece:
+    return Piece(ticket, inputs, rows, object() if alone else signature(inputs), alone)
+
+
+def signature(inputs: Arrays) -> Hashable:
+    """What two pieces must have in common to be stacked: names, dtypes, and shapes without the batch axis."""
+    if len(inputs) == 1:
+        ((name, array),) = inputs.items()
+        return name, array.dtype, array.shape[1:]
+    return tuple(sorted((name, array.dtype.str, array.shape[1:]) for name, array in inputs.items()))
+
+
+def assemble(ticket: Ticket) -> dict[str, Array]:
+    """The whole answer of a ticket from its pieces' outputs, name -> array of shape [rows, ...].
+
+    Raises:
+        RunFailed: the pieces' outputs do not fit together.
+    """
+    parts = [piece.outputs or {} for piece in ticket.pieces]
+    if len(parts) == 1:
+        return dict(parts[0])
+    try:
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    except (KeyError, ValueError) as error:
+        raise RunFailed("the model's outputs for the parts of this request do not fit together") from error
