@@ -1,0 +1,162 @@
+"""Small ONNX models, made on the spot: each returns the bytes of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+WEIGHTS = np.arange(4096, dtype=np.float32).reshape(64, 64)
+EYE = np.eye(64, dtype=np.float32)
+
+
+def value(name: str, elem_type: int, shape: Sequence[int | str | None] | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, elem_type, shape)
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    initializers: Sequence[onnx.TensorProto] = (),
+    functions: Sequence[onnx.FunctionProto] = (),
+    **more: Any,
+) -> bytes:
+    graph = helper.make_graph(list(nodes), "g", list(inputs), list(outputs), list(initializers))
+    opsets = [helper.make_opsetid("", more.pop("opset", 18)), helper.make_opsetid("ai.onnx.ml", 3)]
+    opsets += [helper.make_opsetid(function.domain, 1) for function in functions]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=list(functions), **more)
+    return made.SerializeToString()
+
+
+def identity(elem_type: int = TensorProto.FLOAT, shape: Sequence[int | str | None] | None = ("N", 4)) -> bytes:
+    return model(
+        [helper.make_node("Identity", ["x"], ["y"])], [value("x", elem_type, shape)], [value("y", elem_type, shape)]
+    )
+
+
+def linear(rows: int = 64, columns: int = 10, seed: int = 0) -> bytes:
+    """A tiny network: x [N, rows] -> y [N, columns]."""
+    weights = np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
+    return matmul(numpy_helper.from_array(weights, "w"), rows, columns)
+
+
+def matmul(weights: onnx.TensorProto, rows: int = 64, columns: int = 64) -> bytes:
+    return model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [value("x", TensorProto.FLOAT, ["N", rows])],
+        [value("y", TensorProto.FLOAT, ["N", columns])],
+        [weights],
+    )
+
+
+def mlp(layers: int, width: int = 512, seed: int = 0) -> bytes:
+    """`layers` of `width` x `width` float32, so `layers` MiB at 512."""
+    rng = np.random.default_rng(seed)
+    weights = [
+        numpy_helper.from_array((rng.standard_normal((width, width)) * 0.04).astype(np.float32), f"w{i}")
+        for i in range(layers)
+    ]
+    nodes = [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]) for i in range(layers)]
+    return model(
+        nodes,
+        [value("x0", TensorProto.FLOAT, ["N", width])],
+        [value(f"x{layers}", TensorProto.FLOAT, ["N", width])],
+        weights,
+    )
+
+
+def stored_outside(array: np.ndarray[Any, Any], name: str, location: str, offset: int = 0) -> onnx.TensorProto:
+    """A tensor whose data lie in the file `location`, at `offset`."""
+    tensor = numpy_helper.from_array(array, name)
+    length = len(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, text in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, text
+    return tensor
+
+
+def external_in_subgraph(location: str) -> bytes:
+    then = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["a"])],
+        "then",
+        [],
+        [value("a", TensorProto.FLOAT, ["N", 64])],
+        [stored_outside(WEIGHTS, "w", location)],
+    )
+    other = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["b"])], "else", [], [value("b", TensorProto.FLOAT, ["N", 64])]
+    )
+    return model(
+        [helper.make_node("If", ["c"], ["y"], then_branch=then, else_branch=other)],
+        [value("x", TensorProto.FLOAT, ["N", 64]), value("c", TensorProto.BOOL, [])],
+        [value("y", TensorProto.FLOAT, ["N", 64])],
+    )
+
+
+def external_in_function(location: str) -> bytes:
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=stored_outside(WEIGHTS, "w", location)),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    function = helper.make_function("f", "F", ["x"], ["y"], nodes, [helper.make_opsetid("", 18)])
+    return model(
+        [helper.make_node("F", ["x"], ["y"], domain="f")],
+        [value("x", TensorProto.FLOAT, ["N", 64])],
+        [value("y", TensorProto.FLOAT, ["N", 64])],
+        functions=[function],
+    )
+
+
+def external_in_constant(location: str) -> bytes:
+    return model(
+        [
+            helper.make_node("Constant", [], ["w"], value=stored_outside(WEIGHTS, "w", location)),
+            helper.make_node("MatMul", ["x", "w"], ["y"]),
+        ],
+        [value("x", TensorProto.FLOAT, ["N", 64])],
+        [value("y", TensorProto.FLOAT, ["N", 64])],
+    )
+
+
+def loop() -> bytes:
+    """Multiplies `x` [64, 64] by zeros `n` times: a run that lasts as long as one likes, in short operators."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["c2"]), helper.make_node("MatMul", ["v", "w"], ["v2"])],
+        "body",
+        [value("i", TensorProto.INT64, []), value("c", TensorProto.BOOL, []), value("v", TensorProto.FLOAT, [64, 64])],
+        [value("c2", TensorProto.BOOL, []), value("v2", TensorProto.FLOAT, [64, 64])],
+    )
+    return model(
+        [helper.make_node("Loop", ["n", "go", "x"], ["y"], body=body)],
+        [value("n", TensorProto.INT64, []), value("x", TensorProto.FLOAT, [64, 64])],
+        [value("y", TensorProto.FLOAT, [64, 64])],
+        [numpy_helper.from_array(np.array(True), "go"), numpy_helper.from_array(WEIGHTS * 0, "w")],
+    )
+
+
+def slow_to_load(size: int = 1300) -> bytes:
+    """Multiplies `size` x `size` constants, which ONNX Runtime folds at load, in operators that nothing interrupts."""
+    nodes = [helper.make_node("ConstantOfShape", ["s"], ["a0"])]
+    nodes += [helper.make_node("MatMul", [f"a{i}", f"a{i}"], [f"a{i + 1}"]) for i in range(6)]
+    return model(
+        nodes, [], [value("a6", TensorProto.FLOAT, None)], [numpy_helper.from_array(np.array([size] * 2), "s")]
+    )
+
+
+def greedy(bytes_: int) -> bytes:
+    """A graph of 66 bytes that asks for `bytes_` of memory when run."""
+    graph = helper.make_graph(
+        [helper.make_node("ConstantOfShape", ["s"], ["y"])],
+        "",
+        [],
+        [value("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor("s", TensorProto.INT64, [1], [bytes_ // 4])],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4)
+    return made.SerializeToString()

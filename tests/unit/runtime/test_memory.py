@@ -1,0 +1,100 @@
+"""Memory: what is held, what is left, and that freed memory really goes back (promise A1)."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from service.runtime import memory
+from service.runtime.onnx import OnnxRunner
+from service.runtime.providers import RunnerOptions
+from tests.unit.runtime import graphs
+
+MIB = 1 << 20
+
+
+def test_resident_bytes_follow_what_is_held() -> None:
+    before = memory.resident_bytes()
+    held = np.ones(64 * MIB, dtype=np.uint8)
+    assert memory.resident_bytes() - before > 48 * MIB
+    assert held.size == 64 * MIB
+
+
+def test_resident_bytes_without_proc_is_the_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    linux = memory.resident_bytes(tmp_path)
+    assert linux >= 0.9 * memory.resident_bytes()
+    monkeypatch.setattr(memory.sys, "platform", "darwin")  # counts bytes there, KiB elsewhere
+    assert memory.resident_bytes(tmp_path) == pytest.approx(linux / 1024, rel=0.5)
+
+
+@pytest.mark.parametrize(("group", "expected"), [(None, 2048), (1000, 1000), (4096, 2048), (0, 0)])
+def test_available_is_the_least_of_machine_and_group(tmp_path: Path, group: int | None, expected: int) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 99 kB\nMemFree: 1 kB\nMemAvailable:       2 kB\n")
+    assert memory.available_bytes(tmp_path, lambda: group) == expected
+
+
+@pytest.mark.parametrize("meminfo", [None, "MemTotal: 99 kB\n"])
+def test_available_without_meminfo_is_all_there_is(tmp_path: Path, meminfo: str | None) -> None:
+    if meminfo is not None:
+        (tmp_path / "meminfo").write_text(meminfo)
+    assert memory.available_bytes(tmp_path, lambda: None) > 100 * MIB
+
+
+def test_available_here() -> None:
+    assert 0 < memory.available_bytes() < 1 << 50
+
+
+def test_trim_is_a_no_op_without_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory.trim()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())
+    assert not memory.trim()
+
+
+def grown_bytes(reload: Callable[[], None]) -> int:
+    """How much a few reloads add to resident memory, beyond the first two."""
+    for _ in range(2):
+        reload()
+    before = memory.resident_bytes()
+    for _ in range(6):
+        reload()
+    return memory.resident_bytes() - before
+
+
+class Swaps:
+    """Two versions that take turns, as in a swap: the new one is loaded beside the old one, which then closes."""
+
+    def __init__(self) -> None:
+        self._file = graphs.mlp(layers=20)
+        self._active = self._load()
+
+    def __call__(self) -> None:
+        new = self._load()
+        new.run({"x0": np.ones((8, 512), np.float32)})
+        self._active.close()
+        self._active = new
+
+    def _load(self) -> OnnxRunner:
+        return OnnxRunner.load(self._file, {}, RunnerOptions())
+
+
+def test_loads_and_closes_of_20_mib_leave_nothing_behind() -> None:
+    assert grown_bytes(Swaps()) <= 5 * MIB
+
+
+def test_they_would_without_trim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: what the test above would miss if `trim` did nothing."""
+    memory.trim()
+    before = memory.resident_bytes()
+    monkeypatch.setattr(memory, "trim", lambda: False)
+    swaps = Swaps()
+    for _ in range(4):
+        swaps()
+    untrimmed = memory.resident_bytes() - before
+    monkeypatch.undo()
+    memory.trim()
+    assert untrimmed - (memory.resident_bytes() - before) > 15 * MIB
