@@ -1,0 +1,71 @@
+"""Who may change what is served. Without keys: whoever sits on this machine, and no web page open in their browser.
+
+A page can make a browser post to the loopback address, and a proxy on this machine can carry requests from anywhere;
+the `Host`, `Content-Type`, `Origin` and `Forwarded` headers give both away. Knows nothing of routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv6Address, ip_address
+
+from starlette.types import Scope
+
+from service.core.errors import RetortError
+
+_ONLY = "models are changed only from the server's own machine"
+_FORM = "the header Content-Type must be application/json"
+
+
+class Forbidden(RetortError):
+    """The request is understood, and its sender may not make it."""
+
+
+def check_admin(scope: Scope, *, needs_content_type: bool = True) -> None:
+    """Lets an administrative request pass, or raises.
+
+    Args:
+        scope: of the request.
+        needs_content_type: False for Triton's own routes, whose client sends no Content-Type; even there, a request
+            with an `Origin` or `Sec-Fetch-Site`, which every browser adds, needs it.
+
+    Raises:
+        Forbidden: says which of the conditions does not hold.
+    """
+    pairs = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
+    headers = dict(pairs)
+    client = scope.get("client")
+    if client is None or not _is_loopback(client[0]):
+        raise Forbidden(f"{_ONLY}, and this request comes from elsewhere")
+    if [name for name, _ in pairs].count(b"host") != 1 or not _names_loopback(headers[b"host"]):
+        raise Forbidden(f"{_ONLY}, and the header Host names another one")
+    if any(name == b"forwarded" or name.startswith(b"x-forwarded-") for name in headers):
+        raise Forbidden(f"{_ONLY}, and this request was forwarded")
+    _check_content_type(headers, needs_content_type)
+
+
+def _check_content_type(headers: Mapping[bytes, bytes], needed: bool) -> None:
+    kind = headers.get(b"content-type")
+    if kind is None:
+        if needed or b"origin" in headers or b"sec-fetch-site" in headers:
+            raise Forbidden(_FORM)
+    elif kind.split(b";", 1)[0].strip().lower() != b"application/json":
+        raise Forbidden(_FORM)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _names_loopback(host: bytes) -> bool:
+    """Whether a Host header, with or without a port, is this machine by a name that no DNS answer can turn."""
+    text = host.decode("latin-1").strip().lower()
+    if text.startswith("["):
+        return _is_loopback(text[1:].partition("]")[0])
+    name = text.rpartition(":")[0] if ":" in text else text
+    return name == "localhost" or _is_loopback(name)

@@ -1,0 +1,159 @@
+"""Bytes to `InferRequest` and `InferResponse` to bytes: the inference body of the Open Inference Protocol v2.
+
+JSON and binary tensors mix freely in one message, both ways. Whatever is wrong is a `BadInput` that says what, where
+and what was expected, and whose length does not depend on what came in. Rows and shapes are held against the version
+by `serving`. Sources: Open Inference Protocol v2, "Inference"; Triton's binary tensor data extension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from service.core.contract import DATATYPES, Array, InferRequest, InferResponse, RequestedOutput, TensorSpec
+from service.core.errors import BadInput
+from service.gateway import binary_tensors, json_tensors
+from service.gateway.entries import Blobs, inputs_of, outputs_of, parameters_of
+from service.gateway.quote import quote
+
+JSON = "application/json"
+BINARY = "application/octet-stream"
+HEADER_LENGTH = "inference-header-content-length"
+
+_ID_LIMIT = 1024
+_CONSUMED = ("timeout", "binary_data_output")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Which outputs go out as binary: `everything` is the request's wish, `outputs` what single outputs say of it."""
+
+    everything: bool
+    outputs: Mapping[str, bool]
+
+    def binary(self, name: str) -> bool:
+        """Whether output `name` is wanted as binary data."""
+        return self.outputs.get(name, self.everything)
+
+
+class Encoded(NamedTuple):
+    """An answer's body, its content type, and the length of its JSON where binary data follows."""
+
+    body: bytes
+    content_type: str
+    header_length: int | None
+
+
+def decode(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpec]) -> tuple[InferRequest, Form]:
+    """Reads one inference request.
+
+    Args:
+        body: all of it.
+        header_length: `Inference-Header-Content-Length`, in bytes; None where the whole body is JSON.
+        specs: the version's inputs by name.
+
+    Returns:
+        The request, and how its outputs are wanted. Arrays may be read-only views of `body`.
+
+    Raises:
+        BadInput: what is wrong, where, and what was expected.
+    """
+    document = parse_object(body if header_length is None else _head(body, header_length))
+    blobs = Blobs(body, len(body) if header_length is None else header_length)
+    inputs = inputs_of(document, specs, blobs)
+    blobs.check_used_up()
+    parameters = parameters_of(document, "the request")
+    outputs = outputs_of(document)
+    request = InferRequest(
+        inputs=inputs,
+        outputs=outputs,
+        id=_id(document),
+        parameters={key: value for key, value in parameters.items() if key not in _CONSUMED},
+        timeout_us=_timeout_us(parameters),
+    )
+    return request, _form(parameters, outputs)
+
+
+def encode(response: InferResponse, form: Form) -> Encoded:
+    """Writes one answer.
+
+    Raises:
+        NotRepresentable: an output wanted as JSON is FP16, holds NaN or infinity, or is no UTF-8 text.
+    """
+    blobs: list[bytes | memoryview] = []
+    entries = [_output(name, array, form.binary(name), blobs) for name, array in response.outputs.items()]
+    document: dict[str, Any] = {"model_name": response.model, "model_version": response.version, "outputs": entries}
+    if response.id:
+        document["id"] = response.id
+    head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"null" in head:  # nothing else in an answer is null; a name or an id may hold the word
+        for name, array in response.outputs.items():
+            if not form.binary(name):
+                json_tensors.refuse_non_finite(array, name)
+    if not any(form.binary(name) for name in response.outputs):
+        return Encoded(head, JSON, None)
+    return Encoded(b"".join((head, *blobs)), BINARY, len(head))
+
+
+def parse_object(text: bytes | memoryview) -> dict[str, Any]:
+    """The JSON object that `text` is.
+
+    Raises:
+        BadInput: not JSON, or not an object.
+    """
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadInput(f"the request is not valid JSON: {error.msg[:100]} at character {error.pos}") from None
+    if type(document) is not dict:
+        raise BadInput(f"the request is {quote(document)}, expected a JSON object")
+    return document
+
+
+def _head(body: bytes, length: int) -> memoryview:
+    if length == 0:
+        raise BadInput("the header Inference-Header-Content-Length is 0, but raw requests are not supported")
+    if length > len(body):
+        raise BadInput(f"the header Inference-Header-Content-Length is {length}, but the body has {len(body)} bytes")
+    return memoryview(body)[:length]
+
+
+def _id(document: dict[str, Any]) -> str:
+    given = document.get("id")
+    if given is None:
+        return ""
+    if type(given) is not str or len(given) > _ID_LIMIT:
+        raise BadInput(f"'id' of the request must be a string of at most {_ID_LIMIT} characters")
+    return given
+
+
+def _timeout_us(parameters: Mapping[str, Any]) -> int | None:
+    timeout = parameters.get("timeout")
+    if timeout is None:
+        return None
+    if type(timeout) is not int or timeout < 0:
+        raise BadInput("parameter 'timeout' of the request must be a number of microseconds")
+    return timeout
+
+
+def _form(parameters: Mapping[str, Any], outputs: tuple[RequestedOutput, ...]) -> Form:
+    everything = parameters.get("binary_data_output", False)
+    wishes = {o.name: o.parameters["binary_data"] for o in outputs if "binary_data" in o.parameters}
+    for wish in (everything, *wishes.values()):
+        if type(wish) is not bool:
+            raise BadInput(f"'binary_data' and 'binary_data_output' must be true or false, not {quote(wish)}")
+    return Form(everything, wishes)
+
+
+def _output(name: str, array: Array, binary: bool, blobs: list[bytes | memoryview]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype], "shape": array.shape}
+    if binary:
+        blob = binary_tensors.bytes_of(array)
+        blobs.append(blob)
+        entry["parameters"] = {"binary_data_size": len(blob)}
+    else:
+        entry["data"] = json_tensors.values_of(array, name)
+    return entry

@@ -1,0 +1,90 @@
+"""How a model and its versions look from outside, as JSON-ready values: metadata, index entries, card summaries.
+
+Pure functions of what serving knows. Sources: Open Inference Protocol v2, "Model Metadata"; Triton's model repository
+extension for the states of the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from service.core.contract import TensorSpec
+from service.repository.card import Card
+from service.serving.gate import Machine
+from service.serving.reports import VersionView
+from service.serving.servable import Servable
+
+PLATFORM = "onnxruntime_onnx"
+
+# The repository extension knows these words; whatever is none of the others is not there for clients.
+_INDEX_STATES = {"READY": "READY", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
+
+
+def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, Any]:
+    """A model's metadata as the version of `servable` has it; -1 for every variable dimension, batch included."""
+    described: dict[str, Any] = {
+        "name": servable.model,
+        "versions": [view.version for view in versions if view.state == "READY"],
+        "platform": PLATFORM,
+        "inputs": _tensors(servable.inputs),
+        "outputs": _tensors(servable.outputs),
+        "batching": {"mode": servable.batchability.mode, "max_batch_size": servable.max_batch_size},
+    }
+    if not servable.batchability.mixes:
+        described["batching"]["reason"] = servable.batchability.reason
+    return described
+
+
+def index_entry(view: VersionView) -> dict[str, str]:
+    """One version in the repository's index."""
+    state = _INDEX_STATES.get(view.state, "UNAVAILABLE")
+    return {"name": view.model, "version": view.version, "state": state, "reason": view.reason}
+
+
+def summary(view: VersionView, machine: Machine) -> dict[str, Any]:
+    """One version with what its card says in short; `accuracy` and `agreement` as measured on `machine`'s kind."""
+    described: dict[str, Any] = {
+        "model": view.model,
+        "version": view.version,
+        "state": view.state,
+        "reason": view.reason,
+        "active": view.active,
+        "unverified_here": view.unverified_here,
+        "load_s": view.load_s,
+        "bytes": view.bytes_total,
+    }
+    return described | (_of_card(view.card, machine) if view.card is not None else dict.fromkeys(_CARD_KEYS))
+
+
+_CARD_KEYS = ("variant_of", "recipe", "verdict", "gain_kind", "accuracy", "agreement", "n", "quality", "latency")
+
+
+def _of_card(card: Card, machine: Machine) -> dict[str, Any]:
+    here = card.quality_on(machine.provider, machine.cpu_class)
+    values = (
+        card.variant_of,
+        card.recipe.name if card.recipe is not None else None,
+        card.verdict,
+        card.gain_kind,
+        here.accuracy if here is not None else None,
+        here.agreement if here is not None else None,
+        here.n if here is not None else None,
+        [_quality(entry) for entry in card.quality],
+        [_latency(entry) for entry in card.speed],
+    )
+    return dict(zip(_CARD_KEYS, values, strict=True))
+
+
+def _quality(entry: Any) -> dict[str, Any]:
+    keys = ("provider", "cpu_class", "n", "accuracy", "agreement", "verdict")
+    return {key: getattr(entry, key) for key in keys}
+
+
+def _latency(entry: Any) -> dict[str, Any]:
+    keys = ("provider", "cpu_class", "threads", "rows", "speedup")
+    return {key: getattr(entry, key) for key in keys} | {"p50_ms": entry.own.p50_ms, "p99_ms": entry.own.p99_ms}
+
+
+def _tensors(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
+    return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs.values()]

@@ -1,0 +1,112 @@
+"""Between the socket and the handlers: how large a body may be, and whether anybody still waits for the answer.
+
+A body is counted while it arrives, and copied once at most. A client that leaves is noticed only for answers that are
+slow, so that a quick request pays for no task. Knows nothing of what the body says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import TypeVar
+
+from starlette.types import Receive
+
+from service.core.errors import Abandoned, BadInput, TooLarge
+
+T = TypeVar("T")
+
+PATIENCE_S = 0.02
+_LENGTH_DIGITS = 19
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes:
+    """The whole body of a request.
+
+    Args:
+        headers: by lower-case name.
+        receive: the ASGI callable, from which nothing was read yet.
+        limit_bytes: the largest body; one that announces more is refused before it is read.
+
+    Raises:
+        TooLarge: more than `limit_bytes`, announced or not.
+        BadInput: it is compressed.
+        Abandoned: the client went away before its end.
+    """
+    _check_announced(headers, limit_bytes)
+    message = await receive()
+    chunks: list[bytes] = []
+    size_bytes = 0
+    while message["type"] != "http.disconnect":
+        chunks.append(message.get("body", b""))
+        size_bytes += len(chunks[-1])
+        if size_bytes > limit_bytes:
+            raise _too_large(limit_bytes)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        message = await receive()
+    raise Abandoned("the client went away before the end of its request")
+
+
+async def while_client_waits(work: Awaitable[T], receive: Receive, patience_s: float = PATIENCE_S) -> T:
+    """The result of `work`, which is cancelled when the client goes away.
+
+    Args:
+        work: runs in the calling task.
+        receive: the ASGI callable; the body must have been read to its end.
+        patience_s: how long the answer may take before anyone looks whether the client is there.
+
+    Raises:
+        Abandoned: the client went away first; `work` has ended.
+    """
+    watch = _Watch(receive)
+    timer = asyncio.get_running_loop().call_later(patience_s, watch.begin)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if watch.client_left and watch.worker.uncancel() == 0:
+            raise Abandoned("the client went away before its answer") from None
+        raise
+    finally:
+        timer.cancel()
+        watch.end()
+
+
+class _Watch:
+    """Waits for `http.disconnect` in a task of its own, then cancels the task that made it."""
+
+    __slots__ = ("_receive", "_task", "client_left", "worker")
+
+    def __init__(self, receive: Receive) -> None:
+        worker = asyncio.current_task()
+        if worker is None:
+            raise RuntimeError("a watch needs a running task")
+        self.worker = worker
+        self.client_left = False
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._wait(), name="disconnect watch")
+
+    def end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_left = True
+        self.worker.cancel()
+
+
+def _check_announced(headers: Mapping[bytes, bytes], limit_bytes: int) -> None:
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise BadInput("the request has a Content-Encoding, expected a body that is not compressed")
+    announced = headers.get(b"content-length", b"")
+    if len(announced) > _LENGTH_DIGITS or (announced.isdigit() and int(announced) > limit_bytes):
+        raise _too_large(limit_bytes)
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(f"the body is larger than the limit of {limit_bytes} bytes")

@@ -1,0 +1,73 @@
+"""HTTP: FastAPI is the face, with every route and its description; `build` puts the parts together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import version as installed_version
+
+from fastapi import FastAPI
+from prometheus_client import ProcessCollector
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from service.core.clock import Clock, MonotonicClock
+from service.core.errors import RetortError
+from service.gateway.http.docs import Docs, openapi_of
+from service.gateway.http.entrance import Entrance, Problems
+from service.gateway.http.health import HealthRoutes
+from service.gateway.http.metrics import Metrics
+from service.gateway.http.open_inference import OpenInference
+from service.gateway.http.predict import Predict
+from service.gateway.http.repository import RepositoryRoutes
+from service.gateway.http.routes import Route
+from service.observe import logs
+from service.observe.collector import StatisticsCollector
+from service.observe.machine import Machine
+from service.serving.catalog import Catalog
+from service.serving.readiness import Health
+
+
+def build(
+    catalog: Catalog,
+    health: Health,
+    *,
+    max_body_bytes: int,
+    access_log: bool = False,
+    clock: Clock | None = None,
+) -> ASGIApp:
+    """The HTTP side of the service.
+
+    Args:
+        catalog: who answers.
+        health: whether the server is live and ready.
+        max_body_bytes: the largest request body.
+        access_log: whether every request gets a line.
+        clock: monotonic seconds, for deadlines.
+    """
+    clock = clock or MonotonicClock()
+    version = installed_version("retort")
+    responses: Counter[int] = Counter()
+    statistics = StatisticsCollector(catalog.statistics, catalog.model_statistics, responses, Machine())
+    inference = OpenInference(catalog, clock, max_body_bytes, version)
+    routes = [
+        *inference.routes(),
+        *Predict(catalog, clock, max_body_bytes).routes(),
+        *HealthRoutes(catalog, health).routes(),
+        *RepositoryRoutes(catalog).routes(),
+        *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
+    ]
+    problems = Problems(logs.logger("service.gateway"))
+    app = _face(routes, problems, version)
+    access = logs.logger("service.access") if access_log else None
+    return Entrance(app, inference.infer, problems, responses, access)
+
+
+def _face(routes: list[Route], problems: Problems, version: str) -> FastAPI:
+    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.openapi = openapi_of(lambda: app.routes, version)  # type: ignore[method-assign]
+    for route in routes:
+        route.add_to(app)
+    app.add_api_route("/docs", Docs(app.openapi).page, include_in_schema=False)
+    for kind in (RetortError, HTTPException, Exception):
+        app.add_exception_handler(kind, problems)
+    return app

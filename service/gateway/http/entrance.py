@@ -1,0 +1,137 @@
+"""The outermost ASGI application: gives every request its id, counts and logs every answer, turns errors into problems.
+
+Inference requests go straight to their handler, past FastAPI's middleware and its search through the routes, which
+cost several times what the handler itself does; the route is registered there all the same, for its description.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.stdlib import BoundLogger
+
+from service.gateway.http.answers import problem_answer
+from service.gateway.http.request_head import RequestIds, origin_of
+from service.gateway.problems import problem, problem_of, was_meant
+from service.gateway.quote import quote
+from service.observe.logs import REQUEST_ID
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
+_PATH_LIMIT = 300
+
+
+class Problems:
+    """Answers an error, and logs with its traceback what was not raised on purpose."""
+
+    def __init__(self, log: BoundLogger) -> None:
+        self._log = log
+
+    async def __call__(self, _request: Request, error: Exception) -> Response:
+        """The answer to `error`; has the form of a FastAPI exception handler."""
+        if isinstance(error, HTTPException):
+            return problem_answer(problem(error.status_code, _routing_sentence(_request, error), error.headers))
+        if not was_meant(error):
+            self._log.error("internal error", exc_info=error)
+        return problem_answer(problem_of(error, REQUEST_ID.get("")))
+
+
+class Entrance:
+    """See the module.
+
+    Args:
+        app: answers everything but inference.
+        infer: answers inference requests.
+        problems: answers errors.
+        responses: HTTP status code -> answers sent; counted here.
+        access_log: gets one line a request; None logs none.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        infer: Handler,
+        problems: Problems,
+        responses: Counter[int],
+        access_log: BoundLogger | None,
+    ) -> None:
+        self._app = app
+        self._infer = infer
+        self._problems = problems
+        self._responses = responses
+        self._access_log = access_log
+        self._ids = RequestIds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; anything but HTTP is passed on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = self._ids.of(scope)
+        REQUEST_ID.set(request_id)
+        began_ns = time.perf_counter_ns()
+        sender = _Sender(send, request_id.encode())
+        try:
+            await self._answer(scope, receive, sender)
+        except Exception as error:
+            if not sender.status:
+                await (await self._problems(Request(scope), error))(scope, receive, sender)
+        finally:
+            self._responses[sender.status] += 1
+            if self._access_log is not None:
+                _log_access(self._access_log, scope, sender.status, time.perf_counter_ns() - began_ns)
+
+    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        match = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+        if match is None:
+            await self._app(scope, receive, send)
+            return
+        scope["path_params"] = match.groupdict()
+        response = await self._infer(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+class _Sender:
+    """Passes messages on, adds the request's id to the head and remembers the status; 0 until there is one."""
+
+    __slots__ = ("_request_id", "_send", "status")
+
+    def __init__(self, send: Send, request_id: bytes) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"].append((b"x-request-id", self._request_id))
+        await self._send(message)
+
+
+def _routing_sentence(request: Request, error: HTTPException) -> str:
+    path = quote(request.url.path)
+    if error.status_code == 404:  # noqa: PLR2004
+        return f"nothing is found at {path}"
+    if error.status_code == 405:  # noqa: PLR2004
+        return f"the method {quote(request.method)} is not known at {path}"
+    return str(error.detail)
+
+
+def _log_access(log: BoundLogger, scope: Scope, status: int, took_ns: int) -> None:
+    log.info(
+        "request",
+        method=scope["method"],
+        path=scope["path"][:_PATH_LIMIT],
+        status=status,
+        ms=round(took_ns / 1e6, 3),
+        peer=origin_of(scope),
+    )

@@ -1,0 +1,103 @@
+"""The Open Inference Protocol's own routes: inference, metadata, and Triton's configuration and statistics beside them.
+
+Inference takes Starlette's request and returns a response, without pydantic or dependencies in between.
+"""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.core.clock import Clock
+from service.core.contract import InferRequest
+from service.core.errors import BadInput
+from service.gateway import codec, describe
+from service.gateway.guard import read_body, while_client_waits
+from service.gateway.http.answers import inference_answer, json_answer, ref_of
+from service.gateway.http.request_head import deadline_of, header_length_of, origin_of
+from service.gateway.http.routes import Route, at_each_version
+from service.gateway.triton_config_json import triton_config
+from service.serving.catalog import Catalog
+from service.serving.failures import failure_reason
+from service.serving.servable import Servable
+
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+
+
+class OpenInference:
+    """Handlers of /v2.
+
+    Args:
+        catalog: who answers.
+        clock: monotonic seconds, for deadlines.
+        max_body_bytes: the largest request body.
+        version: the server's own.
+    """
+
+    def __init__(self, catalog: Catalog, clock: Clock, max_body_bytes: int, version: str) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._max_body_bytes = max_body_bytes
+        self._version = version
+
+    def routes(self) -> list[Route]:
+        """Every route of this module."""
+        infer = Route("POST", "/v2/models/{model}/infer", self.infer, "Infer", "InferResponse", body="InferRequest")
+        metadata = Route("GET", "/v2/models/{model}", self.metadata, "A model's inputs and outputs", "ModelMetadata")
+        config = Route("GET", "/v2/models/{model}/config", self.config, "Triton's ModelConfig", "ModelConfig")
+        stats = Route("GET", "/v2/models/{model}/stats", self.statistics, "Statistics of one model", "ModelStats")
+        return [
+            *at_each_version(infer),
+            Route("GET", "/v2", self.server, "The server, its version and extensions", "ServerMetadata"),
+            Route("GET", "/v2/models/stats", self.all_statistics, "Statistics of every model", "ModelStats"),
+            *at_each_version(config),
+            *at_each_version(stats),
+            *at_each_version(metadata),
+        ]
+
+    async def infer(self, request: Request) -> Response:
+        """Answers one inference request, JSON or binary."""
+        began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
+        body = await read_body(headers, request.receive, self._max_body_bytes)
+        with self._catalog.lease(ref_of(request)) as servable:
+            asked, form = _decode(servable, body, header_length_of(headers))
+            deadline = deadline_of(headers, asked.timeout_us, began_s)
+            work = servable.infer(asked, deadline, origin=origin_of(request.scope))
+            return inference_answer(codec.encode(await while_client_waits(work, request.receive), form))
+
+    async def server(self, _request: Request) -> Response:
+        """Name, version and the extensions that work."""
+        return json_answer({"name": "retort", "version": self._version, "extensions": EXTENSIONS})
+
+    async def metadata(self, request: Request) -> Response:
+        """Inputs and outputs of the version that answers."""
+        ref = ref_of(request)
+        with self._catalog.lease(ref) as servable:
+            return json_answer(describe.metadata(servable, self._catalog.versions(ref.name)))
+
+    async def config(self, request: Request) -> Response:
+        """The configuration of the version that answers, as Triton writes it."""
+        with self._catalog.lease(ref_of(request)) as servable:
+            return json_answer(triton_config(servable))
+
+    async def statistics(self, request: Request) -> Response:
+        """Counts and times of one model's loaded versions, or of one of them."""
+        ref = ref_of(request)
+        found = self._catalog.statistics(ref.name, ref.version)
+        return json_answer({"model_stats": [version.to_triton() for version in found]})
+
+    async def all_statistics(self, _request: Request) -> Response:
+        """Counts and times of every loaded version of every model."""
+        return json_answer({"model_stats": [version.to_triton() for version in self._catalog.statistics()]})
+
+
+def _decode(servable: Servable, body: bytes, header_length: int | None) -> tuple[InferRequest, codec.Form]:
+    """Decodes, and counts a request that cannot be: the servable counts those that reach it."""
+    began_ns = time.perf_counter_ns()
+    try:
+        return codec.decode(body, header_length, servable.inputs)
+    except BadInput as error:
+        servable.statistics.request_failed(failure_reason(error), time.perf_counter_ns() - began_ns)
+        raise

@@ -1,0 +1,89 @@
+"""TensorFlow Serving's simple routes, /v1: the same versions, queue and errors as the Open Inference Protocol's."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.core.clock import Clock
+from service.core.contract import InferRequest
+from service.core.errors import BadInput
+from service.gateway import tensorflow_json
+from service.gateway.codec import JSON
+from service.gateway.guard import read_body, while_client_waits
+from service.gateway.http.answers import json_answer, ref_of
+from service.gateway.http.request_head import deadline_of, origin_of
+from service.gateway.http.routes import Route
+from service.serving.catalog import Catalog
+from service.serving.failures import failure_reason
+from service.serving.reports import VersionView
+from service.serving.servable import Servable
+
+_STATES = {"READY": "AVAILABLE", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
+
+
+class Predict:
+    """Handlers of /v1.
+
+    Args:
+        catalog: who answers.
+        clock: monotonic seconds, for deadlines.
+        max_body_bytes: the largest request body.
+    """
+
+    def __init__(self, catalog: Catalog, clock: Clock, max_body_bytes: int) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._max_body_bytes = max_body_bytes
+
+    def routes(self) -> list[Route]:
+        """Every route of this module; the more particular path first, since a name may hold a colon."""
+        versioned, plain = "/v1/models/{model}/versions/{version}:predict", "/v1/models/{model}:predict"
+        return [
+            Route("POST", versioned, self.predict, "Predict", "Predictions", body="PredictRequest"),
+            Route("POST", plain, self.predict, "Predict", "Predictions", body="PredictRequest"),
+            Route("GET", "/v1/models", self.models, "Every model", "Models"),
+            Route("GET", "/v1/models/{model}", self.status, "The state of a model's versions", "ModelStatus"),
+        ]
+
+    async def predict(self, request: Request) -> Response:
+        """Answers rows (`instances`) or columns (`inputs`)."""
+        began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
+        body = await read_body(headers, request.receive, self._max_body_bytes)
+        with self._catalog.lease(ref_of(request)) as servable:
+            asked, style = _decode(servable, body)
+            deadline = deadline_of(headers, None, began_s)
+            work = servable.infer(asked, deadline, origin=origin_of(request.scope))
+            answer = await while_client_waits(work, request.receive)
+            return Response(tensorflow_json.encode(answer, style, servable.config.labels), media_type=JSON)
+
+    async def models(self, _request: Request) -> Response:
+        """The names of every model, with the version that answers."""
+        active = {name: self._catalog.active_version(name) for name in self._catalog.models()}
+        return json_answer({"models": [{"name": name, "active_version": active[name]} for name in active]})
+
+    async def status(self, request: Request) -> Response:
+        """Every version's state, in TensorFlow Serving's words."""
+        views = self._catalog.versions(request.path_params["model"])
+        return json_answer({"model_version_status": [_status(view) for view in views]})
+
+
+def _status(view: VersionView) -> dict[str, object]:
+    code = "OK" if not view.reason else "UNKNOWN"
+    status = {"error_code": code, "error_message": view.reason}
+    return {"version": view.version, "state": _STATES.get(view.state, "END"), "status": status}
+
+
+def _decode(servable: Servable, body: bytes) -> tuple[InferRequest, tensorflow_json.Style]:
+    """Decodes, and counts a request that cannot be: the servable counts those that reach it."""
+    began_ns = time.perf_counter_ns()
+    try:
+        asked, style = tensorflow_json.decode(body, servable.inputs)
+        if style.labels and servable.config.labels is None:
+            raise BadInput("'labels' is true, but the model's configuration has no labels")
+        return asked, style
+    except BadInput as error:
+        servable.statistics.request_failed(failure_reason(error), time.perf_counter_ns() - began_ns)
+        raise

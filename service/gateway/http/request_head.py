@@ -1,0 +1,66 @@
+"""What an inference request's head says: the JSON's length, the deadline, who sent it, and its id."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from itertools import count
+
+from starlette.types import Scope
+
+from service.core.deadline import Deadline
+from service.core.errors import BadInput
+
+_HEADER_LENGTH = b"inference-header-content-length"
+_TIMEOUT = b"retort-timeout-ms"
+_REQUEST_ID = b"x-request-id"
+_DIGITS_LIMIT = 15
+_LEGAL_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+def header_length_of(headers: Mapping[bytes, bytes]) -> int | None:
+    """`Inference-Header-Content-Length` in bytes, None without it. Raises BadInput."""
+    return _whole_number(headers.get(_HEADER_LENGTH), "Inference-Header-Content-Length", "a number of bytes")
+
+
+def deadline_of(headers: Mapping[bytes, bytes], timeout_us: int | None, began_s: float) -> Deadline:
+    """The sooner of what `Retort-Timeout-Ms` and the parameter `timeout` (microseconds; 0 is none) ask for.
+
+    Raises:
+        BadInput: the header is no number of milliseconds above 0.
+    """
+    timeout_ms = _whole_number(headers.get(_TIMEOUT), "Retort-Timeout-Ms", "a number of milliseconds above 0")
+    if timeout_ms == 0:
+        raise BadInput("the header Retort-Timeout-Ms is 0, expected a number of milliseconds above 0")
+    deadline = Deadline.never() if not timeout_us else Deadline.after(began_s, timeout_us / 1e6)
+    return deadline if timeout_ms is None else deadline.sooner(Deadline.after(began_s, timeout_ms / 1e3))
+
+
+def origin_of(scope: Scope) -> str:
+    """The peer's address, "" where it has none."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+class RequestIds:
+    """The id of each request: the client's `X-Request-Id` if it is short and plain, else one of our own."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(4)
+        self._numbers = count(1)
+
+    def of(self, scope: Scope) -> str:
+        """The id of the request of `scope`."""
+        for name, value in scope["headers"]:
+            if name == _REQUEST_ID and _LEGAL_ID.fullmatch(value):
+                return str(value, "ascii")
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+
+def _whole_number(value: bytes | None, name: str, expected: str) -> int | None:
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > _DIGITS_LIMIT:
+        raise BadInput(f"the header {name} must be {expected}")
+    return int(value)

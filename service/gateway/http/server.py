@@ -1,0 +1,95 @@
+"""uvicorn as a part: binds first, tells when it answers, and stops when it is told, in two steps.
+
+Signals are the application's: nothing here listens to them. Knows nothing of what the ASGI application does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from uvicorn._types import ASGIApplication
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75
+
+
+class HttpServer:
+    """One listening socket and the connections it accepts.
+
+    Args:
+        app: the ASGI application.
+        host: address to bind.
+        port: 0 for a free one.
+        drain_timeout_s: how long requests in flight may take once stopping has begun.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(self, app: ASGIApplication, host: str, port: int, *, drain_timeout_s: float) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        self.host = host
+        self.port: int = self._socket.getsockname()[1]
+        self._server = _Uvicorn(
+            uvicorn.Config(
+                app,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,  # the peer is who connected; access rules rely on it
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=max(1, round(drain_timeout_s)),
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Begins to answer; returns when it does."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="http")
+        up = asyncio.create_task(self._server.up.wait())
+        await asyncio.wait({self._task, up}, return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+        if self._task.done():
+            self._task.result()
+
+    def hurry(self) -> None:
+        """Stops waiting for requests in flight."""
+        self._server.force_exit = True
+
+    async def stop(self) -> None:
+        """Accepts no more connections, answers the requests in flight, and closes."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._socket.close()
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers, and with an event for the moment it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.up.set()

@@ -1,0 +1,126 @@
+"""A tensor's JSON form: row-major numbers, nested or flat, to an array and back, with nothing wrapped or guessed.
+
+Source: Open Inference Protocol v2, "Tensor Data". Works on what orjson parsed, so NaN and infinity cannot come in.
+Knows one tensor at a time; which tensors a request has is `codec`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from math import prod
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from service.core.contract import DTYPES, Array
+from service.core.errors import BadInput, NotRepresentable
+from service.gateway.quote import quote
+
+_INTEGERS = frozenset({int})
+_FLOATS = frozenset({int, float})
+# JSON carries no FP16: half of the languages that would write it have no such type.
+_KINDS: Mapping[str, frozenset[type]] = MappingProxyType(
+    {
+        "BOOL": frozenset({bool}),
+        **{f"{sign}INT{bits}": _INTEGERS for sign in ("", "U") for bits in (8, 16, 32, 64)},
+        "FP32": _FLOATS,
+        "FP64": _FLOATS,
+        "BYTES": frozenset({str}),
+    }
+)
+_WORDS = {"BOOL": "booleans", "FP32": "numbers", "FP64": "numbers", "BYTES": "strings"}
+
+
+def array_of(data: Any, shape: Sequence[int], datatype: str, name: str) -> Array:
+    """The array that JSON `data` stands for.
+
+    Args:
+        data: as parsed; a list, flat or nested as deep as `shape` is long.
+        shape: non-negative integers.
+        datatype: a key of `DTYPES`.
+        name: the input's, for messages.
+
+    Returns:
+        C-contiguous, of `shape` and the datatype's dtype; BYTES as an object array of `bytes`.
+
+    Raises:
+        BadInput: not a list, unevenly nested, of another size than `shape`, or with an element that the datatype
+            cannot hold.
+    """
+    kinds = _KINDS.get(datatype)
+    if kinds is None:
+        raise BadInput(f"input {quote(name)} is {datatype}, which JSON cannot carry: send it as binary data")
+    if type(data) is not list:
+        raise BadInput(f"'data' of input {quote(name)} is {quote(data)}, expected a list")
+    flat = flatten(data, shape, name)
+    if not kinds.issuperset(map(type, flat)):
+        raise BadInput(_element_sentence(flat, kinds, datatype, name))
+    try:
+        array = _convert(flat, datatype)
+    except (OverflowError, FloatingPointError):
+        raise BadInput(f"'data' of input {quote(name)} has a number outside the range of {datatype}") from None
+    return array.reshape(shape)
+
+
+def flatten(data: list[Any], shape: Sequence[int], name: str) -> list[Any]:
+    """`data` without its nesting, row-major.
+
+    Raises:
+        BadInput: the lists do not have the sizes that `shape` names.
+    """
+    if not data or type(data[0]) is not list:
+        if len(data) != prod(shape):
+            raise BadInput(f"'data' of input {quote(name)} has {len(data)} elements, expected {prod(shape)}")
+        return data
+    level: list[Any] = [data]
+    for axis, size in enumerate(shape):
+        if any(type(part) is not list or len(part) != size for part in level):
+            raise BadInput(
+                f"'data' of input {quote(name)} is nested unevenly: expected lists of {size} at depth {axis + 1}"
+            )
+        level = list(chain.from_iterable(level))
+    return level
+
+
+def values_of(array: Array, name: str) -> Any:
+    """What orjson writes for an output: the flat array itself, or a list of strings for BYTES.
+
+    Raises:
+        NotRepresentable: FP16, or bytes that are not UTF-8.
+    """
+    if array.dtype == np.float16:
+        raise NotRepresentable(f"output {quote(name)} is FP16, which JSON cannot carry: ask for binary data")
+    if array.dtype != np.object_:
+        return np.ascontiguousarray(array).reshape(-1)
+    try:
+        return [element.decode() for element in array.reshape(-1)]
+    except UnicodeDecodeError:
+        raise NotRepresentable(f"output {quote(name)} is not UTF-8: ask for binary data") from None
+
+
+def refuse_non_finite(array: Array, name: str) -> None:
+    """Raises `NotRepresentable` if a float array holds NaN or infinity, which orjson would write as null."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise NotRepresentable(
+            f"output {quote(name)} holds NaN or infinity, which JSON cannot carry: ask for binary data"
+        )
+
+
+def _convert(flat: list[Any], datatype: str) -> Array:
+    if datatype == "BYTES":
+        texts = np.empty(len(flat), dtype=np.object_)
+        texts[:] = [element.encode() for element in flat]
+        return texts
+    if datatype != "FP32":
+        return np.array(flat, dtype=DTYPES[datatype])
+    with np.errstate(over="raise"):
+        return np.array(flat, dtype=np.float32)
+
+
+def _element_sentence(flat: list[Any], kinds: frozenset[type], datatype: str, name: str) -> str:
+    wrong = next(element for element in flat if type(element) not in kinds)
+    shown = wrong if type(wrong) in (int, float) else quote(wrong)
+    expected = _WORDS.get(datatype, "integers")
+    return f"'data' of input {quote(name)} has {shown}, but {datatype} takes only {expected}"

@@ -1,0 +1,74 @@
+"""What an error becomes on the wire: one table from the error tree to status, body and headers.
+
+The body is `{"error": "<one sentence>"}` and stays under 4 KiB whatever was sent. What was not raised on purpose
+says nothing but the request's id; its traceback is for the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from service.core import errors
+from service.gateway.access import Forbidden
+
+_MESSAGE_LIMIT_BYTES = 2048
+
+# The nearest ancestor counts.
+STATUS: Mapping[type[errors.RetortError], HTTPStatus] = MappingProxyType(
+    {
+        errors.BadInput: HTTPStatus.BAD_REQUEST,
+        errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        Forbidden: HTTPStatus.FORBIDDEN,
+        errors.NotFound: HTTPStatus.NOT_FOUND,
+        errors.Conflict: HTTPStatus.CONFLICT,
+        errors.BadModel: HTTPStatus.BAD_REQUEST,
+        errors.RunFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+        errors.Abandoned: HTTPStatus.REQUEST_TIMEOUT,  # nobody reads it
+        errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as HTTP says it."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def problem_of(error: Exception, request_id: str) -> Problem:
+    """How `error` is answered; anything outside the error tree is a 500 that names only `request_id`."""
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
+    if status is None:
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"internal error, request id {request_id}")
+    more = error.verdict if isinstance(error, errors.Refused) else {}
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.Unavailable) else {}
+    return problem(status, str(error), headers, more)
+
+
+def problem(
+    status: int, sentence: str, headers: Mapping[str, str] | None = None, more: Mapping[str, Any] | None = None
+) -> Problem:
+    """The error body for `sentence`, with the keys of `more` beside it."""
+    body = orjson.dumps({**(more or {}), "error": _cut(sentence)}, default=str)
+    return Problem(int(status), body, headers or {})
+
+
+def was_meant(error: Exception) -> bool:
+    """Whether `error` was raised on purpose, so that its message is for the client and its traceback for nobody."""
+    return isinstance(error, errors.RetortError)
+
+
+def _cut(sentence: str) -> str:
+    """`sentence` on one line, at most `_MESSAGE_LIMIT_BYTES` long as JSON."""
+    line = sentence if sentence.isprintable() else sentence.encode("unicode_escape").decode("ascii")
+    octets = line.encode()
+    return line if len(octets) <= _MESSAGE_LIMIT_BYTES else octets[:_MESSAGE_LIMIT_BYTES].decode(errors="ignore") + "…"

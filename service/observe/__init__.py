@@ -1,0 +1,1 @@
+"""What the service says about itself: metric names, counts per version, and logs. Imports only core."""

@@ -1,0 +1,132 @@
+"""Turns statistics into Prometheus families at the moment of a scrape; between scrapes it costs nothing.
+
+Knows where each number stands and under which name it goes out; how the text is written is `exposition`'s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from service.observe import names
+from service.observe.exposition import number
+from service.observe.histogram import Histogram
+from service.observe.machine import Machine
+from service.observe.names import Name
+from service.observe.statistics import ModelStatistics, VersionStatistics
+
+_NS_IN_S = 1e9
+_NS_IN_US = 1000
+
+Number: TypeAlias = float | None
+Versions: TypeAlias = Iterable[VersionStatistics]
+
+_NUMBERS: tuple[tuple[Name, Callable[[VersionStatistics], Number]], ...] = (
+    (names.REQUEST_SUCCESS, lambda s: s.success.count),
+    (names.INFERENCE_COUNT, lambda s: s.rows),
+    (names.EXEC_COUNT, lambda s: s.batches),
+    (names.REQUEST_US, lambda s: s.success.ns // _NS_IN_US),
+    (names.QUEUE_US, lambda s: s.queue.ns // _NS_IN_US),
+    (names.INPUT_US, lambda s: s.compute.input.ns // _NS_IN_US),
+    (names.INFER_US, lambda s: s.compute.infer.ns // _NS_IN_US),
+    (names.OUTPUT_US, lambda s: s.compute.output.ns // _NS_IN_US),
+    (names.PENDING, lambda s: s.pending()),
+    (names.LOAD_S, lambda s: s.load_s),
+    (names.RUN_FAILED, lambda s: s.runs_failed),
+    (names.CRASHED, lambda s: s.crashes),
+    (names.NON_FINITE, lambda s: s.non_finite),
+)
+_BY_REASON: tuple[tuple[Name, Callable[[VersionStatistics], Mapping[str, int]]], ...] = (
+    (names.REQUEST_FAILURE, lambda s: {reason: failure.count for reason, failure in s.failures.items()}),
+    (names.BATCH_CLOSED, lambda s: s.close_reasons),
+    (names.DROPPED, lambda s: s.drops),
+)
+_HISTOGRAMS: tuple[tuple[Name, Callable[[VersionStatistics], Histogram], float | None], ...] = (
+    (names.REQUEST_S, lambda s: s.request_times, _NS_IN_S),
+    (names.QUEUE_S, lambda s: s.queue_times, _NS_IN_S),
+    (names.INPUT_S, lambda s: s.input_times, _NS_IN_S),
+    (names.INFER_S, lambda s: s.infer_times, _NS_IN_S),
+    (names.OUTPUT_S, lambda s: s.output_times, _NS_IN_S),
+    (names.BATCH_ROWS, lambda s: s.batch_rows, None),
+    (names.BATCH_REQUESTS, lambda s: s.batch_requests, None),
+)
+
+
+class StatisticsCollector(Collector):
+    """The families of every version, every model, the HTTP side and the machine.
+
+    Args:
+        versions: the statistics of every version known now.
+        models: the statistics of every model known now.
+        responses: HTTP status code -> answers sent.
+        machine: read once a scrape.
+    """
+
+    def __init__(
+        self,
+        versions: Callable[[], Versions],
+        models: Callable[[], Iterable[ModelStatistics]],
+        responses: Mapping[int, int],
+        machine: Machine,
+    ) -> None:
+        self._versions = versions
+        self._models = models
+        self._responses = responses
+        self._machine = machine
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, from one look at the statistics."""
+        yield from _of_versions(list(self._versions()))
+        yield from _of_models(list(self._models()))
+        yield _family(names.RESPONSES, (({"code": str(c)}, n) for c, n in sorted(self._responses.items())))
+        reading = self._machine.read()
+        yield _family(names.CPU_UTILIZATION, [({}, reading.cpu_utilization)])
+        yield _family(names.CPU_MEMORY_TOTAL, [({}, reading.memory_total_bytes)])
+        yield _family(names.CPU_MEMORY_USED, [({}, reading.memory_used_bytes)])
+
+
+def _of_versions(versions: list[VersionStatistics]) -> Iterator[Metric]:
+    for name, figure in _NUMBERS:
+        yield _family(name, [(_labels(version), figure(version)) for version in versions])
+    for name, counts in _BY_REASON:
+        yield _family(
+            name, (({**_labels(v), "reason": reason}, n) for v in versions for reason, n in sorted(counts(v).items()))
+        )
+    for name, histogram, scale in _HISTOGRAMS:
+        family = Metric(name.text, name.help, name.kind)
+        for version in versions:
+            _add_histogram(family, _labels(version), histogram(version), scale)
+        yield family
+
+
+def _of_models(models: list[ModelStatistics]) -> Iterator[Metric]:
+    yield _family(
+        names.SWAPS, (({"model": m.model, "outcome": o}, n) for m in models for o, n in sorted(m.swaps.items()))
+    )
+    yield _family(names.ACTIVE, (({"model": m.model, "version": m.active}, 1) for m in models if m.active is not None))
+
+
+def _labels(version: VersionStatistics) -> dict[str, str]:
+    return {"model": version.model, "version": version.version}
+
+
+def _family(name: Name, samples: Iterable[tuple[dict[str, str], Number]]) -> Metric:
+    family = Metric(name.text, name.help, name.kind)
+    for labels, value in samples:
+        if value is not None:
+            family.add_sample(name.text, labels, value)
+    return family
+
+
+def _add_histogram(family: Metric, labels: dict[str, str], histogram: Histogram, scale: float | None) -> None:
+    """Writes one histogram, its bounds and sum divided by `scale` where one is given."""
+    cumulative = histogram.cumulative()
+    for bound, count in zip((*histogram.bounds, math.inf), cumulative, strict=True):
+        limit = number(bound if scale is None else bound / scale)
+        family.add_sample(f"{family.name}_bucket", {**labels, "le": limit}, count)
+    family.add_sample(f"{family.name}_count", labels, cumulative[-1])
+    family.add_sample(f"{family.name}_sum", labels, histogram.total if scale is None else histogram.total / scale)

@@ -1,0 +1,239 @@
+"""What happened to one version since the server started: counts and durations, and Triton's `model_stats` entry.
+
+Updated and read on the event loop's thread, so there are no locks. Structurally a `BatchObserver` of the batcher.
+Knows nothing of what ran. Field names: Triton's statistics extension.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from service.observe.histogram import COUNT_BOUNDS, TIME_BOUNDS_NS, Histogram
+from service.observe.names import CLOSE_REASONS, FAILURE_REASONS
+
+
+class Compute(Protocol):
+    """Where a run spent its time."""
+
+    @property
+    def input_ns(self) -> int:
+        """Nanoseconds spent on stacking the inputs."""
+        ...
+
+    @property
+    def infer_ns(self) -> int:
+        """Nanoseconds in the runner."""
+        ...
+
+    @property
+    def output_ns(self) -> int:
+        """Nanoseconds spent on taking the outputs apart."""
+        ...
+
+
+class Timing(Compute, Protocol):
+    """Where an answered request spent its time; the compute phases are those of its batch."""
+
+    @property
+    def queue_ns(self) -> int:
+        """Nanoseconds in the queue."""
+        ...
+
+
+class Batch(Compute, Protocol):
+    """One batch that ran."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in it."""
+        ...
+
+    @property
+    def requests(self) -> int:
+        """Requests in it."""
+        ...
+
+    @property
+    def close_reason(self) -> str:
+        """Why it took no more requests."""
+        ...
+
+
+class Duration:
+    """How often something happened, and for how long altogether."""
+
+    __slots__ = ("count", "ns")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.ns = 0
+
+    def add(self, ns: int) -> None:
+        """Counts one time of `ns` nanoseconds."""
+        self.count += 1
+        self.ns += ns
+
+    def to_triton(self) -> dict[str, int]:
+        """Triton's `$duration_stat`."""
+        return {"count": self.count, "ns": self.ns}
+
+
+class Phases:
+    """The three phases of a run."""
+
+    __slots__ = ("infer", "input", "output")
+
+    def __init__(self) -> None:
+        self.input = Duration()
+        self.infer = Duration()
+        self.output = Duration()
+
+    def add(self, run: Compute) -> None:
+        """Counts one run."""
+        self.input.add(run.input_ns)
+        self.infer.add(run.infer_ns)
+        self.output.add(run.output_ns)
+
+    def to_triton(self) -> dict[str, dict[str, int]]:
+        """The phases under Triton's names."""
+        return {
+            "compute_input": self.input.to_triton(),
+            "compute_infer": self.infer.to_triton(),
+            "compute_output": self.output.to_triton(),
+        }
+
+
+class VersionStatistics:
+    """Counts of one version.
+
+    Args:
+        model: its model's name.
+        version: its id.
+        pending: how many requests wait in its queue now.
+        wall_clock_s: seconds since the epoch, for `last_inference` alone.
+
+    Attributes:
+        load_s: how long the last load took, None before it.
+        memory_bytes: what the version keeps in memory, None when not known.
+        non_finite: outputs that held NaN or infinity.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        version: str,
+        *,
+        pending: Callable[[], int] = lambda: 0,
+        wall_clock_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.model = model
+        self.version = version
+        self.pending = pending
+        self.load_s: float | None = None
+        self.memory_bytes: int | None = None
+        self.non_finite = 0
+        self.rows = 0
+        self.batches = 0
+        self.runs_failed = 0
+        self.crashes = 0
+        self.success = Duration()
+        self.failures = {reason: Duration() for reason in FAILURE_REASONS}
+        self.queue = Duration()
+        self.compute = Phases()
+        self.by_rows: dict[int, Phases] = {}
+        self.close_reasons = Counter(dict.fromkeys(CLOSE_REASONS, 0))
+        self.drops: Counter[str] = Counter()
+        self.request_times = Histogram(TIME_BOUNDS_NS)
+        self.queue_times = Histogram(TIME_BOUNDS_NS)
+        self.input_times = Histogram(TIME_BOUNDS_NS)
+        self.infer_times = Histogram(TIME_BOUNDS_NS)
+        self.output_times = Histogram(TIME_BOUNDS_NS)
+        self.batch_rows = Histogram(COUNT_BOUNDS)
+        self.batch_requests = Histogram(COUNT_BOUNDS)
+        self._wall_clock_s = wall_clock_s
+        self._last_inference_ms = 0
+
+    def request_done(self, total_ns: int, timing: Timing) -> None:
+        """Counts a request that was answered after `total_ns` nanoseconds."""
+        self.success.add(total_ns)
+        self.queue.add(timing.queue_ns)
+        self.compute.add(timing)
+        self.request_times.observe(total_ns)
+        self.queue_times.observe(timing.queue_ns)
+
+    def request_failed(self, reason: str, total_ns: int) -> None:
+        """Counts a request that failed after `total_ns` nanoseconds; `reason` is one of Triton's words."""
+        self.failures.setdefault(reason, Duration()).add(total_ns)
+
+    def batch_ran(self, report: Batch) -> None:
+        """Counts a batch that ran to its end."""
+        self.batches += 1
+        self.rows += report.rows
+        phases = self.by_rows.get(report.rows)
+        if phases is None:
+            phases = self.by_rows[report.rows] = Phases()
+        phases.add(report)
+        self.close_reasons[report.close_reason] += 1
+        self.input_times.observe(report.input_ns)
+        self.infer_times.observe(report.infer_ns)
+        self.output_times.observe(report.output_ns)
+        self.batch_rows.observe(report.rows)
+        self.batch_requests.observe(report.requests)
+        self._last_inference_ms = int(self._wall_clock_s() * 1000)
+
+    def run_failed(self, *_: object) -> None:
+        """Counts a run that raised or was given up."""
+        self.runs_failed += 1
+
+    def dropped(self, reason: str) -> None:
+        """Counts a request that left the queue without being run."""
+        self.drops[reason] += 1
+
+    def crashed(self, _error: BaseException) -> None:
+        """Counts a crash of the batcher's loop."""
+        self.crashes += 1
+
+    def to_triton(self) -> dict[str, Any]:
+        """One entry of `model_stats`; times are nanoseconds, `last_inference` milliseconds since the epoch."""
+        fail = {
+            "count": sum(failure.count for failure in self.failures.values()),
+            "ns": sum(failure.ns for failure in self.failures.values()),
+        }
+        none = Duration().to_triton()
+        return {
+            "name": self.model,
+            "version": self.version,
+            "last_inference": self._last_inference_ms,
+            "inference_count": self.rows,
+            "execution_count": self.batches,
+            "inference_stats": {
+                "success": self.success.to_triton(),
+                "fail": fail,
+                "queue": self.queue.to_triton(),
+                **self.compute.to_triton(),
+                "cache_hit": none,
+                "cache_miss": none,
+            },
+            "batch_stats": [{"batch_size": rows, **self.by_rows[rows].to_triton()} for rows in sorted(self.by_rows)],
+            "memory_usage": self._memory_usage(),
+        }
+
+    def _memory_usage(self) -> list[dict[str, Any]]:
+        return [] if self.memory_bytes is None else [{"type": "CPU", "id": 0, "byte_size": self.memory_bytes}]
+
+
+class ModelStatistics:
+    """Counts of one model over all its versions.
+
+    Attributes:
+        active: id of the active version, None without one.
+        swaps: outcome -> how often a swap or rollback ended so.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.active: str | None = None
+        self.swaps: Counter[str] = Counter()
