@@ -71,7 +71,7 @@ def _parts(settings: Settings) -> tuple[Source, Loader]:
     source = source_of(settings)
     options = LoadOptions(settings.provider, settings.threads, settings.load_timeout_s, settings.run_timeout_s)
     trial = (
-        FirstTrial(TrialMemory(None), settings.trial_memory_bytes, settings.trial_timeout_s)
+        FirstTrial(TrialMemory(None, report=lambda _: None), settings.trial_memory_bytes, settings.trial_timeout_s)
         if settings.trial
         else no_trial
     )

@@ -19,7 +19,7 @@ HELP = """Send a file to a model and print what it answers.
 
 \b
 FILE is one of
-  .npz   one array for each input, under its name, rows on axis 0
+  .npz   one array for each input, under its name, rows on axis 0; or a version's golden.npz
   .json  {"inputs": [...]} of the Open Inference Protocol, or {"instances": [...]} of TensorFlow Serving
 
 \b
@@ -37,6 +37,7 @@ Exit codes:
 """
 
 JSON = {"Content-Type": "application/json"}
+GOLDEN = "input/"
 
 
 def infer(
@@ -90,10 +91,19 @@ def _arrays(file: Path) -> Arrays:
     import numpy as np  # noqa: PLC0415 - a quarter of a second that `retort --help` need not pay
 
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
+        with file.open("rb") as opened:
+            arrays = np.load(opened, allow_pickle=False)
+            if not isinstance(arrays, np.ndarray):
+                return _inputs(dict(arrays))
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise Failure(f"{file} cannot be read as arrays: {error}.") from None
+    raise Failure(f"{file} holds one array without a name; it must hold one under each input's name.")
+
+
+def _inputs(arrays: Arrays) -> Arrays:
+    """The arrays to send: all of them, or the recorded inputs of a golden.npz."""
+    recorded = {name.removeprefix(GOLDEN): array for name, array in arrays.items() if name.startswith(GOLDEN)}
+    return recorded or arrays
 
 
 def _print_outputs(head: dict[str, Any], outputs: Arrays) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +28,7 @@ Exit codes:
   2  a mistyped option
 """
 
-_COLUMNS = ("model", "version", "state", "active", "variant of", "size", "accuracy", "agreement", "verdict")
+_COLUMNS = ("model", "version", "state", "active", "variant_of", "size", "accuracy", "agreement", "verdict")
 _KIB = 1024
 
 
@@ -44,7 +44,7 @@ def models(
     if as_json:
         typer.echo(json.dumps(versions, indent=2))
     else:
-        _print_table(versions)
+        typer.echo("\n".join(_table(versions)))
 
 
 def row(version: Mapping[str, Any]) -> tuple[str, ...]:
@@ -62,15 +62,12 @@ def row(version: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _print_table(versions: Sequence[Mapping[str, Any]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - a tenth of a second that `retort --help` need not pay
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(*_COLUMNS, box=None, pad_edge=False)
-    for version in versions:
-        table.add_row(*row(version))
-    console = Console(highlight=False, markup=False)
-    console.print(table, crop=False, overflow="ignore", no_wrap=True)
+def _table(versions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for the header and one for each version, in columns as wide as their widest cell."""
+    rows = [_COLUMNS, *map(row, versions)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _share(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from tests.unit.cli.conftest import Retort, ScriptedServer
 
 LOGITS = {"name": "logits", "shape": [2, 2], "datatype": "FP32", "data": [0.25, 0.75, 1, 0]}
 ANSWER: dict[str, Any] = {"model_name": "digits", "model_version": "1-int8", "outputs": [LOGITS]}
+
+
+NPY = io.BytesIO()
+np.save(NPY, np.zeros(1))
 
 
 @pytest.fixture
@@ -39,6 +44,14 @@ def test_an_npz_is_sent_as_binary_tensors(retort: Retort, server: ScriptedServer
     length = int(server.requests[0].headers["Inference-Header-Content-Length"])
     assert json.loads(server.requests[0].body[:length])["inputs"][0]["name"] == "pixels"
     assert server.requests[0].body[length:] == bytes(2 * 64 * 4)
+
+
+def test_of_golden_cases_the_inputs_are_sent(retort: Retort, server: ScriptedServer, tmp_path: Path) -> None:
+    np.savez(tmp_path / "golden.npz", **{"input/image": np.zeros(3, np.int8), "output/scores": np.ones(3, np.int8)})
+    server.on("POST /v2/models/digits/infer", ANSWER)
+    assert retort("infer", "digits", str(tmp_path / "golden.npz"), "--url", server.url).code == 0
+    length = int(server.requests[0].headers["Inference-Header-Content-Length"])
+    assert [tensor["name"] for tensor in json.loads(server.requests[0].body[:length])["inputs"]] == ["image"]
 
 
 def test_a_binary_answer_is_read(retort: Retort, server: ScriptedServer, npz: str) -> None:
@@ -92,6 +105,8 @@ def test_a_refusal_of_the_server_is_the_failure(retort: Retort, server: Scripted
     ("name", "content", "words"),
     [
         ("rows.npz", b"not a zip", "cannot be read as arrays"),
+        ("rows.npz", b"PK\x03\x04 cut off", "cannot be read as arrays"),
+        ("rows.npz", NPY.getvalue(), "without a name"),
         ("rows.json", b"{", "is not JSON"),
         ("rows.json", b"\xff\xfe{", "is not JSON"),
         ("rows.csv", b"1,2", "neither .npz nor .json"),
