@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import math
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -99,7 +100,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
     with archive.open(info) as file:
         shape, fortran_order, dtype = _read_header(file)
         elements = math.prod(shape)
-        strings = dtype.kind in "SU"
+        strings = dtype.kind in "SU" and dtype.isnative
         if not shape or min(shape) < 0 or dtype.hasobject or not (strings or dtype in DATATYPES):
             raise BadModel(f"golden.npz: {quoted(info.filename)} has no rows, or a type that no tensor has.")
         if strings and elements > _STRINGS_LIMIT:
@@ -128,5 +129,9 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 
 def _to_bytes(array: Array) -> Array:
-    encoded = np.strings.encode(array, "utf-8") if array.dtype.kind == "U" else array
-    return np.array(encoded.astype(np.object_), order="C")
+    if array.dtype.kind == "U":
+        # numpy holds code points unchecked, and fails badly on those that there are not.
+        if array.itemsize and array.ravel().view(np.uint32).max(initial=0) > sys.maxunicode:
+            raise ValueError("no text")
+        array = np.strings.encode(array, "utf-8")
+    return np.array(array.astype(np.object_), order="C")

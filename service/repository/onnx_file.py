@@ -3,7 +3,7 @@
 Reads the structure in place and never copies a weight. What is accepted here opens no file but the ones it reports,
 has no operator from outside the standard domains, and has no tensor that is larger than its data.
 Knows nothing of the disk, of shapes between nodes, or of ONNX Runtime's own checks, which follow.
-Source: onnx.proto of ONNX 1.19 to 1.23 (IR versions up to 13).
+Source: onnx.proto of ONNX 1.23 (IR versions up to 14).
 """
 
 from __future__ import annotations

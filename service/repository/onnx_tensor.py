@@ -24,6 +24,7 @@ BITS: Mapping[int, int] = {
     **dict.fromkeys((1, 6, 12), 32),
     **dict.fromkeys((7, 11, 13, 14), 64),
     15: 128,
+    **dict.fromkeys((27, 28), 6),
     **dict.fromkeys((21, 22, 23), 4),
     **dict.fromkeys((25, 26), 2),
 }

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -134,16 +134,15 @@ def _decode(data: bytes) -> dict[str, ActiveRecord]:
 
 
 def _record(values: Any) -> ActiveRecord:
-    if not isinstance(values, dict):
-        raise ValueError("not a record")
-    try:
-        record = ActiveRecord(**values)
-    except TypeError:
-        raise ValueError("not a record") from None
-    versions = (record.active, *(text for text in (record.previous, record.config_active) if text is not None))
-    if not all(isinstance(text, str) and is_name(text) for text in versions):
-        raise ValueError("not a record")
-    return replace(record, forced=record.forced is True)
+    match values:
+        case {
+            "active": str(active),
+            "previous": str() | None as previous,
+            "config_active": str() | None as config_active,
+            "forced": bool(forced),
+        } if all(is_name(version) for version in (active, previous, config_active) if version is not None):
+            return ActiveRecord(active, previous, config_active, forced)
+    raise ValueError("not a record")
 
 
 def _reason(error: OSError) -> str:
