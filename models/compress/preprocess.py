@@ -1,0 +1,67 @@
+"""Cleans a graph before a technique touches it: shapes inferred, constants folded, nothing computed differently.
+
+Every technique that reads shapes or fuses nodes starts here. Built on onnxruntime's quant_pre_process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import quant_pre_process
+
+from models.compress.checks import same_signature
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """Arguments of `preprocess`.
+
+    Attributes:
+        symbolic_shapes: infer symbolic shapes too, which needs sympy; without them a dynamic axis may stay unknown.
+        optimise: let ONNX Runtime fold constants and fuse nodes at its basic level.
+    """
+
+    symbolic_shapes: bool = True
+    optimise: bool = True
+
+
+def preprocess(model: bytes, arguments: Preprocess) -> bytes:
+    """The same model with a cleaned graph.
+
+    Raises:
+        NotApplied: the model's inputs or outputs would have changed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
+        before.write_bytes(model)
+        quant_pre_process(
+            before,
+            after,
+            skip_symbolic_shape=not arguments.symbolic_shapes,
+            skip_optimization=not arguments.optimise,
+        )
+        cleaned = onnx.load(after)
+    _keep_used_domains(cleaned)
+    result = cleaned.SerializeToString(deterministic=True)
+    same_signature(model, result, "preprocess")
+    return result
+
+
+def _keep_used_domains(model: onnx.ModelProto) -> None:
+    """Drops the opset imports that ONNX Runtime's optimiser adds for every domain it knows, used or not."""
+    used = {node.domain for node in _nodes(model.graph)} | {node.domain for f in model.functions for node in f.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used or not entry.domain]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for subgraph in (attribute.g, *attribute.graphs):
+                yield from _nodes(subgraph)
