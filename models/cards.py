@@ -1,0 +1,71 @@
+"""Puts cards together: what is known of a version's making, what its files say, and how it was appraised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models import describe
+from models.evaluate.appraise import Appraisal
+from service.repository.card import Card, Data, Golden, GoldenTolerance, Parent, Recipe
+
+ONNX = "model.onnx"
+GOLDEN = "golden.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What no measurement can tell of a version; `needs` names what it cannot be served well without."""
+
+    model: str
+    version: str
+    recipe: Recipe
+    data: Data
+    licence: str
+    not_verified: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The full version that a variant was made from."""
+
+    version: str
+    onnx: bytes
+
+
+def card(
+    origin: Origin, files: Mapping[str, bytes], appraisal: Appraisal, *, golden_max_abs: float, full: Full | None = None
+) -> Card:
+    """The card of a version.
+
+    Args:
+        origin: how it was made.
+        files: name -> content of the version's other files, model.onnx and golden.npz.
+        appraisal: what was measured of it.
+        golden_max_abs: absolute tolerance of its golden outputs where it was appraised.
+        full: for a variant, the version it was made from.
+    """
+    here = appraisal.quality
+    tolerance = GoldenTolerance(provider=here.provider, cpu_class=here.cpu_class, max_abs=golden_max_abs)
+    return Card(
+        model=origin.model,
+        version=origin.version,
+        variant_of=full.version if full else None,
+        parent=Parent(version=full.version, sha256=describe.sha256(full.onnx)) if full else None,
+        files=describe.file_entries(files),
+        licence=origin.licence,
+        golden=Golden(tolerances=(tolerance,), top1=True),
+        recipe=origin.recipe,
+        data=origin.data,
+        graph=describe.graph(files[ONNX], parent=full.onnx if full else None, needs=origin.needs),
+        size=appraisal.size,
+        quality=(appraisal.quality,),
+        batching=appraisal.batching,
+        speed=appraisal.speed,
+        gain_kind=appraisal.gain_kind,
+        verdict=appraisal.decision.verdict if appraisal.decision else None,
+        reasons=appraisal.decision.reasons if appraisal.decision else (),
+        not_verified=origin.not_verified,
+        produced_by=describe.producer(),
+    )
