@@ -11,12 +11,15 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from service.core.errors import BadInput, BadModel, DoesNotFit, RetortError, RunFailed, Stuck
 
+_READ_CHARACTERS = 4_000
 _LIMIT_CHARACTERS = 300
 
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
-# file.cc:12, then a function: either its whole C++ signature, or its bare name.
+# file.cc:12, then a function: either its whole C++ signature, or its bare name. Texts may hold what a model's author
+# wrote, so nothing here backtracks.
 _SOURCE = re.compile(
-    r"\S+\.(?:cc|h|cpp|hpp|cu|cuh):\d+ (?:[^()\n]*::[^()\n]*\((?:[^()]|\([^()]*\))*\)(?: const)? |[A-Z]\w+ )?"
+    r"(?<!\S)[^\s:]++(?:(?<=\.cc)|(?<=\.cu)|(?<=\.h)):\d++ "
+    r"(?:(?=[^()\n:]*+::)[^()\n]*+\((?:[^()]++|\([^()]*+\))*+\)(?: const)? |[A-Z]\w++ )?"
 )
 _NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ")
 _EXTERNAL = re.compile(r"External (?:file|data path)\b|should be stored in ")
@@ -55,7 +58,7 @@ def ran_out_of_memory(error: BaseException | None) -> bool:
 
 def sentence(text: str) -> str:
     """ONNX Runtime's text without its prefix, source positions and line breaks, at most 300 characters."""
-    text = _PREFIX.sub("", text)
+    text = _PREFIX.sub("", text[:_READ_CHARACTERS])
     text = _NODE.sub(lambda node: f"{node[1]} node '{node[2]}': ", text)
     text = _SOURCE.sub("", text)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())

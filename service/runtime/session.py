@@ -103,9 +103,7 @@ def _build(
     onnx: bytes, settings: onnxruntime.SessionOptions, providers: list[tuple[str, dict[str, str]]]
 ) -> onnxruntime.InferenceSession:
     try:
-        session = onnxruntime.InferenceSession(
-            onnx, settings, providers=providers, enable_fallback=0, read_config_from_model=0
-        )
+        session = onnxruntime.InferenceSession(onnx, settings, providers=providers, enable_fallback=0)
     except Exception as error:
         raise load_failure(error) from error
     # Kept by ONNX Runtime for a fall back that is off here; it would double what a version holds.
@@ -159,10 +157,13 @@ def _cancellable(
         if cancel.is_set():
             stop()
             wait([done], timeout=_GRACE_S)
+            break
+    try:
+        if cancel.is_set():
             raise Stuck("the load was cancelled")
-    if cancel.is_set():
-        raise Stuck("the load was cancelled")
-    return done.result()
+        return done.result()
+    finally:
+        del done  # as below
 
 
 def _settle(done: Future[onnxruntime.InferenceSession], build: Callable[[], onnxruntime.InferenceSession]) -> None:
@@ -171,5 +172,5 @@ def _settle(done: Future[onnxruntime.InferenceSession], build: Callable[[], onnx
     except Exception as error:
         done.set_exception(error)
     finally:
-        # The error's traceback holds this frame: without this, a failed load is a cycle that holds the model's bytes.
+        # The error's traceback holds this frame: else a failed load is a cycle that holds the model's bytes.
         del done, build

@@ -1,0 +1,108 @@
+"""Which trials passed, across restarts, damaged files and disks that cannot be written."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from service.runtime import trial_memory
+from service.runtime.trial_memory import TrialMemory
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def test_remembers_across_restarts(tmp_path: Path, said: list[str]) -> None:
+    path = tmp_path / "trials.json"
+    memory = TrialMemory(path, said.append)
+    assert not memory.passed("aa", "1.31.1", "cpu")
+    memory.remember("aa", "1.31.1", "cpu")
+    assert memory.passed("aa", "1.31.1", "cpu")
+    again = TrialMemory(path, said.append)
+    assert again.passed("aa", "1.31.1", "cpu")
+    assert said == []
+    assert [entry.name for entry in tmp_path.iterdir()] == ["trials.json"]
+
+
+@pytest.mark.parametrize("other", [("bb", "1.31.1", "cpu"), ("aa", "1.32.0", "cpu"), ("aa", "1.31.1", "cuda")])
+def test_another_file_runtime_or_provider_is_another_trial(
+    tmp_path: Path, said: list[str], other: tuple[str, str, str]
+) -> None:
+    memory = TrialMemory(tmp_path / "trials.json", said.append)
+    memory.remember("aa", "1.31.1", "cpu")
+    assert not memory.passed(*other)
+
+
+def test_without_a_path_it_lasts_as_long_as_the_process(said: list[str]) -> None:
+    memory = TrialMemory(None, said.append)
+    memory.remember("aa", "1", "cpu")
+    assert memory.passed("aa", "1", "cpu")
+    assert not TrialMemory(None, said.append).passed("aa", "1", "cpu")
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[]", b"{}", b'{"passed": 3}', b'{"passed": [1]}', b'{"passed": null}', b"null"],
+)
+def test_a_damaged_file_is_reported_and_replaced(tmp_path: Path, said: list[str], content: bytes) -> None:
+    path = tmp_path / "trials.json"
+    path.write_bytes(content)
+    memory = TrialMemory(path, said.append)
+    assert not memory.passed("aa", "1", "cpu")
+    assert len(said) == 1
+    assert "cannot be read" in said[0]
+    memory.remember("aa", "1", "cpu")
+    assert json.loads(path.read_bytes()) == {"passed": ["aa 1 cpu"]}
+
+
+def test_a_folder_in_its_place_is_reported(tmp_path: Path, said: list[str]) -> None:
+    memory = TrialMemory(tmp_path, said.append)
+    memory.remember("aa", "1", "cpu")
+    assert memory.passed("aa", "1", "cpu")
+    assert ["read" in said[0], "written down" in said[1]] == [True, True]
+
+
+def test_what_cannot_be_written_is_reported_and_still_known(tmp_path: Path, said: list[str]) -> None:
+    memory = TrialMemory(tmp_path / "missing" / "trials.json", said.append)
+    memory.remember("aa", "1", "cpu")
+    assert memory.passed("aa", "1", "cpu")
+    assert said == ["a passed trial cannot be written down, so it will be run again after a restart"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "trials.json"
+    memory = TrialMemory(path, said.append)
+    memory.remember("aa", "1", "cpu")
+
+    def full(_: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(trial_memory.os, "fsync", full)
+    memory.remember("bb", "1", "cpu")
+    monkeypatch.undo()
+    assert json.loads(path.read_bytes()) == {"passed": ["aa 1 cpu"]}
+    assert len(said) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["trials.json"]
+
+
+def test_the_oldest_are_forgotten_first(tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_memory, "_MOST_ENTRIES", 3)
+    path = tmp_path / "trials.json"
+    memory = TrialMemory(path, said.append)
+    for sha256 in ("a", "b", "c", "d"):
+        memory.remember(sha256, "1", "cpu")
+    assert json.loads(path.read_bytes()) == {"passed": ["b 1 cpu", "c 1 cpu", "d 1 cpu"]}
+
+
+def test_many_at_once_lose_none(tmp_path: Path, said: list[str]) -> None:
+    path = tmp_path / "trials.json"
+    memory = TrialMemory(path, said.append)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: memory.remember(f"{number}", "1", "cpu"), range(40)))
+    assert len(json.loads(path.read_bytes())["passed"]) == 40
