@@ -44,7 +44,7 @@ def check(
 ) -> None:
     """See `HELP`."""
     settings = read_settings({"repository": (repository,)})
-    asyncio.run(_check_all(settings))
+    asyncio.run(_check_all(settings.model_copy(update={"model_file": None, "state_dir": None})))
 
 
 async def _check_all(settings: Settings) -> None:
@@ -62,20 +62,17 @@ async def _check_all(settings: Settings) -> None:
 
 
 def _parts(settings: Settings) -> tuple[Source, Loader]:
-    from service.app import source_of  # noqa: PLC0415 - the whole server
+    from service.app import loader_of, source_of  # noqa: PLC0415 - the whole server
     from service.core.clock import MonotonicClock  # noqa: PLC0415
-    from service.runtime.trial_memory import TrialMemory  # noqa: PLC0415
-    from service.serving.loader import Loader, LoadOptions  # noqa: PLC0415
-    from service.serving.trial import FirstTrial, no_trial  # noqa: PLC0415
+    from service.runtime.devices import find_obstacles  # noqa: PLC0415
 
     source = source_of(settings)
-    options = LoadOptions(settings.provider, settings.threads, settings.load_timeout_s, settings.run_timeout_s)
-    trial = (
-        FirstTrial(TrialMemory(None, report=lambda _: None), settings.trial_memory_bytes, settings.trial_timeout_s)
-        if settings.trial
-        else no_trial
-    )
-    return source, Loader(source, options, trial=trial, clock=MonotonicClock(), on_fatal=lambda _: None)
+    clock = MonotonicClock()
+    return source, loader_of(settings, source, find_obstacles(), clock=clock, report=_warn, on_fatal=_warn)
+
+
+def _warn(sentence: str) -> None:
+    typer.echo(f"retort: warning: {sentence}", err=True)
 
 
 def _versions(source: Source) -> Iterator[tuple[str, str]]:
