@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from uvicorn._types import ASGIApplication
+from starlette.types import ASGIApp
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
@@ -30,14 +30,14 @@ class HttpServer:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, app: ASGIApplication, host: str, port: int, *, drain_timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, *, drain_timeout_s: float) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         self._server = _Uvicorn(
             uvicorn.Config(
-                app,
+                app,  # type: ignore[arg-type]  # the same callable, typed by another library
                 loop="none",
                 http="httptools",
                 ws="none",

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.gateway.http import build
+from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
+
+LIMIT_BYTES = 100_000
+LOOPBACK = "http://127.0.0.1:8000"
+PEER = ("127.0.0.1", 50_000)
+
+
+@pytest.fixture
+def servable() -> FakeServable:
+    return FakeServable()
+
+
+@pytest.fixture
+def catalog(servable: FakeServable) -> FakeCatalog:
+    return FakeCatalog(servable, FakeServable(version="1-int8"))
+
+
+@pytest.fixture
+def health() -> FakeHealth:
+    return FakeHealth()
+
+
+@pytest.fixture
+def connect(catalog: FakeCatalog, health: FakeHealth) -> Iterator[Callable[..., TestClient]]:
+    """Makes clients of the application; `peer` and `base_url` say where they seem to sit."""
+    app = cast("Any", build(cast("Any", catalog), cast("Any", health), max_body_bytes=LIMIT_BYTES, access_log=True))
+    opened: list[TestClient] = []
+
+    def open_client(peer: tuple[str, int] = PEER, base_url: str = LOOPBACK) -> TestClient:
+        opened.append(TestClient(app, base_url=base_url, client=peer))
+        return opened[-1]
+
+    yield open_client
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def client(connect: Callable[..., TestClient]) -> TestClient:
+    return connect()

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from service.observe import names
+from service.observe.collector import StatisticsCollector
+from service.observe.exposition import exposition
+from service.observe.machine import Machine
+from service.observe.names import Name
+from service.observe.statistics import ModelStatistics, VersionStatistics
+from tests.unit.observe.batches import Batch, Timing
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+# Verbatim from the protocol document: what existing dashboards read.
+DASHBOARD_NAMES = {
+    "nv_inference_request_success",
+    "nv_inference_request_failure",
+    "nv_inference_count",
+    "nv_inference_exec_count",
+    "nv_inference_request_duration_us",
+    "nv_inference_queue_duration_us",
+    "nv_inference_compute_input_duration_us",
+    "nv_inference_compute_infer_duration_us",
+    "nv_inference_compute_output_duration_us",
+    "nv_inference_pending_request_count",
+    "nv_model_load_duration_secs",
+}
+
+
+def busy_version() -> VersionStatistics:
+    version = VersionStatistics("digits", "1", pending=lambda: 7)
+    version.load_s = 1.25
+    version.request_done(5_000_000, Timing(queue_ns=1_500))
+    version.request_failed("REJECTED", 10)
+    version.batch_ran(Batch(rows=3, requests=2))
+    version.run_failed()
+    version.dropped("expired")
+    version.crashed(RuntimeError())
+    version.non_finite = 2
+    return version
+
+
+def scrape(proc: Path, *versions: VersionStatistics) -> tuple[str, Samples]:
+    model = ModelStatistics("digits")
+    model.active = "1"
+    model.swaps["refused"] += 3
+    collector = StatisticsCollector(lambda: versions, lambda: [model], {200: 5, 404: 1}, Machine(proc))
+    text = exposition(collector.collect()).decode()
+    return text, dict(parsed(line) for line in text.splitlines() if not line.startswith("#"))
+
+
+def parsed(line: str) -> tuple[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """A sample by its exact name; prometheus_client's own parser would add `_total` to the counters."""
+    match = re.fullmatch(r"(\w+)(?:{(.*)})? (\S+)", line)
+    assert match is not None, line
+    labels = re.findall(r'(\w+)="([^"]*)"', match[2] or "")
+    return (match[1], tuple(sorted(labels))), float(match[3])
+
+
+def one(samples: Samples, name: str, **more: str) -> float:
+    return samples[name, tuple(sorted({"model": "digits", "version": "1", **more}.items()))]
+
+
+def test_dashboard_names_are_written_verbatim_with_their_type(tmp_path: Path) -> None:
+    text, samples = scrape(tmp_path, busy_version())
+    written = {line.split()[2]: line.split()[3] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert written.keys() >= DASHBOARD_NAMES
+    assert {name for name, _ in samples} >= DASHBOARD_NAMES
+    assert all(written[name] == "counter" for name in DASHBOARD_NAMES if "count" not in name and "secs" not in name)
+    assert "_total" not in text
+
+
+def test_every_name_in_the_list_of_names_can_come_out(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu 1 0 0 1 0 0 0 0\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemAvailable: 5 kB\n")
+    machine_names = {names.CPU_UTILIZATION.text}
+    text, _ = scrape(tmp_path, busy_version())
+    known = {value.text for value in vars(names).values() if isinstance(value, Name)}
+    written = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert written == known - machine_names
+
+
+def test_counters_have_triton_s_units(tmp_path: Path) -> None:
+    _, samples = scrape(tmp_path, busy_version())
+    assert one(samples, "nv_inference_request_success") == 1
+    assert one(samples, "nv_inference_count") == 3
+    assert one(samples, "nv_inference_exec_count") == 1
+    assert one(samples, "nv_inference_request_duration_us") == 5_000
+    assert one(samples, "nv_inference_queue_duration_us") == 1
+    assert one(samples, "nv_inference_compute_infer_duration_us") == 3_000
+    assert one(samples, "nv_inference_pending_request_count") == 7
+    assert one(samples, "nv_model_load_duration_secs") == 1.25
+
+
+def test_reasons_are_there_at_zero_before_anything_failed(tmp_path: Path) -> None:
+    _, samples = scrape(tmp_path, VersionStatistics("digits", "1"))
+    for reason in ("REJECTED", "CANCELED", "BACKEND", "OTHER"):
+        assert one(samples, "nv_inference_request_failure", reason=reason) == 0
+    for reason in ("full", "idle_runner", "delay", "shape_change", "deadline", "drain"):
+        assert one(samples, "retort_batch_closed", reason=reason) == 0
+
+
+def test_what_happened_is_counted_by_reason(tmp_path: Path) -> None:
+    _, samples = scrape(tmp_path, busy_version())
+    assert one(samples, "nv_inference_request_failure", reason="REJECTED") == 1
+    assert one(samples, "retort_batch_closed", reason="full") == 1
+    assert one(samples, "retort_dropped", reason="expired") == 1
+    assert one(samples, "retort_run_failed") == 1
+    assert one(samples, "retort_batcher_crashed") == 1
+    assert one(samples, "retort_non_finite_outputs") == 2
+    assert samples["retort_swaps", (("model", "digits"), ("outcome", "refused"))] == 3
+    assert samples["retort_http_responses", (("code", "404"),)] == 1
+
+
+def test_histograms_are_in_seconds_and_end_with_infinity(tmp_path: Path) -> None:
+    _, samples = scrape(tmp_path, busy_version())
+    assert one(samples, "retort_request_seconds_sum") == 0.005
+    assert one(samples, "retort_request_seconds_count") == 1
+    assert one(samples, "retort_request_seconds_bucket", le="+Inf") == 1
+    assert one(samples, "retort_request_seconds_bucket", le="0.005") == 1
+    assert one(samples, "retort_request_seconds_bucket", le="0.0025") == 0
+    assert one(samples, "retort_batch_rows_bucket", le="2") == 0
+    assert one(samples, "retort_batch_rows_bucket", le="4") == 1
+    assert one(samples, "retort_batch_requests_sum") == 2
+
+
+def test_the_active_version_is_one_and_a_model_without_one_says_nothing(tmp_path: Path) -> None:
+    _, samples = scrape(tmp_path, busy_version())
+    assert one(samples, "retort_active_version") == 1
+    idle = ModelStatistics("other")
+    collector = StatisticsCollector(lambda: [], lambda: [idle], {}, Machine(tmp_path))
+    assert exposition(collector.collect()) == b""
+
+
+def test_a_version_that_never_loaded_has_no_load_time(tmp_path: Path) -> None:
+    text, _ = scrape(tmp_path, VersionStatistics("digits", "1"))
+    assert "nv_model_load_duration_secs" not in text
+
+
+def test_the_machine_is_part_of_the_scrape(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu 1 0 0 1 0 0 0 0\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemAvailable: 4 kB\n")
+    collector = StatisticsCollector(lambda: [], lambda: [], {}, Machine(tmp_path))
+    (tmp_path / "stat").write_text("cpu 4 0 0 2 0 0 0 0\n")
+    text = exposition(collector.collect()).decode()
+    assert "nv_cpu_utilization 0.75\n" in text
+    assert "nv_cpu_memory_total_bytes 10240\n" in text
+    assert "nv_cpu_memory_used_bytes 6144\n" in text
