@@ -35,7 +35,7 @@ class TrialLimits:
 
     Attributes:
         memory_bytes: on top of what Python and ONNX Runtime hold before the model is read, about 150 MiB; never more
-            than the machine has left.
+            than the machine has left. The stack of each thread counts 8 MiB.
         timeout_s: from the start of the process to its answer.
     """
 

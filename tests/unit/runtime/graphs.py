@@ -158,5 +158,5 @@ def greedy(bytes_: int) -> bytes:
         [value("y", TensorProto.FLOAT, None)],
         [helper.make_tensor("s", TensorProto.INT64, [1], [bytes_ // 4])],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4, producer_name="")
     return made.SerializeToString()

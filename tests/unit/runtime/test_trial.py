@@ -1,0 +1,225 @@
+"""Trials in a child process: what passes, what dies there, and in which words (promise M5)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import psutil
+import pytest
+from onnx import TensorProto, helper
+
+from service.core.contract import Arrays
+from service.runtime import memory, trial, trial_child
+from service.runtime.providers import RunnerOptions
+from service.runtime.trial import TrialLimits, TrialResult, run_trial
+from tests.unit.runtime import graphs
+from tests.unit.runtime.graphs import WEIGHTS, value
+
+CPU = RunnerOptions()
+MIB = 1 << 20
+ROW = {"x": np.ones((1, 64), np.float32)}
+
+
+def limits(mib: int = 512, timeout_s: float = 30.0) -> TrialLimits:
+    return TrialLimits(memory_bytes=mib * MIB, timeout_s=timeout_s)
+
+
+def test_a_good_version_passes() -> None:
+    feeds = [ROW, {"x": np.ones((32, 64), np.float32)}]
+    assert run_trial(graphs.linear(), {}, feeds, CPU, limits()) == TrialResult(True, "")
+
+
+def test_everything_that_is_served_reaches_the_child() -> None:
+    """External data, strings, other layouts and options; none of them as a path."""
+    onnx = graphs.model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Identity", ["s"], ["t"])],
+        [value("x", TensorProto.FLOAT, ["N", 64]), value("s", TensorProto.STRING, ["N"])],
+        [value("y", TensorProto.FLOAT, ["N", 64]), value("t", TensorProto.STRING, ["N"])],
+        [graphs.stored_outside(WEIGHTS, "w", "w.bin")],
+    )
+    words = np.array([b"a", b"\xc3\xa9"], dtype=object)
+    feed: Arrays = MappingProxyType({"x": np.asfortranarray(np.ones((2, 64), np.float32)), "s": words})
+    options = RunnerOptions(threads=2, provider_options=MappingProxyType({"allow_spinning": False}))
+    external = MappingProxyType({"w.bin": WEIGHTS.tobytes()})
+    assert run_trial(onnx, external, [feed], options, limits()) == TrialResult(True)
+
+
+def test_the_largest_version_that_streams_through_the_pipe() -> None:
+    onnx = graphs.mlp(layers=40)
+    assert run_trial(onnx, {}, [{"x0": np.ones((32, 512), np.float32)}], CPU, limits()) == TrialResult(True)
+
+
+# Memory
+
+
+def test_the_graph_of_66_bytes_that_asks_for_80_gb_dies_here() -> None:
+    onnx = graphs.greedy(80 * 10**9)
+    assert len(onnx) == 66
+    before_bytes = memory.resident_bytes()
+    start_s = time.perf_counter()
+    result = run_trial(onnx, {}, [{}], CPU, TrialLimits(timeout_s=30))
+    assert time.perf_counter() - start_s < 20
+    assert not result.ok
+    assert result.reason.endswith("MiB for running")
+    assert result.reason.startswith("the trial needs more than ")
+    assert memory.resident_bytes() - before_bytes < 50 * MIB
+
+
+@pytest.mark.parametrize(("mib", "expected"), [(128, "the trial needs more than 128 MiB for running"), (1024, "")])
+def test_the_limit_decides(mib: int, expected: str) -> None:
+    """The second case is the negative control: the same graph, 300 MB, runs where the limit lets it."""
+    assert run_trial(graphs.greedy(300 * 10**6), {}, [{}], CPU, limits(mib)).reason == expected
+
+
+def test_a_load_over_the_limit() -> None:
+    assert (
+        run_trial(graphs.mlp(layers=40), {}, [], CPU, limits(16)).reason
+        == "the trial needs more than 16 MiB for loading"
+    )
+
+
+def test_no_more_is_given_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100 * MIB)
+    result = run_trial(graphs.greedy(600 * 10**6), {}, [{}], CPU, limits(4096))
+    assert result.reason == "the trial needs more than 100 MiB for running"
+
+
+# Time
+
+
+def test_a_load_that_takes_too_long() -> None:
+    start_s = time.perf_counter()
+    result = run_trial(graphs.slow_to_load(3000), {}, [], CPU, limits(2048, timeout_s=3))
+    assert result.reason == "the trial was still loading after 3 s"
+    assert time.perf_counter() - start_s < 5
+    assert [child for child in psutil.Process().children() if "trial_child" in " ".join(child.cmdline())] == []
+
+
+def test_a_run_that_takes_too_long() -> None:
+    endless = {"n": np.array(10**12), "x": graphs.EYE}
+    assert (
+        run_trial(graphs.loop(), {}, [endless], CPU, limits(timeout_s=3)).reason
+        == "the trial was still running after 3 s"
+    )
+
+
+# Other failures
+
+
+@pytest.mark.parametrize(
+    ("onnx", "feeds", "words"),
+    [
+        (b"garbage" * 20, [], "the trial failed while loading: the model cannot be loaded: "),
+        (graphs.identity(TensorProto.BFLOAT16), [], "the trial failed while loading: input 'x' is BF16"),
+        (graphs.linear(), [ROW, {"x": np.ones((1, 63), np.float32)}], "the trial failed while running: Got invalid"),
+    ],
+)
+def test_reasons(onnx: bytes, feeds: Sequence[Arrays], words: str) -> None:
+    result = run_trial(onnx, {}, feeds, CPU, limits())
+    assert not result.ok
+    assert result.reason.startswith(words)
+
+
+class Child:
+    """Stands in for the trial's program: a shell line in its place."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+        real = subprocess.Popen
+
+        def start(_: TrialLimits) -> subprocess.Popen[bytes]:
+            return real(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        monkeypatch.setattr(trial, "_start", start)
+
+
+KILLED = "was killed by the system, most likely for want of memory,"
+LOADING = '{"stage": "loading"}'
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (f"echo '{LOADING}'; kill -SEGV $$", "the trial crashed with signal 11 while loading"),
+        (f"echo '{LOADING}'; kill -ABRT $$", "the trial crashed with signal 6 while loading"),
+        (f"echo '{LOADING}'; kill -KILL $$", f"the trial {KILLED} while loading"),
+        ("exit 3", "the trial ended with exit code 3 while starting"),
+        ("exit 0", "the trial ended with exit code 0 while starting"),
+        ("echo nonsense; echo '[1]'; echo '{\"result\": 1}'", "the trial ended with exit code 0 while starting"),
+        ("echo '{\"result\": {\"ok\": \"yes\"}}'", "the trial ended with exit code 0 while starting"),
+        ("echo '{\"result\": {\"ok\": true}}'; kill -SEGV $$", "the trial crashed with signal 11 while starting"),
+        ("echo '{\"stage\": [\"a\"], \"result\": {\"reason\": {}}}'", "the trial failed while ['a']: {}"),
+    ],
+)  # fmt: skip
+def test_a_child_that_ends_otherwise(monkeypatch: pytest.MonkeyPatch, script: str, expected: str) -> None:
+    Child(monkeypatch, script)
+    assert run_trial(graphs.mlp(layers=2), {}, [], CPU, limits()) == TrialResult(False, expected)
+
+
+def test_a_child_that_writes_without_end_is_not_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    Child(monkeypatch, "yes")
+    assert run_trial(b"", {}, [], CPU, limits(timeout_s=0.5)).reason == "the trial was still starting after 0.5 s"
+
+
+def test_the_child_imports_only_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing from the working directory, where somebody may have put an `onnxruntime.py`."""
+    (tmp_path / "onnxruntime.py").write_text("raise SystemExit(7)")
+    (tmp_path / "numpy.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    assert run_trial(graphs.linear(), {}, [ROW], CPU, limits()) == TrialResult(True)
+    script = "import sys, service.runtime.trial_child; print(*sorted(sys.modules))"
+    command = [trial.sys.executable, "-P", "-c", script]
+    environment = os.environ | {"PYTHONPATH": str(trial._ROOT)}
+    imported = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    assert {"fastapi", "pydantic", "uvicorn", "torch", "onnx", "google.protobuf"} & set(imported) == set()
+
+
+# The child's own limits
+
+
+def test_the_child_limits_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen from inside, with the calls that would change this process noted instead of made."""
+    made: dict[str, object] = {}
+    monkeypatch.setattr(trial_child.resource, "setrlimit", lambda which, pair: made.update({str(which): pair}))
+    monkeypatch.setattr(trial_child.signal, "alarm", lambda seconds: made.update(alarm=seconds))
+    monkeypatch.setattr(trial_child.signal, "signal", lambda which, action: made.update(signal=(which, action)))
+    monkeypatch.setattr(Path, "write_text", lambda self, text, **_: made.update({self.name: text}))
+    trial_child._limit(1000, 7)
+    limit = trial_child._data_bytes() + 1000
+    data_limit = made[str(trial_child.resource.RLIMIT_DATA)]
+    assert isinstance(data_limit, tuple)
+    assert data_limit[0] == data_limit[1] == pytest.approx(limit, rel=0.05)
+    assert made[str(trial_child.resource.RLIMIT_CORE)] == (0, 0)
+    assert made["alarm"] == 7
+    assert made["signal"] == (signal.SIGALRM, signal.SIG_DFL)
+    assert made["oom_score_adj"] == "1000"
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    trial_child._limit(1000, 7)
+
+
+def test_data_bytes(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    assert trial_child._data_bytes(status) == 0
+    status.write_text("VmPeak:\t 9 kB\nVmData:\t    3 kB\n")
+    assert trial_child._data_bytes(status) == 3072
+    status.write_text("")
+    assert trial_child._data_bytes(status) == 0
+
+
+def test_a_child_without_a_parent_ends_by_its_alarm() -> None:
+    process = trial._start(limits(timeout_s=-4))  # its alarm after 1 s
+    try:
+        assert process.wait(20) == -signal.SIGALRM
+    finally:
+        process.kill()
+        process.communicate()
