@@ -1,0 +1,329 @@
+"""Stand-ins for time and for faults, and for nothing else: what a test can have for real it has for real.
+
+`ManualLoop` makes a whole asyncio program deterministic: its clock stands still while there is work and jumps to the
+next timer when there is none, so a scenario of minutes runs in milliseconds, and a wait that nothing will end is an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import selectors
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from service.batching.engine_thread import Returned, Settle, Work
+from service.batching.run import Run
+from service.core.contract import Array, Arrays
+from service.core.errors import Stuck
+
+
+class ManualClock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self, now_s: float = 1000.0) -> None:
+        self._now_s = now_s
+
+    def now_s(self) -> float:
+        return self._now_s
+
+    def advance(self, seconds: float) -> None:
+        self._now_s += seconds
+
+
+class Hang(AssertionError):
+    """Something is awaited that nothing will ever bring."""
+
+
+class CountingFuture(asyncio.Future[Any]):
+    """A future that counts how often somebody tried to end it; `ManualLoop.futures` holds them all."""
+
+    ends = 0
+
+    def set_result(self, result: Any) -> None:
+        self.ends += 1
+        super().set_result(result)
+
+    def set_exception(self, exception: Any) -> None:
+        self.ends += 1
+        super().set_exception(exception)
+
+
+class ManualLoop(asyncio.SelectorEventLoop):
+    """An event loop in manual time; `before_advance` is called whenever all work of an instant is done."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(_ManualSelector(self))
+        self.clock = clock
+        self.before_advance: Callable[[], None] = lambda: None
+        self.futures: list[CountingFuture] = []
+
+    def time(self) -> float:
+        return self.clock.now_s()
+
+    def create_future(self) -> CountingFuture:
+        future = CountingFuture(loop=self)
+        self.futures.append(future)
+        return future
+
+
+class _ManualSelector(selectors.SelectSelector):
+    def __init__(self, loop: ManualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> Any:
+        events = super().select(0)
+        if events or (timeout is not None and timeout <= 0):
+            return events
+        self._loop.before_advance()
+        if timeout is None:
+            raise Hang("nothing is left to do, and somebody still waits")
+        self._loop.clock.advance(timeout)
+        return events
+
+
+def run_manually(main: Callable[[ManualLoop], Any]) -> Any:
+    """Runs a coroutine function in manual time; it gets the loop, whose `clock` is the time."""
+    loop = ManualLoop(ManualClock())
+    try:
+        return loop.run_until_complete(main(loop))
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+
+
+class Fault(Enum):
+    """What goes wrong in a run."""
+
+    NONE = "none"
+    RAISES = "raises"
+    EXITS = "raises SystemExit"
+    WRONG_LENGTH = "one output row too few"
+    NOT_ARRAYS = "no arrays"
+    HANGS = "hangs until it is asked to stop"
+    DEAF = "hangs for ever"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One run of a fake engine: how long it takes, and what goes wrong."""
+
+    seconds: float = 0.0
+    fault: Fault = Fault.NONE
+
+
+class FakeEngine:
+    """Answers y = 2 * x, fails on a negative x, and otherwise does what its acts say, one a run; the last one stays."""
+
+    def __init__(self, acts: Iterable[Act] = ()) -> None:
+        self._acts: Iterator[Act] = itertools.chain(acts, itertools.repeat(Act()))
+        self._asked_to_stop = threading.Event()
+        self.released = threading.Event()
+        self.batches: list[Array] = []
+        self.stops = 0
+        self.on_stop: Callable[[], None] = lambda: None
+
+    def run(self, arrays: Arrays) -> Any:
+        """On a real thread, in real time."""
+        act = self.next_act()
+        self._asked_to_stop.clear()
+        if act.fault is Fault.DEAF:
+            self.released.wait()
+        elif self._asked_to_stop.wait(60.0 if act.fault is Fault.HANGS else act.seconds):
+            raise Stuck("stopped")
+        return self.compute(arrays, act.fault)
+
+    def next_act(self) -> Act:
+        return next(self._acts)
+
+    def compute(self, arrays: Arrays, fault: Fault) -> Any:
+        x = arrays["x"]
+        self.batches.append(x)
+        if fault is Fault.EXITS:
+            raise SystemExit(3)
+        if fault is Fault.RAISES or (x < 0).any():
+            raise ValueError("Traceback of /some/where: bad row")
+        if fault is Fault.NOT_ARRAYS:
+            return [x]
+        return {"y": x[1:] * 2 if fault is Fault.WRONG_LENGTH else x * 2}
+
+    def stop(self) -> None:
+        self.stops += 1
+        self._asked_to_stop.set()
+        self.on_stop()
+
+
+class ManualThreads:
+    """Threads of a batcher that are none: runs take manual time on the loop itself.
+
+    Attributes:
+        on_start, on_finish: called with every run, for a test that watches.
+        replace_s: how long work done aside takes.
+    """
+
+    def __init__(self, loop: ManualLoop) -> None:
+        self.loop = loop
+        self.lines: list[ManualLine] = []
+        self.on_start: Callable[[Run], None] = lambda run: None
+        self.on_finish: Callable[[Run], None] = lambda run: None
+        self.replace_s = 0.05
+
+    def line(self, engine: FakeEngine, returned: Returned) -> ManualLine:
+        self.lines.append(ManualLine(self, engine, returned))
+        return self.lines[-1]
+
+    def aside(self, work: Work, settle: Settle) -> None:
+        def body() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                settle(None, error)
+            else:
+                settle(result, None)
+
+        self.loop.call_later(self.replace_s, body)
+
+
+class ManualLine:
+    """The way to one fake engine; `ended` once nobody will put a run any more."""
+
+    def __init__(self, threads: ManualThreads, engine: FakeEngine, returned: Returned) -> None:
+        self._threads = threads
+        self._engine = engine
+        self._returned = returned
+        self._timer: asyncio.TimerHandle | None = None
+        self._began_s = 0.0
+        self.run: Run | None = None
+        self.ended = False
+        engine.on_stop = self._asked_to_stop
+
+    def put(self, run: Run) -> None:
+        assert self.run is None and not self.ended, "an engine got a second run, or one after its end"
+        self.run = run
+        self._act = self._engine.next_act()
+        self._began_s = self._threads.loop.time()
+        self._threads.on_start(run)
+        if self._act.fault not in (Fault.HANGS, Fault.DEAF):
+            self._timer = self._threads.loop.call_later(self._act.seconds, self._finish)
+
+    def end(self) -> None:
+        self.ended = True
+
+    def _asked_to_stop(self) -> None:
+        if self.run is not None and self._act.fault is not Fault.DEAF and self._act is not _STOPPED:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._act = _STOPPED
+            self._threads.loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        run, self.run, self._timer = self.run, None, None
+        assert run is not None
+        asked, run.skip = run.skip, False  # a thread reads it when it begins, which was some time ago
+        run.execute(_Instant(self._engine, self._act), _BeganAt(self._began_s, self._threads.loop))
+        run.skip = asked
+        self._threads.on_finish(run)
+        self._returned(run)
+
+
+_STOPPED = Act(0.0, Fault.HANGS)
+
+
+class _Instant:
+    """A fake engine whose time has passed already."""
+
+    def __init__(self, engine: FakeEngine, act: Act) -> None:
+        self._engine = engine
+        self._act = act
+        self.stop = engine.stop
+
+    def run(self, arrays: Arrays) -> Any:
+        if self._act is _STOPPED:
+            raise Stuck("stopped")
+        return self._engine.compute(arrays, self._act.fault)
+
+
+class _BeganAt:
+    """A clock whose first reading lies back: when the run began."""
+
+    def __init__(self, began_s: float, loop: ManualLoop) -> None:
+        self._readings = itertools.chain([began_s, began_s], iter(loop.time, None))
+
+    def now_s(self) -> float:
+        return next(self._readings)
+
+
+class RecordingObserver:
+    """Keeps what a batcher reports."""
+
+    def __init__(self) -> None:
+        self.reports: list[Any] = []
+        self.failures: list[tuple[int, int, BaseException, str]] = []
+        self.drops: list[str] = []
+        self.crashes: list[BaseException] = []
+
+    def batch_ran(self, report: Any) -> None:
+        self.reports.append(report)
+
+    def run_failed(self, rows: int, requests: int, error: BaseException, detail: str) -> None:
+        self.failures.append((rows, requests, error, detail))
+
+    def dropped(self, reason: str) -> None:
+        self.drops.append(reason)
+
+    def crashed(self, error: BaseException) -> None:
+        self.crashes.append(error)
+
+
+def ids(first: int, rows: int, width: int = 2) -> dict[str, Array]:
+    """Inputs whose every row says whose it is: x of shape [rows, width], row i filled with first + i."""
+    column = np.arange(first, first + rows, dtype=np.float64).reshape(rows, 1)
+    return {"x": np.repeat(column, width, axis=1)}
+
+
+class PacedRunner:
+    """A runner that computes nothing and takes the time it is told; several may share one stopwatch and one log.
+
+    Args:
+        name: appended to `log` at each run.
+        watch: its reading grows by what each run takes.
+        seconds: how long run number `turn` (from 0) takes.
+    """
+
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    omitted_outputs: tuple[str, ...] = ()
+    provider = "cpu"
+
+    def __init__(self, name: str, watch: "Stopwatch", log: list[str], seconds: Callable[[int], float]) -> None:
+        self._name, self._watch, self._log, self._seconds = name, watch, log, seconds
+        self._turn = 0
+
+    def run(self, arrays: Arrays) -> dict[str, Array]:
+        self._log.append(self._name)
+        self._watch.reading_s += self._seconds(self._turn)
+        self._turn += 1
+        return {}
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Stopwatch:
+    """Seconds that pass only when somebody says so."""
+
+    def __init__(self) -> None:
+        self.reading_s = 0.0
+
+    def now_s(self) -> float:
+        return self.reading_s

@@ -1,0 +1,54 @@
+"""The ledger: one selection for each recipe and test set; measuring again confirms it."""
+
+from pathlib import Path
+
+import pytest
+
+from models.evaluate.ledger import AlreadyChosen, Ledger, arguments_sha256
+from service.repository.card import Recipe, Step
+
+DEV, TEST, OTHER = "d" * 64, "a" * 64, "b" * 64
+
+
+def recipe(name: str = "int8-static", seed: int | None = 0, calibrator: str = "MinMax") -> Recipe:
+    return Recipe(name=name, seed=seed, steps=(Step(technique="int8_static", arguments={"calibrator": calibrator}),))
+
+
+def test_a_new_ledger_is_empty_and_need_not_exist(tmp_path: Path) -> None:
+    assert Ledger(tmp_path / "none.jsonl").entries() == ()
+
+
+def test_a_selection_is_on_disk_at_once(tmp_path: Path) -> None:
+    Ledger(tmp_path / "l").select(recipe(), chosen_on_sha256=DEV, test_sha256=TEST)
+    (entry,) = Ledger(tmp_path / "l").entries()
+    assert (entry.recipe, entry.test_sha256, entry.chosen_on_sha256) == ("int8-static", TEST, DEV)
+    assert entry.arguments_sha256 == arguments_sha256(recipe())
+
+
+def test_the_same_choice_again_confirms_and_adds_nothing(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l")
+    for _ in range(3):
+        ledger.select(recipe(), chosen_on_sha256=DEV, test_sha256=TEST)
+    assert len(ledger.entries()) == 1
+
+
+@pytest.mark.parametrize("other", [recipe(calibrator="Entropy"), recipe(seed=1), recipe(seed=None)])
+def test_another_choice_after_the_test_set_has_spoken_is_refused(tmp_path: Path, other: Recipe) -> None:
+    ledger = Ledger(tmp_path / "l")
+    ledger.select(recipe(), chosen_on_sha256=DEV, test_sha256=TEST)
+    with pytest.raises(AlreadyChosen, match="already chosen with other arguments"):
+        ledger.select(other, chosen_on_sha256=DEV, test_sha256=TEST)
+    assert len(ledger.entries()) == 1
+
+
+def test_another_test_set_or_another_recipe_may_choose(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l")
+    ledger.select(recipe(), chosen_on_sha256=DEV, test_sha256=TEST)
+    ledger.select(recipe(calibrator="Entropy"), chosen_on_sha256=DEV, test_sha256=OTHER)
+    ledger.select(recipe(name="int8-entropy", calibrator="Entropy"), chosen_on_sha256=DEV, test_sha256=TEST)
+    assert [entry.recipe for entry in ledger.entries()] == ["int8-static", "int8-static", "int8-entropy"]
+
+
+def test_the_name_is_no_part_of_the_arguments() -> None:
+    assert arguments_sha256(recipe(name="a")) == arguments_sha256(recipe(name="b"))
+    assert arguments_sha256(recipe()) != arguments_sha256(recipe(seed=7))

@@ -1,0 +1,105 @@
+"""Paired statistics against published and hand-computed values."""
+
+import math
+
+import numpy as np
+import pytest
+
+from models.evaluate.statistics import (
+    bonett_price_interval,
+    bonett_price_lower,
+    mcnemar_exact,
+    median_interval,
+    needed_samples,
+)
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (2, 0, 0.5),
+        (5, 0, 0.0625),
+        (6, 0, 0.03125),
+        (5, 1, 14 / 64),
+        (10, 3, 0.09228515625),
+        (7, 7, 1.0),
+        # Agresti, Categorical Data Analysis: the prime minister's approval, 150 against 86.
+        (150, 86, 3.7e-05),
+        (121, 59, 4.434449e-06),
+    ],
+)
+def test_exact_mcnemar(b: int, c: int, p: float) -> None:
+    assert mcnemar_exact(b, c) == pytest.approx(p, rel=1e-2 if b == 150 else 1e-6)
+    assert mcnemar_exact(c, b) == mcnemar_exact(b, c)
+
+
+def test_exact_mcnemar_stays_a_probability_with_thousands_of_discordant_rows() -> None:
+    assert 0 < mcnemar_exact(2100, 2000) < 1
+    assert mcnemar_exact(5000, 0) == 0.0  # smaller than any float
+
+
+def test_interval_of_published_data() -> None:
+    """Airway hyper-responsiveness of 21 children (Fagerland and others 2014): -0.508 to -0.013."""
+    low, high = bonett_price_interval(b=7, c=1, n=21)
+    assert (round(low, 3), round(high, 3)) == (-0.508, -0.013)
+
+
+@pytest.mark.parametrize(("b", "c", "n"), [(0, 0, 600), (2, 0, 600), (3, 1, 600), (10, 20, 1000), (0, 1, 1)])
+def test_interval_by_hand(b: int, c: int, n: int) -> None:
+    lost, won = (b + 1) / (n + 2), (c + 1) / (n + 2)
+    se = math.sqrt((lost + won - (won - lost) ** 2) / (n + 2))
+    low, high = bonett_price_interval(b, c, n)
+    assert low == pytest.approx(max(-1, won - lost - 1.959964 * se), abs=1e-6)
+    assert high == pytest.approx(min(1, won - lost + 1.959964 * se), abs=1e-6)
+    assert bonett_price_lower(b, c, n) == pytest.approx(max(-1, won - lost - 1.644854 * se), abs=1e-6)
+
+
+def test_no_discordant_row_still_leaves_room_for_doubt() -> None:
+    assert bonett_price_lower(0, 0, 600) < 0 < -bonett_price_lower(0, 0, 100)
+    assert bonett_price_lower(0, 0, 100) < bonett_price_lower(0, 0, 600)
+
+
+def test_bounds_mirror_and_never_leave_the_possible() -> None:
+    low, high = bonett_price_interval(7, 1, 21)
+    mirrored_low, mirrored_high = bonett_price_interval(1, 7, 21)
+    assert (mirrored_low, mirrored_high) == pytest.approx((-high, -low))
+    assert bonett_price_interval(1, 0, 1)[0] == -1.0
+
+
+@pytest.mark.parametrize(("b", "c", "n"), [(0, 0, 0), (-1, 0, 5), (0, -1, 5), (3, 3, 5)])
+def test_impossible_counts_are_refused(b: int, c: int, n: int) -> None:
+    with pytest.raises(ValueError, match="no discordant counts"):
+        bonett_price_lower(b, c, n)
+
+
+@pytest.mark.parametrize(
+    ("discordance", "margin", "rows"),
+    [(0.01, 0.01, 620), (0.02, 0.01, 1240), (0.05, 0.01, 3100), (0.01, 0.001, 62_000)],
+)
+def test_needed_samples_are_the_known_ones(discordance: float, margin: float, rows: int) -> None:
+    many = 10**6
+    assert needed_samples(round(discordance * many), 0, many, margin) == pytest.approx(rows, rel=0.005)
+
+
+def test_median_interval_holds_the_median_and_repeats() -> None:
+    values = np.random.default_rng(1).normal(2.0, 0.5, 300)
+    low, high = median_interval(values)
+    assert low < np.median(values) < high
+    assert high - low < 0.2
+    assert median_interval(values) == (low, high)
+    assert median_interval(values, seed=1) != (low, high)
+
+
+def test_median_interval_of_one_value_is_that_value() -> None:
+    assert median_interval(np.array([3.0])) == (3.0, 3.0)
+
+
+def test_median_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        low, high = median_interval(rng.normal(0, 1, 60), resamples=300)
+        hits += low <= 0 <= high
+    assert 88 <= hits <= 100
