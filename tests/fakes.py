@@ -291,39 +291,23 @@ def ids(first: int, rows: int, width: int = 2) -> dict[str, Array]:
 
 
 class PacedRunner:
-    """A runner that computes nothing and takes the time it is told; several may share one stopwatch and one log.
+    """A `Runner` that computes nothing and takes the time it is told: run number `turn` (from 0) `seconds(turn)`.
 
-    Args:
-        name: appended to `log` at each run.
-        watch: its reading grows by what each run takes.
-        seconds: how long run number `turn` (from 0) takes.
+    Several may share one clock and one log, to which each run appends the runner's name.
     """
 
-    inputs: tuple[TensorSpec, ...] = ()
-    outputs: tuple[TensorSpec, ...] = ()
-    omitted_outputs: tuple[str, ...] = ()
+    inputs = outputs = omitted_outputs = ()
     provider = "cpu"
 
-    def __init__(self, name: str, watch: "Stopwatch", log: list[str], seconds: Callable[[int], float]) -> None:
-        self._name, self._watch, self._log, self._seconds = name, watch, log, seconds
-        self._turn = 0
+    def __init__(self, name: str, clock: ManualClock, log: list[str], seconds: Callable[[int], float]) -> None:
+        self._name, self._clock, self._log, self._seconds = name, clock, log, seconds
+        self._turns = itertools.count()
 
     def run(self, arrays: Arrays) -> dict[str, Array]:
         self._log.append(self._name)
-        self._watch.reading_s += self._seconds(self._turn)
-        self._turn += 1
+        self._clock.advance(self._seconds(next(self._turns)))
         return {}
 
     def stop(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-class Stopwatch:
-    """Seconds that pass only when somebody says so."""
-
-    def __init__(self) -> None:
-        self.reading_s = 0.0
-
-    def now_s(self) -> float:
-        return self.reading_s

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.evaluate.latency import WARM_RUNS, Race, Seconds, race, run_times, timing
-from tests.fakes import PacedRunner, Stopwatch
+from tests.fakes import ManualClock, PacedRunner
 
 FEED = {"x": np.zeros((8, 4), dtype=np.float32)}
 RUNS = 40
@@ -15,14 +15,14 @@ Pace = Callable[[int], float]
 
 
 def raced(variant: Pace, full: Pace, log: list[str] | None = None) -> Race:
-    watch, log = Stopwatch(), [] if log is None else log
-    runners = (PacedRunner("v", watch, log, variant), PacedRunner("f", watch, log, full))
-    return race(*runners, FEED, runs=RUNS, now_s=watch.now_s)
+    clock, log = ManualClock(), [] if log is None else log
+    runners = (PacedRunner("v", clock, log, variant), PacedRunner("f", clock, log, full))
+    return race(*runners, FEED, runs=RUNS, now_s=clock.now_s)
 
 
 def timed(pace: Pace) -> Seconds:
-    watch = Stopwatch()
-    return run_times(PacedRunner("v", watch, [], pace), FEED, runs=RUNS, now_s=watch.now_s)
+    clock = ManualClock()
+    return run_times(PacedRunner("v", clock, [], pace), FEED, runs=RUNS, now_s=clock.now_s)
 
 
 def growing() -> Pace:
