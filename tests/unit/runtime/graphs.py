@@ -160,3 +160,15 @@ def greedy(bytes_: int) -> bytes:
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4, producer_name="")
     return made.SerializeToString()
+
+
+def rows_squared() -> bytes:
+    """y = rowsums(x @ x.T): memory that grows with the square of the rows, for one input of shape [N, 1]."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "turned"], ["square"]),
+        helper.make_node("ReduceSum", ["square", "axes"], ["y"], keepdims=1),
+    ]
+    axes = numpy_helper.from_array(np.asarray([1]), "axes")
+    column = ("N", 1)
+    return model(nodes, [value("x", TensorProto.FLOAT, column)], [value("y", TensorProto.FLOAT, column)], [axes])
