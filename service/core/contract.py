@@ -6,7 +6,7 @@ Datatype names are those of the Open Inference Protocol v2, "Tensor Data Types".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -63,6 +63,16 @@ class TensorSpec:
     def dtype(self) -> np.dtype[Any]:
         """The numpy dtype of an array of this tensor."""
         return DTYPES[self.datatype]
+
+
+def common_first_axis(specs: Sequence[TensorSpec]) -> str | None:
+    """The symbol that is the first axis of every spec, or None: the one axis that may be a batch.
+
+    May be: a softmax over axis 0 has such an axis too. Whether rows are independent shows only when they run.
+    """
+    first = {spec.dims[0] if spec.dims else None for spec in specs}
+    symbol = first.pop() if len(first) == 1 else None
+    return symbol if isinstance(symbol, str) else None
 
 
 @dataclass(frozen=True, slots=True)

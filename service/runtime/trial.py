@@ -58,12 +58,13 @@ def run_trial(
     options: RunnerOptions,
     limits: TrialLimits | None = None,
 ) -> TrialResult:
-    """Loads the version and runs each of `feeds` in a child process; blocks until it ended or was killed.
+    """Loads the version in a child process and runs `feeds` and the largest batch; blocks until it ended or was killed.
 
     Args:
         onnx: the model file.
         external: external data by location.
-        feeds: inputs for one run each, such as the golden cases and the largest batch.
+        feeds: inputs for one run each, such as the golden cases; the largest batch repeats the first one's rows, or
+            made-up ones where there is none.
         options: as the version will be served.
         limits: memory and time.
 

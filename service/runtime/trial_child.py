@@ -16,7 +16,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from service.core.errors import DoesNotFit, RetortError
+import numpy as np
+
+from service.core.contract import Arrays, common_first_axis
+from service.core.errors import BadInput, DoesNotFit, RetortError, RunFailed
+from service.core.synthetic import synthetic_feed
 from service.runtime.failures import ran_out_of_memory
 from service.runtime.onnx import OnnxRunner
 
@@ -43,11 +47,25 @@ def _try_out(job_pipe: IO[bytes], say: Say) -> dict[str, Any]:
         say({"stage": "running"})
         for feed in feeds:
             runner.run(feed)
+        _run_largest(runner, feeds, options.max_batch_size)
     except RetortError as error:
         if isinstance(error, DoesNotFit) or ran_out_of_memory(error.__cause__):
             return {"out_of_memory": True}
         return {"reason": str(error)}
     return {"ok": True}
+
+
+def _run_largest(runner: OnnxRunner, feeds: Sequence[Arrays], max_rows: int) -> None:
+    """Runs the largest batch: of the first feed's rows, or of made-up ones, which a model may refuse without blame."""
+    axis = common_first_axis([*runner.inputs, *runner.outputs])
+    if feeds and axis is not None:
+        runner.run({name: np.resize(array, (max_rows, *array.shape[1:])) for name, array in feeds[0].items()})
+    elif not feeds:
+        try:
+            runner.run(synthetic_feed(runner.inputs, max_rows, batch_axis=axis))
+        except (BadInput, RunFailed) as error:
+            if ran_out_of_memory(error.__cause__):
+                raise
 
 
 def _take_over_stdout() -> Say:

@@ -88,7 +88,7 @@ class _NotABatch(Exception):
 
 def _arrangements(count: int, max_rows: int) -> list[list[int]]:
     """Rows in order, in reverse and rotated, at the sizes 2, 3, `count` and `max_rows` as far as they fit."""
-    sizes = sorted({size for size in (2, 3, count, max_rows) if 2 <= size <= max_rows})
+    sizes = sorted({size for size in (2, 3, count, max_rows) if 1 < size <= max_rows})
     forward = [[index % count for index in range(size)] for size in sizes]
     backward = [[(size - 1 - index) % count for index in range(size)] for size in sizes[:-1]]
     return forward + backward

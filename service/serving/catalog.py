@@ -18,6 +18,7 @@ from service.core.errors import BadInput, Conflict, NotFound, NotReady, Refused,
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.layout import Source
 from service.serving.entry import Entry
+from service.serving.gate import FORCED
 from service.serving.lifecycle import Lifecycle
 from service.serving.operations import Operations
 from service.serving.reports import Readiness, SwapReport, VersionView
@@ -174,12 +175,12 @@ class Catalog:
 
         async def body() -> SwapReport:
             self._watches.stop(model)
-            return await self._lifecycle.swap(entry, version, force=force)
+            report = await self._lifecycle.swap(entry, version, force=force)
+            if watch_s is not None:
+                self._watch(entry, watch_s, DEFAULT_MAX_ERROR_RATE if max_error_rate is None else max_error_rate)
+            return report
 
-        report = await self._counted(entry, f"swap to '{version}'", body, "swapped")
-        if watch_s is not None:
-            self._watch(entry, watch_s, DEFAULT_MAX_ERROR_RATE if max_error_rate is None else max_error_rate)
-        return report
+        return await self._counted(entry, f"swap to '{version}'", body, "swapped")
 
     async def rollback(self, model: str) -> SwapReport:
         """Makes the version before the last swap active again; never gated."""
@@ -225,27 +226,32 @@ class Catalog:
         try:
             await self._operate(entry, "load", lambda: self._lifecycle.load(entry))
         except RetortError as error:
-            entry.reason = entry.reason or str(error)
+            if entry.active is None:
+                entry.reason = entry.reason or str(error)
             self._log.warning("model not served as configured", model=name, reason=str(error))
 
     async def _counted(
         self, entry: Entry, what: str, body: Callable[[], Awaitable[SwapReport]], done: str
     ) -> SwapReport:
+        """Runs a swap or a rollback and counts how it ended, whether or not its caller stays to hear of it."""
+
+        async def counted() -> SwapReport:
+            try:
+                report = await body()
+            except RetortError as error:
+                self._count(entry, "refused" if isinstance(error, Refused) else "failed")
+                raise
+            self._count(entry, "forced" if report.warning and FORCED in report.warning else done)
+            entry.reason = ""
+            self._log.info(done, **report.to_json())
+            return report
+
         try:
-            report = await self._operate(entry, what, body)
-        except Refused:
-            self._count(entry, "refused")
+            return await self._operate(entry, what, counted)
+        except Conflict as error:
+            if not isinstance(error, Refused):
+                self._count(entry, "superseded")
             raise
-        except Conflict:
-            self._count(entry, "superseded")
-            raise
-        except RetortError:
-            self._count(entry, "failed")
-            raise
-        self._count(entry, "forced" if report.warning and "forced" in report.warning else done)
-        entry.reason = ""
-        self._log.info(done, **report.to_json())
-        return report
 
     def _count(self, entry: Entry, outcome: str) -> None:
         entry.statistics.swaps[outcome] += 1

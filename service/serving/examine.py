@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.batching.curve import CostCurve
-from service.core.contract import Arrays
+from service.core.contract import Arrays, common_first_axis
 from service.core.cpu import cpu_class
 from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
@@ -18,7 +18,7 @@ from service.serving.batchability import Batchability, card_binds, probe, single
 from service.serving.gate import Machine
 from service.serving.golden import GoldenReport, hold, run_golden
 from service.serving.rows import TrialRows, trial_rows
-from service.serving.signature import Signature, batch_axis_of
+from service.serving.signature import Signature
 from service.serving.warmup import warm
 
 
@@ -34,6 +34,7 @@ class Examined:
         rows: the inputs that later probes send.
         expected: the answer to the first of them.
         machine: provider and CPU class.
+        golden_chunk_rows: rows of one run of golden cases, see `golden_chunk_rows`.
     """
 
     signature: Signature
@@ -43,11 +44,7 @@ class Examined:
     rows: TrialRows
     expected: Arrays
     machine: Machine
-
-    @property
-    def golden_chunk_rows(self) -> int | None:
-        """Rows of one run of golden cases: None where they are one run, 1 where rows are not put together."""
-        return golden_chunk_rows(self.signature, self.batchability, self.curve.max_rows)
+    golden_chunk_rows: int | None
 
 
 def golden_chunk_rows(signature: Signature, batchability: Batchability, max_rows: int) -> int | None:
@@ -70,8 +67,8 @@ def examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner])
     batchability = _batchability(files, config, runner, signature, rows)
     machine = Machine(runner.provider, cpu_class())
     golden = None
+    chunk_rows = golden_chunk_rows(signature, batchability, config.max_batch_size)
     if files.golden is not None:
-        chunk_rows = golden_chunk_rows(signature, batchability, config.max_batch_size)
         answered = run_golden(runner.run, files.golden, chunk_rows)
         golden = hold(files.golden, answered, files.card, machine)
     curve = CostCurve(config.max_batch_size)
@@ -79,12 +76,13 @@ def examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner])
         curve.observe(size, seconds)
     for other in runners[1:]:
         other.run(rows.take(range(config.max_batch_size if batchability.mixes else 1)))
-    return Examined(signature, batchability, curve, golden, rows, runner.run(rows.take([0])), machine)
+    expected = runner.run(rows.take([0]))
+    return Examined(signature, batchability, curve, golden, rows, expected, machine, chunk_rows)
 
 
 def signature_of(files: VersionFiles, runner: Runner) -> Signature:
     """The signature of a version, with the batch axis that its first axes name."""
-    axis = batch_axis_of([*runner.inputs, *runner.outputs])
+    axis = common_first_axis([*runner.inputs, *runner.outputs])
     return Signature(
         f"model '{files.model}'",
         {spec.name: spec for spec in runner.inputs},

@@ -86,7 +86,7 @@ def _check_output(name: str, expected: Array, found: Array, tolerance: float | N
             raise _mismatch(name, f"an answer {largest:.3g} away from the recorded one, more than {tolerance:.3g}")
         return largest
     norm = float(np.linalg.norm(np.where(both_finite, wide, 0.0)))
-    if float(np.linalg.norm(difference)) > UNKNOWN_HARDWARE_L2 * max(norm, np.finfo(np.float32).tiny):
+    if float(np.linalg.norm(difference)) > UNKNOWN_HARDWARE_L2 * max(norm, float(np.finfo(np.float32).tiny)):
         raise _mismatch(name, f"answers further than {UNKNOWN_HARDWARE_L2:g} (relative L2) from the recorded ones")
     return largest
 

@@ -63,9 +63,9 @@ class Heart:
         self.ok, self.reason = not reason, reason
 
     def _stalled(self) -> bool:
-        now_s, batcher = self._clock.now_s(), self._servable.batcher
-        allowed_s = max(LEAST_ALLOWED_S, _RUNS_ALLOWED * batcher.predicted_run_s())
-        return now_s - max(self._began_s, batcher.last_progress_s) > allowed_s
+        run_s = self._servable.examined.curve.predict_s(self._servable.config.max_batch_size)
+        last_sign_s = max(self._began_s, self._servable.pulse.last_batch_s)
+        return self._clock.now_s() - last_sign_s > max(LEAST_ALLOWED_S, _RUNS_ALLOWED * run_s)
 
     async def _probe(self) -> str:
         """One probe; returns what is wrong, "" when nothing is."""

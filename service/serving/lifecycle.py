@@ -79,7 +79,7 @@ class Lifecycle:
             if loaded_now:
                 await self._retire_unless_resident(entry, version)
             raise
-        return await self._exchange(entry, servable, report, loaded_now, warnings)
+        return await self._exchange(entry, servable, report, loaded_now, warnings, ungated=FORCED in warnings)
 
     async def rollback(self, entry: Entry) -> SwapReport:
         """Makes the version before the last swap active again; never gated.
@@ -90,7 +90,7 @@ class Lifecycle:
         if entry.previous is None:
             raise NotFound(f"model '{entry.name}' has no earlier active version to roll back to")
         servable, loaded_now = await self._ready_version(entry, entry.previous)
-        return await self._exchange(entry, servable, servable.examined.golden, loaded_now, [])
+        return await self._exchange(entry, servable, servable.examined.golden, loaded_now, [], ungated=True)
 
     async def unload(self, entry: Entry) -> None:
         """Drains and closes every version; the model stays listed and can be loaded again."""
@@ -127,30 +127,43 @@ class Lifecycle:
         old = entry.servable(version)
         try:
             fresh = await self._load_into(entry.slot(version), entry, old)
+            if fresh is not None and old is not None:
+                await self._renew(entry, fresh, old)
         except RetortError as error:
             failures.append(error)
-            return
-        if fresh is not None and old is not None:
-            if entry.active is old:
-                entry.active = fresh
-                await self._replace_heart(entry)
-            await old.retire()
+
+    async def _renew(self, entry: Entry, fresh: Servable, old: Servable) -> None:
+        """Puts `fresh` in the place of `old`, the same version as its files were before; the gate guards the pointer."""
+        if entry.active is old:
+            try:
+                self._gate(fresh, force=self._was_forced(entry, fresh.version))
+            except Refused as error:
+                slot = entry.slot(old.version)
+                slot.servable, slot.card, slot.reason = old, old.card, str(error)
+                await fresh.retire()
+                raise
+            entry.active = fresh
+            await self._replace_heart(entry)
+        await old.retire()
 
     async def _first_activation(self, entry: Entry, version: str, failures: list[RetortError]) -> None:
         servable = entry.servable(version)
         if servable is None:
             entry.reason = entry.slot(version).reason
             return
-        record = self._state.read().get(entry.name)
-        forced = record is not None and record.forced and record.active == version
         try:
-            self._gate(servable, force=forced)
+            self._gate(servable, force=self._was_forced(entry, version))
         except Refused as error:
             entry.reason = f"version '{version}' may not become active: {error}"
             failures.append(error)
             return
         entry.active = servable
         await self._replace_heart(entry)
+
+    def _was_forced(self, entry: Entry, version: str) -> bool:
+        """Whether an operator made `version` active without the gate's leave, by force or by a rollback."""
+        record = self._state.read().get(entry.name)
+        return record is not None and record.forced and record.active == version
 
     async def _ready_version(self, entry: Entry, version: str) -> tuple[Servable, bool]:
         """The servable of `version`, loaded now if it is not resident, and whether it was loaded now."""
@@ -170,7 +183,9 @@ class Lifecycle:
         if old is None:
             slot.state, slot.reason = State.LOADING, ""
         try:
-            fresh = await self._loader.load(entry.name, slot.version, entry.config, unless=old and old.identity)
+            fresh = await self._loader.load(
+                entry.name, slot.version, entry.config, unless=old.identity if old else None
+            )
         except RetortError as error:
             slot.reason = str(error)
             slot.state = State.FAILED if old is None else slot.state
@@ -195,11 +210,18 @@ class Lifecycle:
             self._log.warning("gate overridden", model=servable.model, version=servable.version)
         return [decision.warning] if decision.warning in (FORCED, NOT_MEASURED_HERE) else []
 
-    async def _exchange(
-        self, entry: Entry, servable: Servable, golden: GoldenReport | None, loaded_now: bool, warnings: list[str]
+    async def _exchange(  # noqa: PLR0913 - a field of the report each
+        self,
+        entry: Entry,
+        servable: Servable,
+        golden: GoldenReport | None,
+        loaded_now: bool,
+        warnings: list[str],
+        *,
+        ungated: bool,
     ) -> SwapReport:
         old = entry.active
-        if not await self._activate(entry, servable, forced=FORCED in warnings):
+        if not await self._activate(entry, servable, forced=ungated):
             warnings = [*warnings, NOT_DURABLE]
         exchanged_s = time.monotonic()
         if old is not None and old is not servable:

@@ -7,7 +7,7 @@ Knows nothing of which version is active.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
 from service.runtime.memory import available_bytes
 from service.runtime.onnx import OnnxRunner
-from service.runtime.providers import RunnerOptions
+from service.runtime.providers import Provider, RunnerOptions, choose_provider
 from service.runtime.runner import Runner
+from service.runtime.threads import intra_op_threads, usable_cores
 from service.serving.examine import Examined, examine
 from service.serving.load_job import LoadJob
+from service.serving.pulse import Pulse
 from service.serving.servable import Identity, Origins, Servable
-
-MEMORY_FACTOR = 2  # a session holds its weights beside the bytes they came from until it is built
 
 Trial = Callable[[VersionFiles, RunnerOptions], None]
 
@@ -41,6 +41,7 @@ class LoadOptions:
         threads: intra-op threads of an instance, None to share out the usable cores.
         load_timeout_s: after which a load is given up.
         run_timeout_s: after which a run is stopped.
+        obstacles: why a provider is not to be had here, "" where nothing is in its way.
         cache_dir: for TensorRT engines; None keeps none.
     """
 
@@ -48,6 +49,7 @@ class LoadOptions:
     threads: int | None
     load_timeout_s: float
     run_timeout_s: float
+    obstacles: Mapping[Provider, str]
     cache_dir: Path | None = None
 
 
@@ -103,7 +105,7 @@ class Loader:
             identity, files = self._read(model, version, config)
             if identity == unless:
                 return None
-            _check_fits(files)
+            _check_fits(files, config.instances)
             runners = [job.keep(self._runner(files, config, job)) for _ in range(config.instances)]
             loaded_s = time.perf_counter()
             examined = examine(files, config, runners)
@@ -117,36 +119,46 @@ class Loader:
     def _assemble(self, built: _Built) -> Servable:
         identity, examined = built.identity, built.examined
         statistics = VersionStatistics(identity.model, identity.version)
+        pulse = Pulse(statistics, self.clock)
+
+        def replace() -> Runner:
+            runner = self._replacement(identity)
+            built.runners.append(runner)  # closed with the others
+            return runner
+
         batcher = Batcher(
             built.runners,
             batch_config(identity.config, mixes=examined.batchability.mixes),
             examined.curve,
             clock=self.clock,
-            observer=statistics,
-            replace=lambda: self._replacement(identity),
+            observer=pulse,
+            replace=replace,
             on_fatal=self._on_fatal,
             run_timeout_s=self._options.run_timeout_s,
         )
         statistics.pending = lambda: batcher.pending
         statistics.load_s = (built.origins.load_ms + built.origins.warm_ms) / 1e3
         batcher.start()
-        return Servable(identity, examined, built.origins, built.runners, batcher, statistics)
+        return Servable(identity, examined, built.origins, built.runners, batcher, statistics, pulse)
 
     def _read(self, model: str, version: str, config: ModelConfig) -> tuple[Identity, VersionFiles]:
         files = self._source.read_version(model, version)
         return Identity(model, version, files.sha256, files.bytes_total, files.card, config), files
 
     def _runner(self, files: VersionFiles, config: ModelConfig, job: LoadJob[_Built | None] | None = None) -> Runner:
-        options = RunnerOptions(
-            provider=config.provider or self._options.provider,
-            threads=config.threads or self._options.threads,
-            instances=config.instances,
+        options = self._runner_options(config)
+        self._trial(files, options)
+        return OnnxRunner.load(files.onnx, files.external, options, job.cancel if job else None)
+
+    def _runner_options(self, config: ModelConfig) -> RunnerOptions:
+        choice = choose_provider(config.provider or self._options.provider, self._options.obstacles)
+        return RunnerOptions(
+            provider=choice.provider,
+            threads=intra_op_threads(config.threads or self._options.threads, config.instances, usable_cores()),
             max_batch_size=config.max_batch_size,
             cache_dir=self._options.cache_dir,
             provider_options=config.provider_options,
         )
-        self._trial(files, options)
-        return OnnxRunner.load(files.onnx, files.external, options, job.cancel if job else None)
 
     def _replacement(self, identity: Identity) -> Runner:
         """A runner of the same version, for one that had to be abandoned."""
@@ -164,14 +176,17 @@ def batch_config(config: ModelConfig, *, mixes: bool) -> BatchConfig:
         max_delay_s=queueing.max_queue_delay_microseconds / 1e6,
         preferred_rows=tuple(queueing.preferred_batch_size),
         max_queue=queueing.max_queue_size,
-        default_timeout_s=queueing.default_timeout_microseconds / 1e6,
+        default_timeout_s=queueing.default_timeout_microseconds / 1e6 or None,
         mixes=mixes,
     )
 
 
-def _check_fits(files: VersionFiles) -> None:
-    """Refuses a version for which there is not enough memory beside the others."""
-    needed, available = files.bytes_total * MEMORY_FACTOR, available_bytes()
+def _check_fits(files: VersionFiles, instances: int) -> None:
+    """Refuses a version for which there is not enough memory beside the others.
+
+    Each instance holds its weights, and the bytes that they come from are held until the last one is built.
+    """
+    needed, available = files.bytes_total * (1 + instances), available_bytes()
     if needed > available:
         raise DoesNotFit(
             f"version '{files.version}' of model '{files.model}' needs about {needed >> 20} MiB, "

@@ -27,6 +27,7 @@ from service.runtime.runner import Runner
 from service.serving.examine import Examined
 from service.serving.failures import failure_reason
 from service.serving.golden import GoldenReport, chunks, hold, join
+from service.serving.pulse import Pulse
 from service.serving.threads import in_thread
 
 PROBE_ORIGIN = "retort-probe"  # the server's own requests: run like any other, counted in no statistics
@@ -81,6 +82,7 @@ class Servable:
         runners: what runs; closed with the servable.
         batcher: started already, over those runners.
         statistics: counts of this version.
+        pulse: when a batch last ended.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Servable:
         runners: Sequence[Runner],
         batcher: Batcher,
         statistics: VersionStatistics,
+        pulse: Pulse,
     ) -> None:
         self.identity = identity
         self.model = identity.model
@@ -104,6 +107,7 @@ class Servable:
         self.machine = examined.machine
         self.batcher = batcher
         self.statistics = statistics
+        self.pulse = pulse
         self.state = State.READY
         self._runners = runners
         self._leases = 0
@@ -112,12 +116,12 @@ class Servable:
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]:
-        """name -> spec, in graph order."""
+        """Name -> spec, in graph order."""
         return self.signature.inputs
 
     @property
     def outputs(self) -> Mapping[str, TensorSpec]:
-        """name -> spec, in graph order."""
+        """Name -> spec, in graph order."""
         return self.signature.outputs
 
     @property

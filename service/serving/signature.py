@@ -75,16 +75,6 @@ class Signature:
         return f"input '{spec.name}' of {self.where} has shape {str(shape)[:200]}, expected {expected}"
 
 
-def batch_axis_of(specs: Sequence[TensorSpec]) -> str | None:
-    """The symbol that is the first axis of every spec, or None.
-
-    A symbolic first axis need not be a batch (a softmax over axis 0 is not): `batchability` decides by running.
-    """
-    first = {spec.dims[0] if spec.dims else None for spec in specs}
-    symbol = first.pop() if len(first) == 1 else None
-    return symbol if isinstance(symbol, str) else None
-
-
 def _fits(array: Array, spec: TensorSpec) -> bool:
     if array.dtype != spec.dtype or array.ndim != len(spec.dims):
         return False

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
+from service.core.contract import Arrays
 from service.core.errors import RetortError
 from service.serving.rows import Run, TrialRows
 
@@ -33,10 +34,10 @@ def warm(run: Run, rows: TrialRows, max_rows: int) -> Iterator[tuple[int, float]
             return
 
 
-def _timed(run: Run, feed: dict[str, object]) -> list[float]:
+def _timed(run: Run, feed: Arrays) -> list[float]:
     seconds: list[float] = []
     while len(seconds) < _MOST_RUNS and sum(seconds) < _BUDGET_S:
         started_s = time.perf_counter()
-        run(feed)  # type: ignore[arg-type]
+        run(feed)
         seconds.append(time.perf_counter() - started_s)
     return seconds

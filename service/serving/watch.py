@@ -1,6 +1,7 @@
 """Watches a version that was just swapped in, and says when its errors exceed what the operator allowed.
 
-The operator's insurance at a swap: `watch_s` seconds in which the swap reverts by itself. Only failures that speak against the version count (`failures.BACKEND`), not bad input, rejects or clients that left.
+The operator's insurance at a swap: seconds in which it reverts by itself. Only failures that speak against the
+version count (`failures.BACKEND`), not bad input, rejects or clients that left.
 """
 
 from __future__ import annotations

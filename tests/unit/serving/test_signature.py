@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from service.core.contract import Array, InferRequest, RequestedOutput, TensorSpec
+from service.core.contract import Array, InferRequest, RequestedOutput, TensorSpec, common_first_axis
 from service.core.errors import BadInput
-from service.serving.signature import Signature, batch_axis_of
+from service.serving.signature import Signature
 
 
 def signature(batch_axis: str | None = "n") -> Signature:
@@ -76,4 +76,4 @@ def test_an_unknown_output_is_refused_before_the_run() -> None:
     ],
 )
 def test_a_batch_axis_is_one_symbol_everywhere(dims: list[tuple[int | str | None, ...]], axis: str | None) -> None:
-    assert batch_axis_of([TensorSpec("t", "FP32", each) for each in dims]) == axis
+    assert common_first_axis([TensorSpec("t", "FP32", each) for each in dims]) == axis

@@ -1,0 +1,197 @@
+"""The composition root: the only file that knows every layer, and the order in which they start and stop.
+
+Start: listen (not ready), load, probe, ready. Stop: ready off, answer on for the drain delay, stop accepting, finish
+what was accepted, close batchers, close runners.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import uvloop
+from structlog.stdlib import BoundLogger
+
+from service.core.clock import Clock, MonotonicClock
+from service.core.supervise import Supervisor
+from service.gateway.http import build
+from service.gateway.http.server import HttpServer
+from service.observe import logs
+from service.repository.layout import Repositories, SingleFile, Source
+from service.repository.state_file import StateFile
+from service.runtime.devices import find_obstacles
+from service.runtime.providers import Provider, choose_provider
+from service.runtime.trial import TrialLimits
+from service.runtime.trial_memory import TrialMemory
+from service.serving.catalog import Catalog
+from service.serving.lifecycle import Lifecycle
+from service.serving.loader import Loader, LoadOptions
+from service.serving.readiness import Health
+from service.serving.trial import FirstTrial, no_trial
+from service.settings import Settings
+
+
+def serve(settings: Settings, say: Callable[[str], None]) -> int:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+        settings: of this process.
+        say: gets one line when the server is ready.
+
+    Returns:
+        The exit code: 0 after a signal, 1 when it could not start or gave up.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Server(settings, say).run())
+
+
+@dataclass(slots=True)
+class _Ending:
+    """Why the server ends: a signal (again: in a hurry), or a part that gave up for good."""
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    in_a_hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    exit_code: int = 0
+
+    def by_signal(self) -> None:
+        if self.begun.is_set():
+            self.in_a_hurry.set()
+        self.begun.set()
+
+    def by_failure(self) -> None:
+        self.exit_code = 1
+        self.begun.set()
+
+
+class Server:
+    """Every part of one running service, put together.
+
+    Args:
+        settings: of this process.
+        say: gets one line when the server is ready.
+    """
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._log: BoundLogger = logs.logger("service")
+        self._ending = _Ending()
+        self._clock = MonotonicClock()
+        self._catalog = self._new_catalog()
+        self._health = Health(self._catalog, settings.required_models)
+
+    async def run(self) -> int:
+        """Starts, serves, stops; returns the exit code."""
+        http = self._listen()
+        if http is None:
+            return 1
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ending.by_signal)
+        await http.start()
+        probe = Supervisor(
+            "probe",
+            self._health.probe,
+            clock=self._clock,
+            on_crash=lambda error: self._log.error("probe crashed", exc_info=error),
+            on_give_up=lambda error: self._fatal(f"the readiness probe gave up: {error}"),
+        )
+        loading = asyncio.create_task(self._load(http, probe))
+        await self._ending.begun.wait()
+        await self._stop(http, probe, loading)
+        return self._ending.exit_code
+
+    def _listen(self) -> HttpServer | None:
+        settings = self._settings
+        app = build(self._catalog, self._health, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
+        try:
+            return HttpServer(app, settings.host, settings.http_port, drain_timeout_s=settings.drain_timeout_s)
+        except OSError as error:
+            where = f"{settings.host}:{settings.http_port}"
+            self._log.error("cannot listen", address=where, reason=error.strerror or str(error))
+            return None
+
+    async def _load(self, http: HttpServer, probe: Supervisor) -> None:
+        await self._catalog.start()
+        self._health.started()
+        probe.start()
+        gc.freeze()  # what lives now lives long: keep it out of later collections
+        served = [name for name in self._catalog.models() if self._catalog.ready(name).ok]
+        self._say(f"retort ready: {http.url} (models: {', '.join(served) or 'none'})")
+
+    async def _stop(self, http: HttpServer, probe: Supervisor, loading: asyncio.Task[None]) -> None:
+        self._health.draining()
+        self._log.info("stopping")
+        hurry = asyncio.create_task(self._ending.in_a_hurry.wait())
+        hurry.add_done_callback(lambda task: None if task.cancelled() else http.hurry())
+        await asyncio.wait({hurry}, timeout=self._settings.drain_delay_s)
+        loading.cancel()
+        await asyncio.gather(loading, probe.stop(), return_exceptions=True)
+        await http.stop()
+        try:
+            await asyncio.wait_for(self._catalog.close(), self._settings.drain_timeout_s)
+        except TimeoutError:
+            self._log.error("models did not close in time", seconds=self._settings.drain_timeout_s)
+        hurry.cancel()
+        self._log.info("stopped")
+
+    def _fatal(self, sentence: str) -> None:
+        self._log.error("giving up", reason=sentence)
+        self._ending.by_failure()
+
+    def _new_catalog(self) -> Catalog:
+        settings, log = self._settings, self._log
+        source = source_of(settings)
+        obstacles = find_obstacles()
+        log.info("provider", **asdict(choose_provider("auto", obstacles)))
+        loader = loader_of(settings, source, obstacles, clock=self._clock, report=log.warning, on_fatal=self._fatal)
+        state = StateFile(state_path(settings))
+        if state.problem:
+            log.warning("state not read", reason=state.problem)
+        return Catalog(source, Lifecycle(source, loader, state, log), log)
+
+
+def source_of(settings: Settings) -> Source:
+    """Where versions are read from: the repositories, or the one file that was named."""
+    if settings.model_file is not None:
+        return SingleFile(settings.model_file, max_bytes=settings.max_model_bytes)
+    return Repositories(settings.repository, max_bytes=settings.max_model_bytes)
+
+
+def loader_of(
+    settings: Settings,
+    source: Source,
+    obstacles: Mapping[Provider, str],
+    *,
+    clock: Clock,
+    report: Callable[[str], None],
+    on_fatal: Callable[[str], None],
+) -> Loader:
+    """What loads versions as the settings say; without a state folder it keeps neither trials nor engines."""
+    state_dir = settings.state_dir
+    options = LoadOptions(
+        settings.provider,
+        settings.threads,
+        settings.load_timeout_s,
+        settings.run_timeout_s,
+        obstacles,
+        state_dir / "engines" if state_dir else None,
+    )
+    limits = TrialLimits(settings.trial_memory_bytes, settings.trial_timeout_s)
+    memory = TrialMemory(state_dir / "trials.json" if state_dir else None, report)
+    trial = FirstTrial(memory, limits) if settings.trial else no_trial
+    return Loader(source, options, trial=trial, clock=clock, on_fatal=on_fatal)
+
+
+def state_path(settings: Settings) -> Path | None:
+    """Where active versions are remembered: one file for each set of repositories; None for a single file."""
+    if settings.state_dir is None or settings.model_file is not None:
+        return None
+    roots = "\0".join(str(folder.resolve()) for folder in settings.repository)
+    return settings.state_dir / hashlib.sha256(roots.encode()).hexdigest()[:16] / "active.json"

@@ -1,0 +1,57 @@
+"""Sees to it that a file never served on this machine is first loaded and run in a child process (promise M5).
+
+What passed is remembered by hash, runtime version and provider, so that a restart does not pay for it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from service.core.errors import BadModel
+from service.repository.store import VersionFiles
+from service.runtime.onnx import runtime_version
+from service.runtime.providers import RunnerOptions
+from service.runtime.trial import TrialLimits, run_trial
+from service.runtime.trial_memory import TrialMemory
+
+
+class FirstTrial:
+    """Tries each version once.
+
+    Args:
+        memory: what passed before.
+        limits: memory and time of the child process.
+    """
+
+    def __init__(self, memory: TrialMemory, limits: TrialLimits) -> None:
+        self._memory = memory
+        self._limits = limits
+
+    def __call__(self, files: VersionFiles, options: RunnerOptions) -> None:
+        """Blocks while the child runs; returns at once for what passed before.
+
+        Raises:
+            BadModel: the version cannot be served here; says at which stage, and why.
+        """
+        key = (_digest(files), runtime_version(), options.provider)
+        if self._memory.passed(*key):
+            return
+        feeds = [files.golden.inputs] if files.golden is not None else []
+        result = run_trial(files.onnx, files.external, feeds, options, self._limits)
+        if not result.ok:
+            raise BadModel(f"version '{files.version}' of model '{files.model}' cannot be served: {result.reason}")
+        self._memory.remember(*key)
+
+
+def no_trial(_files: VersionFiles, _options: RunnerOptions) -> None:
+    """For an operator who trusts every file: nothing is tried."""
+
+
+def _digest(files: VersionFiles) -> str:
+    """One hash for the ONNX file and everything outside it."""
+    if not files.external:
+        return files.sha256
+    whole = hashlib.sha256(files.sha256.encode())
+    for location, data in sorted(files.external.items()):
+        whole.update(location.encode() + b"\0" + hashlib.sha256(data).digest())
+    return whole.hexdigest()

@@ -1,0 +1,88 @@
+"""The active version survives a restart, a power cut in the middle of swaps, and a state folder that cannot be written."""
+
+import itertools
+import random
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fault.test_swap_under_traffic import DIGITS, VERSIONS
+from tests.support.process import ServerProcess
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    shutil.copytree(DIGITS, tmp_path / "repository" / "digits")
+    return tmp_path / "repository"
+
+
+def serve(repository: Path, folder: Path) -> ServerProcess:
+    return ServerProcess(["--repository", str(repository)], folder)
+
+
+def swap(server: ServerProcess, version: str) -> httpx.Response:
+    return server.http.post("/v2/repository/models/digits/swap", json={"version": version})
+
+
+def active(server: ServerProcess) -> str:
+    body = {"inputs": [{"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.0] * 64}]}
+    answer = server.http.post("/v2/models/digits/infer", json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["model_version"])
+
+
+def test_a_swap_survives_a_restart_and_so_does_the_way_back(repository: Path, tmp_path: Path) -> None:
+    with serve(repository, tmp_path) as server:
+        assert active(server) == "1"
+        assert swap(server, "1-int8").status_code == 200
+        assert active(server) == "1-int8"
+        assert server.terminate() == 0
+    with serve(repository, tmp_path) as server:
+        assert active(server) == "1-int8"
+        assert server.http.post("/v2/repository/models/digits/rollback").json()["to"] == "1"
+        assert active(server) == "1"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_kill_9_during_swaps_what_was_acknowledged_or_under_way_serves(
+    repository: Path, tmp_path: Path, seed: int
+) -> None:
+    acknowledged: list[str] = []
+    asked: list[str] = []
+    with serve(repository, tmp_path) as server:
+
+        def keep_swapping() -> None:
+            with httpx.Client(base_url=server.url, timeout=5) as client:
+                for version in itertools.cycle(reversed(VERSIONS)):
+                    asked.append(version)
+                    try:
+                        answer = client.post("/v2/repository/models/digits/swap", json={"version": version})
+                    except httpx.TransportError:
+                        return
+                    assert answer.status_code == 200
+                    acknowledged.append(version)
+
+        swapping = threading.Thread(target=keep_swapping)
+        swapping.start()
+        while len(acknowledged) < 3:
+            time.sleep(0.005)
+        time.sleep(random.Random(seed).uniform(0, 0.1))
+        server.kill()
+        swapping.join()
+    with serve(repository, tmp_path) as server:
+        assert active(server) in {acknowledged[-1], asked[-1]}
+        assert swap(server, "1").status_code == 200
+
+
+def test_a_state_folder_that_cannot_be_written_is_reported_and_not_fatal(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where a folder should be")
+    with serve(repository, tmp_path) as server:
+        answer = swap(server, "1-int8")
+        assert answer.status_code == 200
+        assert "not-durable" in answer.json()["warning"]
+        assert active(server) == "1-int8"
+        assert "not durable" in server.log()

@@ -1,0 +1,98 @@
+"""`retort serve` as a process of its own, on a free port, with its log kept."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+READY = re.compile(r"retort ready: (http://\S+?:(\d+))")
+
+
+class ServerProcess:
+    """One running server; leaves with the `with` block.
+
+    Args:
+        arguments: after `retort serve`; the port is a free one unless given.
+        folder: for its log and its state.
+        env: more environment variables.
+        core: pins the server to this core; None leaves it free.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        core: int | None = None,
+        ready_timeout_s: float = 60.0,
+    ) -> None:
+        self.log_file = folder / f"server-{time.monotonic_ns()}.log"
+        command = [sys.executable, "-m", "service", "serve", "--http-port", "0", "--state-dir", str(folder / "state")]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("RETORT_", "COVERAGE_"))}
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, *arguments], stdout=subprocess.PIPE, stderr=log, env={**clean, **(env or {})}, text=True
+            )
+        if core is not None and core in os.sched_getaffinity(0):
+            os.sched_setaffinity(self.process.pid, {core})
+        self.url = self._wait_ready(ready_timeout_s)
+        self.port = int(self.url.rsplit(":", 1)[1])
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def terminate(self, timeout_s: float = 20.0) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+    def resident_bytes(self) -> int:
+        """Resident memory now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def log(self) -> str:
+        """What it has logged so far."""
+        return self.log_file.read_text(errors="replace")
+
+    def _wait_ready(self, timeout_s: float) -> str:
+        assert self.process.stdout is not None
+        timer_s = time.monotonic() + timeout_s
+        line = self.process.stdout.readline()  # ends when the line is there or the process is gone
+        found = READY.search(line)
+        if found is None or time.monotonic() > timer_s:
+            self.process.kill()
+            self.process.wait()
+            raise RuntimeError(f"no ready line within {timeout_s} s: {line!r}\n{self.log()[-4000:]}")
+        return found[1]
