@@ -9,6 +9,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 _MOST_ENTRIES = 10_000
@@ -59,13 +60,15 @@ class TrialMemory:
             return
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
         try:
+            beside.parent.mkdir(parents=True, exist_ok=True)
             with beside.open("w", encoding="utf-8") as file:
                 json.dump({"passed": list(self._passed)}, file)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self._path)
         except OSError:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink()
             self._report("a passed trial cannot be written down, so it will be run again after a restart")
 
 

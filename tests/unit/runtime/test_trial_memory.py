@@ -68,8 +68,16 @@ def test_a_folder_in_its_place_is_reported(tmp_path: Path, said: list[str]) -> N
     assert ["read" in said[0], "written down" in said[1]] == [True, True]
 
 
+def test_makes_the_folder_it_needs(tmp_path: Path, said: list[str]) -> None:
+    path = tmp_path / "state" / "retort" / "trials.json"
+    TrialMemory(path, said.append).remember("aa", "1", "cpu")
+    assert TrialMemory(path, said.append).passed("aa", "1", "cpu")
+    assert said == []
+
+
 def test_what_cannot_be_written_is_reported_and_still_known(tmp_path: Path, said: list[str]) -> None:
-    memory = TrialMemory(tmp_path / "missing" / "trials.json", said.append)
+    (tmp_path / "state").write_text("a file where the folder belongs")
+    memory = TrialMemory(tmp_path / "state" / "trials.json", said.append)
     memory.remember("aa", "1", "cpu")
     assert memory.passed("aa", "1", "cpu")
     assert said == ["a passed trial cannot be written down, so it will be run again after a restart"]
