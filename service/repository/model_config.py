@@ -16,7 +16,13 @@ from service.repository.names import is_name
 from service.repository.suggest import did_you_mean, quoted
 from service.repository.yaml_text import Unreadable, read_yaml
 
-MODEL_YAML_LIMIT_BYTES = 256 << 10
+MODEL_YAML_LIMIT_BYTES = 64 << 10
+# Pydantic's own words for these name a Python type or class.
+_WORDS = {
+    "model_type": "must hold keys and values",
+    "dict_type": "must hold keys and values",
+    "tuple_type": "must be a list",
+}
 _MICROSECONDS_LIMIT = 3_600_000_000
 
 
@@ -128,8 +134,7 @@ def _sentence(problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
         known = DynamicBatching.model_fields if sections else ModelConfig.model_fields
         return f"unknown key {quoted(str(key))}{did_you_mean(str(key), known)}"
-    # Pydantic's own words name a class here.
-    what = "must hold keys and values" if problem["type"] == "model_type" else problem["msg"]
+    what = _WORDS.get(problem["type"], problem["msg"])
     path = ".".join(str(part) for part in (*sections, key))
     return (
         f"{quoted(path)}: {what.removeprefix('Value error, ')}." if path else f"{what.removeprefix('Value error, ')}."

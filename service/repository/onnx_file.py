@@ -86,7 +86,7 @@ def read_onnx_facts(data: bytes, *, fields_limit: int = FIELDS_LIMIT) -> OnnxFac
 
     Args:
         data: the whole file.
-        fields_limit: bound on the work, in protobuf fields; a million takes one to three seconds.
+        fields_limit: bound on the work, in protobuf fields and messages; a million takes one to three seconds.
 
     Raises:
         BadModel: not an ONNX file, broken, a domain or an operator that is not served, external data that is not a
@@ -144,7 +144,7 @@ class _Walk:
                 case 9:
                     self._opset(value, end)
                 case 10:
-                    self._use_domain(self.wire.text(value, end), "a function")
+                    self._use_domain(self.wire.text(value, end), "")
                 case _:
                     self._attribute(value, end, depth=2, is_constant=False)
 
@@ -165,7 +165,7 @@ class _Walk:
             number: self.wire.text(value, end) for number, _, value, end in self.wire.fields(start, stop, NODE_NAME)
         }
         op_type, domain = names.get(4, ""), names.get(7, "")
-        self._use_domain(domain, f"operator {quoted(op_type)}")
+        self._use_domain(domain, op_type)
         if (domain, op_type) == _OPENS_FILES:
             raise BadModel("Operator 'EPContext' loads an engine from a file of its own, which is not served.")
         self.quantised = self.quantised or any(mark in op_type for mark in _QUANTISED)
@@ -200,9 +200,10 @@ class _Walk:
         if len(self.opsets) > _DOMAINS_LIMIT:
             raise Malformed(f"it imports more than {_DOMAINS_LIMIT} domains")
 
-    def _use_domain(self, domain: str, what: str) -> None:
+    def _use_domain(self, domain: str, op_type: str) -> None:
         if domain not in _DOMAINS and not domain.startswith(_DOMAIN_PREFIXES):
-            raise BadModel(f"Domain {quoted(domain)} of {what} is not served: only ai.onnx and com.microsoft are.")
+            user = f"operator {quoted(op_type)}" if op_type else "a function"
+            raise BadModel(f"Domain {quoted(domain)} of {user} is not served: only ai.onnx and com.microsoft are.")
         self.domains.add(domain)
         if len(self.domains) > _DOMAINS_LIMIT:
             raise Malformed(f"it uses more than {_DOMAINS_LIMIT} domains")

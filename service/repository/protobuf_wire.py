@@ -49,7 +49,7 @@ class Wire:
 
     Args:
         data: the whole file.
-        fields_limit: fields of all messages together; reading more raises Malformed.
+        fields_limit: fields and messages together; reading more raises Malformed.
     """
 
     def __init__(self, data: bytes, fields_limit: int) -> None:
@@ -63,6 +63,7 @@ class Wire:
         Raises:
             Malformed: broken wire format, a rule broken, or too many fields.
         """
+        self._spend()
         data = self._data
         seen: set[int] = set()
         at = start
@@ -117,7 +118,7 @@ class Wire:
     def _spend(self) -> None:
         self._fields_left -= 1
         if self._fields_left < 0:
-            raise Malformed(f"it has more than {self._fields_limit} fields")
+            raise Malformed(f"it has more than {self._fields_limit} fields and messages")
 
 
 def _fixed_size(wire: int, at: int) -> int:
