@@ -37,13 +37,3 @@ def op_counts(model: bytes) -> dict[str, int]:
     """How many nodes of each type the main graph has, by name of the type."""
     graph = onnx.load_from_string(model).graph
     return dict(sorted(Counter(node.op_type for node in graph.node).items()))
-
-
-def smaller(before: bytes, after: bytes, step: str, *, at_most: float) -> None:
-    """Asserts that the file shrank to at most this share.
-
-    Raises:
-        NotApplied: it did not.
-    """
-    if len(after) > at_most * len(before):
-        raise NotApplied(f"{step} left {len(after)} of {len(before)} bytes, more than {at_most:.0%}.")
