@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -69,31 +70,33 @@ class Folder:
         return Folder(descriptor, f"{self.where}/{name}" if self.where else name)
 
     def folders(self) -> list[str]:
-        """Names of the folders in this one, links left out, in no order."""
-        with os.scandir(self._descriptor) as entries:
+        """Names of the folders in this one, links left out, in no order; BadModel if it cannot be listed."""
+        with self._telling("cannot be listed"), os.scandir(self._descriptor) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
     def files(self) -> set[str]:
         """Relative paths of all that is not a folder, in this one and below; opens folders only.
 
         Raises:
-            BadModel: deeper or fuller than any version's folder needs to be.
+            BadModel: deeper or fuller than any version's folder needs to be, or it cannot be listed.
         """
         found: set[str] = set()
-        for count, (path, is_folder) in enumerate(self._walk(1), 1):
-            if count > _ENTRIES_LIMIT:
-                raise BadModel(f"{self.where} holds more than {_ENTRIES_LIMIT} files and folders.")
-            if not is_folder:
-                found.add(path)
+        with self._telling("cannot be listed"):
+            for count, (path, is_folder) in enumerate(self._walk(1), 1):
+                if count > _ENTRIES_LIMIT:
+                    raise BadModel(f"{self.where} holds more than {_ENTRIES_LIMIT} files and folders.")
+                if not is_folder:
+                    found.add(path)
         return found
 
     def has(self, name: str) -> bool:
-        """Whether there is an entry of that name, of any kind."""
-        try:
-            os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
+        """Whether there is an entry of that name, of any kind; BadModel if that cannot be told."""
+        with self._telling("cannot be searched"):
+            try:
+                os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+            return True
 
     def read(self, location: str, *, limit_bytes: int, expected_bytes: int | None = None) -> bytes:
         """Reads one file, once.
@@ -108,21 +111,17 @@ class Folder:
                 wrong size, or changed while it was read.
         """
         *folders, name = path_parts(location)
-        try:
+        with self._telling(f"has no readable file {quoted(location)}"):
             descriptor = self._open_file(folders, name)
-        except OSError as error:
-            raise BadModel(f"{self.where} has no readable file {quoted(location)}: {_reason(error)}.") from None
-        try:
-            size_bytes = self._checked_size_bytes(descriptor, location, limit_bytes)
-            if expected_bytes not in (None, size_bytes):
-                raise BadModel(
-                    f"{self.where}: {quoted(location)} has {size_bytes} bytes, card.json says {expected_bytes}."
-                )
-            data = _read_at_most(descriptor, size_bytes + 1)
-        except OSError as error:
-            raise BadModel(f"{self.where}: {quoted(location)} could not be read: {_reason(error)}.") from None
-        finally:
-            os.close(descriptor)
+            try:
+                size_bytes = self._checked_size_bytes(descriptor, location, limit_bytes)
+                if expected_bytes not in (None, size_bytes):
+                    raise BadModel(
+                        f"{self.where}: {quoted(location)} has {size_bytes} bytes, card.json says {expected_bytes}."
+                    )
+                data = _read_at_most(descriptor, size_bytes + 1)
+            finally:
+                os.close(descriptor)
         if len(data) != size_bytes:
             raise BadModel(f"{self.where}: {quoted(location)} changed while it was read.")
         return data
@@ -160,6 +159,14 @@ class Folder:
                     with self.child(entry.name) as below:
                         yield from ((f"{entry.name}/{path}", nested) for path, nested in below._walk(depth + 1))
 
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # strerror alone: str(error) would hold a path.
+            raise BadModel(f"{self.where} {what}: {(error.strerror or 'unknown reason').lower()}.") from None
+
     def __enter__(self) -> Folder:
         return self
 
@@ -176,8 +183,3 @@ def _read_at_most(descriptor: int, limit_bytes: int) -> bytes:
         chunks.append(chunk)
         limit_bytes -= len(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _reason(error: OSError) -> str:
-    # strerror alone: str(error) would hold a path.
-    return (error.strerror or "it cannot be opened").lower()

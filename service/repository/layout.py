@@ -83,7 +83,7 @@ class Repository:
         try:
             with Folder.at(self._root) as root:
                 return sorted(name for name in root.folders() if is_name(name))
-        except OSError:
+        except (OSError, BadModel):
             return []
 
     def versions(self, model: str) -> list[str]:

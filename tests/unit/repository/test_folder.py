@@ -150,8 +150,30 @@ def test_a_disk_error_is_a_sentence(version: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(5, "Input/output error", str(version))
 
     monkeypatch.setattr(os, "read", broken)
-    with pytest.raises(BadModel, match=r"'model\.onnx' could not be read: input/output error\.$"):
+    with pytest.raises(BadModel, match=r"^digits/1 has no readable file 'model\.onnx': input/output error\.$"):
         read(version, "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("call", "act", "said"),
+    [
+        ("scandir", lambda folder: folder.files(), "digits/1 cannot be listed: permission denied."),
+        ("scandir", lambda folder: folder.folders(), "digits/1 cannot be listed: permission denied."),
+        ("stat", lambda folder: folder.has("card.json"), "digits/1 cannot be searched: permission denied."),
+    ],
+)
+def test_a_folder_that_cannot_be_looked_into_is_a_sentence(
+    version: Path, monkeypatch: pytest.MonkeyPatch, call: str, act, said: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(version))
+
+    with Folder.at(version, "digits/1") as folder:
+        monkeypatch.setattr(os, call, refuse)
+        with pytest.raises(BadModel) as caught:
+            act(folder)
+        monkeypatch.undo()
+    assert str(caught.value) == said
 
 
 def test_no_descriptor_is_left_open(version: Path, outside: Path) -> None:

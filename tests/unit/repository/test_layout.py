@@ -75,6 +75,19 @@ def test_a_root_that_goes_away_holds_nothing(root: Path) -> None:
         repository.versions("digits")
 
 
+def test_a_root_that_cannot_be_listed_holds_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(root))
+
+    repository = Repository(root)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "scandir", refuse)
+        assert repository.models() == []
+        with pytest.raises(BadModel, match=r"^digits cannot be listed: permission denied\.$"):
+            repository.versions("digits")
+    assert repository.models() == ["digits", "sst2"]
+
+
 def test_a_root_must_be_there_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="There is no folder"):
         Repository(tmp_path / "none")

@@ -70,6 +70,21 @@ def test_other_keys_of_external_data_are_not_read() -> None:
     assert read(tensor) == ExternalTensor("w", "w.bin", 0, 16)
 
 
+@pytest.mark.parametrize("location", ["model.onnx.data", "onnx__MatMul_42", "encoder.layer.0.weight", "a b/c-1"])
+def test_places_that_exporters_choose_are_taken(location: str) -> None:
+    found = read(external(location))
+    assert found is not None and found.location == location
+
+
+def test_external_entries_of_a_tensor_that_lies_inside_mean_nothing() -> None:
+    """As to ONNX Runtime: only the data location says where the data is."""
+    tensor = numpy_helper.from_array(np.zeros(4, np.float32), "w")
+    tensor.external_data.add(key="location", value="../w.bin")
+    assert read(tensor) is None
+    tensor.data_location = TensorProto.DEFAULT
+    assert read(tensor, may_be_external=False) is None
+
+
 @pytest.mark.parametrize(
     "location",
     ["", "../w.bin", "/etc/passwd", "a/../../w.bin", "a\\w.bin", "C:/w.bin", "w\0.bin", "*/_ORT_MEM_ADDR_/*", "a//b"],

@@ -49,6 +49,22 @@ def test_reads_a_message_inside_its_bounds_only() -> None:
     assert [found[2] for found in Wire(data, 9).fields(2, 2 + len(inner), RULES)] == [5]
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [
+        number_field(1, 300)[:-1],
+        bytes_field(2, b"abc")[:-1],
+        varint(2 << 3 | 2) + b"\x80",
+        varint(12 << 3 | 5) + bytes(3),
+        varint(500 << 3)[:-1],
+    ],
+)
+def test_a_field_never_takes_bytes_from_behind_its_message(inner: bytes) -> None:
+    data = inner + b"\x01" * 20
+    with pytest.raises(Malformed):
+        list(Wire(data, 9).fields(0, len(inner), RULES))
+
+
 @given(st.lists(st.integers(0, 2**64 - 1)))
 def test_integers_packed_and_unpacked_are_the_same(numbers: list[int]) -> None:
     packed = bytes_field(4, b"".join(map(varint, numbers)))

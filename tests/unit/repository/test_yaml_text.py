@@ -31,6 +31,11 @@ def test_reads_nested_values() -> None:
     assert read_yaml(data) == {"a": ["1", {"b": "two"}], "c": ["x y", "block\n"]}
 
 
+@pytest.mark.parametrize("data", ["\ufeffa: é", "a: é\r\n", "# note\na: é # note\n", "---\na: é\n...\n"])
+def test_marks_comments_and_line_ends_change_nothing(data: str) -> None:
+    assert read_yaml(data.encode()) == {"a": "é"}
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
