@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.types import Receive
 
@@ -78,10 +78,7 @@ class _Watch:
     __slots__ = ("_receive", "_task", "client_left", "worker")
 
     def __init__(self, receive: Receive) -> None:
-        worker = asyncio.current_task()
-        if worker is None:
-            raise RuntimeError("a watch needs a running task")
-        self.worker = worker
+        self.worker = cast("asyncio.Task[Any]", asyncio.current_task())
         self.client_left = False
         self._receive = receive
         self._task: asyncio.Task[None] | None = None

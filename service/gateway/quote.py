@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 _LIMIT = 64
 _LISTED = 8
-_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+_KINDS = {dict: "an object", list: "a list", bool: "a boolean", type(None): "null"}
 
 
 def quote(value: object) -> str:

@@ -130,7 +130,7 @@ def _nested(array: Array, name: str) -> Any:
     json_tensors.refuse_non_finite(array, name)
     values = json_tensors.values_of(array, name)
     if isinstance(values, np.ndarray):
-        return values.reshape(array.shape)
+        return values.reshape(array.shape) if array.ndim else values[0]  # orjson knows no array without an axis
     return np.array(values, dtype=np.object_).reshape(array.shape).tolist()
 
 

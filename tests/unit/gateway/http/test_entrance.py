@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.testclient import TestClient
+
+from service.core.errors import Abandoned
+from service.gateway.http.entrance import Entrance, Problems
+from service.observe import logs
+from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
+
+X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 1, 2, 3]}
+INFER = "/v2/models/m/infer"
+
+
+@pytest.mark.parametrize("path", ["/v2", "/nowhere", "/v2/models/m", "/v2/models/none/infer", "/docs"])
+def test_every_answer_carries_the_client_s_id(client: TestClient, path: str) -> None:
+    assert client.get(path, headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
+    assert client.post(path, headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
+
+
+def test_an_answer_without_one_gets_an_id_of_its_own(client: TestClient) -> None:
+    assert client.get("/v2").headers["x-request-id"] != client.get("/v2").headers["x-request-id"]
+    assert client.get("/v2", headers={"X-Request-Id": "no spaces"}).headers["x-request-id"] != "no spaces"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "/nowhere", 404, "nothing is found at '/nowhere'"),
+        ("GET", "/v2/", 404, "nothing is found at '/v2/'"),
+        ("GET", "/" + "x" * 5000, 404, "nothing is found at '/xxx"),
+        ("DELETE", "/v2", 405, "the method 'DELETE' is not known at '/v2'"),
+        ("GET", INFER, 405, "the method 'GET' is not known at"),
+        ("HEAD", "/metrics", 405, ""),
+        ("POST", "/v2/health/live", 405, "the method 'POST'"),
+    ],
+)
+def test_a_path_or_method_that_is_none_is_told_in_the_same_form(
+    client: TestClient, method: str, path: str, status: int, words: str
+) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    if method != "HEAD":
+        assert words in answer.json()["error"]
+        assert len(answer.content) < 500
+    if status == 405:
+        assert answer.headers["allow"]
+
+
+def test_an_internal_error_says_only_its_id_and_is_logged_whole(client: TestClient, servable: FakeServable) -> None:
+    servable.error = ValueError("/secret/path")
+    with structlog.testing.capture_logs() as lines:
+        answer = client.post(INFER, json={"inputs": [X]}, headers={"X-Request-Id": "id-5"})
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "internal error, request id id-5"}
+    assert [line for line in lines if line["event"] == "internal error"][0]["exc_info"] is servable.error
+
+
+def test_an_internal_error_behind_fastapi_is_the_same(client: TestClient, catalog: FakeCatalog) -> None:
+    catalog.error = ValueError("/secret/path")
+    with structlog.testing.capture_logs() as lines:
+        answer = client.post("/v2/repository/models/m/load", json={}, headers={"X-Request-Id": "id-5"})
+    assert (answer.status_code, answer.json()) == (500, {"error": "internal error, request id id-5"})
+    assert [line["event"] for line in lines].count("internal error") == 1
+
+
+def test_an_error_that_was_meant_is_not_logged_with_a_traceback(client: TestClient) -> None:
+    with structlog.testing.capture_logs() as lines:
+        client.post(INFER, json={"inputs": []})
+    assert [line["event"] for line in lines] == ["request"]
+
+
+def test_a_request_is_one_line_in_the_log_and_cannot_forge_another(
+    client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("info", "json")
+    try:
+        client.post("/v2/models/m%0A%7B%22event%22%3A%22forged%22%7D/infer", content=b"x" * 10)
+        client.get("/" + "y" * 5000)
+    finally:
+        structlog.reset_defaults()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request"' in line]
+    assert [(line["method"], line["status"], line["peer"]) for line in lines] == [
+        ("POST", 404, "127.0.0.1"),
+        ("GET", 404, "127.0.0.1"),
+    ]
+    assert lines[0]["path"].startswith("/v2/models/m\n{")
+    assert len(lines[1]["path"]) == 300
+    assert lines[0]["request_id"] != lines[1]["request_id"]
+
+
+Messages = list[dict[str, Any]]
+
+
+async def drive(
+    entrance: Entrance, path: str = INFER, client_left: Callable[[], bool] = lambda: False, **scope: Any
+) -> Messages:
+    """One request through the bare ASGI application."""
+    sent: Messages = []
+
+    async def receive() -> dict[str, Any]:
+        if client_left():
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await entrance({"type": "http", "method": "POST", "path": path, "headers": [], **scope}, receive, send)
+    return sent
+
+
+def entrance_of(handler: Any, app: Any = None) -> tuple[Entrance, Counter[int]]:
+    responses: Counter[int] = Counter()
+    return Entrance(app or handler, handler, Problems(structlog.get_logger()), responses, None), responses
+
+
+async def test_inference_goes_straight_to_its_handler_with_its_names() -> None:
+    seen = []
+
+    async def infer(request: Request) -> Response:
+        seen.append(request.path_params)
+        return Response(b"")
+
+    entrance, responses = entrance_of(infer)
+    await drive(entrance, "/v2/models/a b/infer")
+    await drive(entrance, "/v2/models/m/versions/1-int8/infer")
+    assert seen == [{"model": "a b", "version": None}, {"model": "m", "version": "1-int8"}]
+    assert responses == {200: 2}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", INFER), ("POST", "/v2/models/m/infer/"), ("POST", "/v2/models/a/b/infer"), ("POST", "/x" + INFER)],
+)
+async def test_anything_else_goes_the_long_way(method: str, path: str) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await Response(b"long way")(_scope, _receive, send)
+
+    async def infer(_request: Request) -> Response:
+        raise AssertionError("not here")
+
+    sent = await drive(entrance_of(infer, app)[0], path, method=method)
+    assert sent[1]["body"] == b"long way"
+
+
+async def test_the_short_way_and_the_long_way_answer_alike(client: TestClient) -> None:
+    app: Any = client.app
+    for body in ({"inputs": [X]}, {"inputs": []}, {"inputs": [{**X, "name": "z"}]}):
+        short = client.post(INFER, json=body)
+        long = TestClient(app._app).post(INFER, json=body)
+        assert (short.status_code, short.json()) == (long.status_code, long.json())
+
+
+async def test_a_client_that_left_is_counted_apart() -> None:
+    async def infer(_request: Request) -> Response:
+        raise Abandoned("gone")
+
+    entrance, responses = entrance_of(infer)
+    await drive(entrance)
+    assert responses == {499: 1}
+
+
+async def test_work_for_a_client_that_left_ends(client: TestClient, servable: FakeServable) -> None:
+    servable.wait_s = 30
+    entrance: Any = client.app
+    body = json.dumps({"inputs": [X]}).encode()
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+    sent: Messages = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await entrance({"type": "http", "method": "POST", "path": INFER, "headers": []}, receive, send)
+    assert servable.cancelled
+    assert servable.leases == 0
+    assert servable.statistics.failures["CANCELED"].count == 1
+    assert sent[0]["status"] == 499
+
+
+async def test_an_error_after_the_head_was_sent_sends_no_second_head() -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ValueError("too late")
+
+    entrance, responses = entrance_of(app, app)
+    sent = await drive(entrance, "/elsewhere")
+    assert [message["type"] for message in sent] == ["http.response.start"]
+    assert responses == {200: 1}
+
+
+async def test_a_cancel_is_counted_and_passed_on() -> None:
+    async def infer(_request: Request) -> Response:
+        raise asyncio.CancelledError
+
+    entrance, responses = entrance_of(infer)
+    with pytest.raises(asyncio.CancelledError):
+        await drive(entrance)
+    assert responses == {0: 1}
+
+
+async def test_what_is_not_http_is_passed_on() -> None:
+    seen = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["type"])
+
+    entrance, responses = entrance_of(app, app)
+    await drive(entrance, type="lifespan")
+    assert seen == ["lifespan"]
+    assert not responses

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from service.core.errors import BadInput
+from service.gateway.http.request_head import RequestIds, deadline_of, header_length_of, origin_of
+
+
+@pytest.mark.parametrize(("value", "length"), [(b"0", 0), (b"132", 132), (b"007", 7)])
+def test_the_json_s_length_is_a_number(value: bytes, length: int) -> None:
+    assert header_length_of({b"inference-header-content-length": value}) == length
+
+
+def test_without_the_header_there_is_no_length() -> None:
+    assert header_length_of({}) is None
+
+
+@pytest.mark.parametrize("value", [b"", b"-1", b"1.5", b"ten", b" 1", b"0x10", b"9" * 16, b"\xb2", b"\xd9\xa1"])
+def test_a_length_that_is_no_number_is_refused(value: bytes) -> None:
+    with pytest.raises(BadInput, match="Inference-Header-Content-Length must be a number of bytes"):
+        header_length_of({b"inference-header-content-length": value})
+
+
+@pytest.mark.parametrize(
+    ("header_ms", "timeout_us", "at_s"),
+    [
+        (None, None, math.inf),
+        (None, 0, math.inf),
+        (None, 250_000, 100.25),
+        (b"500", None, 100.5),
+        (b"500", 0, 100.5),
+        (b"500", 250_000, 100.25),
+        (b"100", 250_000, 100.1),
+    ],
+)
+def test_the_sooner_deadline_counts(header_ms: bytes | None, timeout_us: int | None, at_s: float) -> None:
+    headers = {} if header_ms is None else {b"retort-timeout-ms": header_ms}
+    assert deadline_of(headers, timeout_us, 100.0).at_s == pytest.approx(at_s)
+
+
+@pytest.mark.parametrize("value", [b"0", b"-5", b"soon", b"1e3"])
+def test_a_timeout_that_is_no_number_above_zero_is_refused(value: bytes) -> None:
+    with pytest.raises(BadInput, match=r"Retort-Timeout-Ms .* a number of milliseconds above 0"):
+        deadline_of({b"retort-timeout-ms": value}, None, 0)
+
+
+def test_the_origin_is_the_peer_s_address() -> None:
+    assert origin_of({"client": ("10.0.0.1", 5)}) == "10.0.0.1"
+    assert origin_of({"client": None}) == origin_of({}) == ""
+
+
+@pytest.mark.parametrize("value", [b"abc", b"A-1_b.c:/+=@9", b"x" * 128])
+def test_a_plain_id_of_the_client_s_is_kept(value: bytes) -> None:
+    assert RequestIds().of({"headers": [(b"host", b"h"), (b"x-request-id", value)]}) == value.decode()
+
+
+@pytest.mark.parametrize("value", [b"", b"x" * 129, b"a b", b"a\nb", b'"', b"\xff", b"{}"])
+def test_any_other_id_is_replaced(value: bytes) -> None:
+    assert RequestIds().of({"headers": [(b"x-request-id", value)]}).endswith("-1")
+
+
+def test_our_own_ids_differ_between_requests_and_between_servers() -> None:
+    ids, others = RequestIds(), RequestIds()
+    made = [ids.of({"headers": []}) for _ in range(100)] + [others.of({"headers": []})]
+    assert len(set(made)) == 101

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.gateway.access import Forbidden, check_admin
+
+HOST = ("host", "127.0.0.1:8000")
+JSON = ("content-type", "application/json")
+
+
+def scope(*headers: tuple[str, str], peer: Any = ("127.0.0.1", 5)) -> dict[str, Any]:
+    return {"type": "http", "client": peer, "headers": [(k.encode(), v.encode("latin-1")) for k, v in headers]}
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_may(peer: str) -> None:
+    check_admin(scope(HOST, JSON, peer=(peer, 5)))
+
+
+@pytest.mark.parametrize("peer", [("10.0.0.1", 5), ("::2", 5), ("::ffff:10.0.0.1", 5), ("localhost", 5), ("", 5), None])
+def test_another_machine_may_not(peer: Any) -> None:
+    with pytest.raises(Forbidden, match="comes from elsewhere"):
+        check_admin(scope(HOST, JSON, peer=peer))
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.2:1", "[::1]", "[::1]:8000"])
+def test_every_name_of_this_machine_is_known(host: str) -> None:
+    check_admin(scope(("host", host), JSON))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.com",
+        "localhost.example.com",
+        "127.0.0.1.example.com",
+        "example.com:127",
+        "10.0.0.1:8000",
+        "[::2]:8000",
+        "[localhost]",
+        "localhost@example.com",
+        "0.0.0.0",
+        "",
+        ":8000",
+        "\xff",
+    ],
+)
+def test_a_host_that_dns_may_have_turned_here_is_refused(host: str) -> None:
+    with pytest.raises(Forbidden, match="Host names another one"):
+        check_admin(scope(("host", host), JSON))
+
+
+@pytest.mark.parametrize("headers", [[JSON], [HOST, HOST, JSON], [("host", "example.com"), HOST, JSON]])
+def test_there_is_exactly_one_host(headers: list[tuple[str, str]]) -> None:
+    with pytest.raises(Forbidden, match="Host"):
+        check_admin(scope(*headers))
+
+
+@pytest.mark.parametrize(
+    "name", ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "X-Forwarded-For"]
+)
+def test_what_a_proxy_forwarded_is_refused(name: str) -> None:
+    with pytest.raises(Forbidden, match="was forwarded"):
+        check_admin(scope(HOST, JSON, (name, "127.0.0.1")))
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+def test_json_is_json(kind: str) -> None:
+    check_admin(scope(HOST, ("content-type", kind)))
+    check_admin(scope(HOST, ("content-type", kind)), needs_content_type=False)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/jsonx"],
+)
+@pytest.mark.parametrize("needed", [True, False])
+def test_what_a_page_can_post_without_asking_is_refused(kind: str, needed: bool) -> None:
+    with pytest.raises(Forbidden, match="Content-Type must be application/json"):
+        check_admin(scope(HOST, ("content-type", kind)), needs_content_type=needed)
+
+
+def test_only_triton_s_routes_go_without_a_content_type() -> None:
+    check_admin(scope(HOST), needs_content_type=False)
+    with pytest.raises(Forbidden, match="Content-Type"):
+        check_admin(scope(HOST))
+
+
+@pytest.mark.parametrize(
+    "header", [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")]
+)
+def test_a_page_posting_bytes_without_a_content_type_is_refused(header: tuple[str, str]) -> None:
+    with pytest.raises(Forbidden, match="Content-Type"):
+        check_admin(scope(HOST, header), needs_content_type=False)

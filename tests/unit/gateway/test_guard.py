@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from service.core.errors import Abandoned, BadInput, TooLarge
+from service.gateway.guard import read_body, while_client_waits
+
+Message = dict[str, Any]
+
+
+def receiver(*messages: Message) -> Callable[[], Awaitable[Message]]:
+    """Gives `messages` one by one; asking for more fails the test."""
+    left: Iterator[Message] = iter(messages)
+
+    async def receive() -> Message:
+        return next(left)
+
+    return receive
+
+
+def chunk(body: bytes, more: bool = False) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+GONE: Message = {"type": "http.disconnect"}
+
+
+async def test_a_body_in_one_message_is_that_message_s_bytes() -> None:
+    body = b"x" * 1000
+    assert await read_body({b"content-length": b"1000"}, receiver(chunk(body)), 1000) is body
+
+
+async def test_a_body_in_pieces_is_put_together() -> None:
+    receive = receiver(chunk(b"ab", more=True), chunk(b"", more=True), chunk(b"cd", more=True), chunk(b"e"))
+    assert await read_body({}, receive, 5) == b"abcde"
+
+
+async def test_no_body_is_an_empty_one() -> None:
+    assert await read_body({}, receiver({"type": "http.request"}), 5) == b""
+
+
+@pytest.mark.parametrize("announced", [b"11", b"99999999999999999999", b"1" * 5000])
+async def test_a_body_that_announces_too_much_is_refused_before_it_is_read(announced: bytes) -> None:
+    with pytest.raises(TooLarge, match="larger than the limit of 10 bytes"):
+        await read_body({b"content-length": announced}, receiver(), 10)
+
+
+@pytest.mark.parametrize("headers", [{}, {b"content-length": b"3"}, {b"content-length": b"lies"}])
+async def test_a_body_is_counted_while_it_arrives_whatever_it_announced(headers: dict[bytes, bytes]) -> None:
+    receive = receiver(chunk(b"123456", more=True), chunk(b"78901", more=True))
+    with pytest.raises(TooLarge):
+        await read_body(headers, receive, 10)
+
+
+async def test_a_single_message_is_counted_too() -> None:
+    with pytest.raises(TooLarge):
+        await read_body({}, receiver(chunk(b"x" * 11)), 10)
+
+
+async def test_the_limit_itself_is_allowed() -> None:
+    assert len(await read_body({b"content-length": b"10"}, receiver(chunk(b"x" * 10)), 10)) == 10
+
+
+@pytest.mark.parametrize("messages", [[GONE], [chunk(b"a", more=True), GONE]])
+async def test_a_client_that_leaves_halfway_is_not_answered(messages: list[Message]) -> None:
+    with pytest.raises(Abandoned):
+        await read_body({}, receiver(*messages), 10)
+
+
+async def test_a_compressed_body_is_refused() -> None:
+    with pytest.raises(BadInput, match="Content-Encoding"):
+        await read_body({b"content-encoding": b"gzip"}, receiver(), 10)
+    assert await read_body({b"content-encoding": b"identity"}, receiver(chunk(b"a")), 10) == b"a"
+
+
+class Client:
+    """Somebody at the other end, who may leave."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+        self.asked = 0
+
+    async def receive(self) -> Message:
+        self.asked += 1
+        await self.left.wait()
+        return GONE
+
+
+class Work:
+    """Something slow that notes whether it was cancelled."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.cancelled = False
+
+    async def run(self) -> str:
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        return "done"
+
+
+async def test_a_quick_answer_makes_no_task_and_asks_nobody() -> None:
+    client, tasks = Client(), len(asyncio.all_tasks())
+
+    async def quick() -> int:
+        return len(asyncio.all_tasks())
+
+    assert await while_client_waits(quick(), client.receive) == tasks
+    await asyncio.sleep(0.03)
+    assert client.asked == 0
+
+
+async def test_a_slow_answer_reaches_a_client_that_waits() -> None:
+    client = Client()
+    assert await while_client_waits(Work(0.03).run(), client.receive, patience_s=0.001) == "done"
+    assert client.asked == 1
+
+
+async def test_work_for_a_client_that_left_is_cancelled() -> None:
+    client, work = Client(), Work(30)
+    asyncio.get_running_loop().call_later(0.01, client.left.set)
+    with pytest.raises(Abandoned):
+        await while_client_waits(work.run(), client.receive, patience_s=0.001)
+    assert work.cancelled
+    await asyncio.sleep(0)  # nothing is left that would cancel this task
+
+
+async def test_without_the_watch_the_work_would_go_on() -> None:
+    client, work = Client(), Work(0.05)
+    client.left.set()
+    assert await while_client_waits(work.run(), client.receive, patience_s=30) == "done"
+    assert not work.cancelled
+
+
+async def test_messages_other_than_a_disconnect_do_not_end_the_wait() -> None:
+    left = [chunk(b""), chunk(b""), GONE]
+
+    async def receive() -> Message:
+        return left.pop(0)
+
+    with pytest.raises(Abandoned):
+        await while_client_waits(Work(30).run(), receive, patience_s=0.001)
+    assert left == []
+
+
+async def test_a_cancel_from_elsewhere_is_passed_on() -> None:
+    client = Client()
+    task = asyncio.create_task(while_client_waits(Work(30).run(), client.receive, patience_s=0.001))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_of_the_work_is_its_error() -> None:
+    async def fail() -> None:
+        raise BadInput("x")
+
+    with pytest.raises(BadInput):
+        await while_client_waits(fail(), Client().receive)

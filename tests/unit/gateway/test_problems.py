@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import inspect
+
+import orjson
+import pytest
+
+from service.core import errors
+from service.gateway.access import Forbidden
+from service.gateway.problems import STATUS, problem, problem_of, was_meant
+
+TABLE = {
+    errors.BadInput: 400,
+    errors.TooLarge: 413,
+    errors.NotRepresentable: 400,
+    errors.NotFinite: 400,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Refused: 409,
+    errors.BadModel: 400,
+    errors.ProviderMissing: 400,
+    errors.RunFailed: 500,
+    errors.Abandoned: 499,
+    errors.Unavailable: 503,
+    errors.Rejected: 503,
+    errors.Expired: 503,
+    errors.NotReady: 503,
+    errors.Draining: 503,
+    errors.DoesNotFit: 503,
+    errors.Stuck: 503,
+    Forbidden: 403,
+}
+
+
+@pytest.mark.parametrize(("kind", "status"), TABLE.items())
+def test_each_error_has_its_status_and_says_its_sentence(kind: type[errors.RetortError], status: int) -> None:
+    answer = problem_of(kind("what is wrong"), "id-1")
+    assert answer.status == status
+    assert orjson.loads(answer.body) == {"error": "what is wrong"}
+    assert was_meant(kind("x"))
+
+
+def test_no_error_of_the_tree_is_left_out() -> None:
+    tree = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RetortError)}
+    assert tree - {errors.RetortError} <= TABLE.keys()
+    assert TABLE.keys() >= STATUS.keys()
+
+
+@pytest.mark.parametrize(("given", "told"), [(0, "1"), (1, "1"), (30, "30")])
+def test_what_may_work_later_says_when(given: int, told: str) -> None:
+    assert problem_of(errors.Rejected("full", given), "").headers == {"Retry-After": told}
+    assert problem_of(errors.BadInput("x"), "").headers == {}
+
+
+def test_a_refusal_shows_its_verdict_and_cannot_hide_the_error() -> None:
+    refused = errors.Refused("the gate says no", {"verdict": "fail", "reasons": ["r"], "error": "overwritten"})
+    assert orjson.loads(problem_of(refused, "").body) == {
+        "error": "the gate says no",
+        "verdict": "fail",
+        "reasons": ["r"],
+    }
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("/etc/passwd"), KeyError("x"), errors.RetortError("root"), OSError(2, "no")]
+)
+def test_what_nobody_meant_says_only_the_request_s_id(error: Exception) -> None:
+    answer = problem_of(error, "id-7")
+    assert answer.status == 500
+    assert orjson.loads(answer.body) == {"error": "internal error, request id id-7"}
+
+
+def test_only_errors_of_the_tree_were_meant() -> None:
+    assert not was_meant(ValueError())
+
+
+@pytest.mark.parametrize("sentence", ["x" * 100_000, "\x00" * 100_000, "\U0001f600" * 100_000, "\n" * 100_000])
+def test_the_body_stays_under_four_kibibytes(sentence: str) -> None:
+    body = problem(400, sentence).body
+    assert len(body) < 4096
+    assert orjson.loads(body)["error"].endswith("…")
+
+
+def test_a_sentence_is_one_line() -> None:
+    assert orjson.loads(problem(400, "a\nb").body) == {"error": "a\\nb"}
+
+
+def test_values_json_does_not_know_are_written_as_text() -> None:
+    assert orjson.loads(problem(409, "x", more={"at": 1 + 2j}).body) == {"at": "(1+2j)", "error": "x"}
