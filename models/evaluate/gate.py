@@ -166,8 +166,9 @@ def _non_inferior(evidence: Evidence, profile: Profile) -> Rule:
     sentence = f"95 % lower bound of the difference {lower:+.5f}, at least {-margin:+.5f} asked"
     if lower >= -margin:
         return _rule("non-inferiority", True, sentence)
+    shown_inferior = -statistics.bonett_price_lower(evidence.c, evidence.b, evidence.n) < -margin
     needed = statistics.needed_samples(evidence.b, evidence.c, evidence.n, margin) if margin else 0
-    if evidence.n >= needed:
+    if shown_inferior or evidence.n >= needed:
         return _rule("non-inferiority", False, sentence)
     sentence += f"; {evidence.n} rows are too few to decide, about {needed} are needed"
     return Rule("non-inferiority", "insufficient-data", f"non-inferiority: {sentence}")

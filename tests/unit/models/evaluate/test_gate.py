@@ -85,6 +85,7 @@ def test_accuracy_is_kept_to_the_row(profile: str, full_right: int, b: int, c: i
         (600, 3, 0, "fail"),  # -0.01108, and 513 rows would have sufficed for so little discordance
         (600, 0, 3, "pass"),
         (600, 12, 10, "insufficient-data"),
+        (600, 100, 0, "fail"),  # too few rows for so much discordance, were it not plain that it is worse
         (100, 0, 0, "insufficient-data"),  # nothing bad was seen, but 100 rows show little
         (240, 0, 0, "pass"),  # -0.0096
         (20_000, 150, 0, "pass"),  # -0.0085

@@ -1,0 +1,92 @@
+"""Publishing: whole or not at all, never over something else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from models import publish as module
+from models.publish import AlreadyPublished, publish, publish_config
+
+FILES = {"model.onnx": b"graph", "golden.npz": b"cases", "card.json": b"{}"}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_version_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    assert publish(tmp_path / "repository" / "digits", "1", FILES)
+    folder = tmp_path / "repository" / "digits"
+    assert content(folder / "1") == FILES
+    assert [path.name for path in folder.iterdir()] == ["1"]
+    assert (folder / "1").stat().st_mode & 0o777 == 0o755
+
+
+def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
+    publish(tmp_path, "1", FILES)
+    before = (tmp_path / "1").stat().st_mtime_ns
+    assert not publish(tmp_path, "1", dict(FILES))
+    assert (tmp_path / "1").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("other", [FILES | {"model.onnx": b"other"}, FILES | {"more": b""}, {"card.json": b"{}"}, {}])
+def test_a_published_version_is_never_changed(tmp_path: Path, other: dict[str, bytes]) -> None:
+    publish(tmp_path, "1", FILES)
+    with pytest.raises(AlreadyPublished, match="/1 is published already"):
+        publish(tmp_path, "1", other)
+    assert content(tmp_path / "1") == FILES
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("fault", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failure_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    synced = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise fault
+
+    monkeypatch.setattr(module.os, "fsync", sync)
+    with pytest.raises(type(fault)):
+        publish(tmp_path, "1", FILES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_sees_nothing_or_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, bytes] | None] = []
+    real = os.fsync
+
+    def look(descriptor: int) -> None:
+        seen.append(content(tmp_path / "1") if (tmp_path / "1").exists() else None)
+        real(descriptor)
+
+    monkeypatch.setattr(module.os, "fsync", look)
+    publish(tmp_path, "1", FILES)
+    assert len(seen) == len(FILES) + 2
+    assert all(one in (None, FILES) for one in seen)
+    assert seen[-1] == FILES
+
+
+def test_folders_being_written_are_no_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name that is used meanwhile begins with a dot, which no version's id may."""
+    names: set[str] = set()
+    real = os.fsync
+
+    def look(descriptor: int) -> None:
+        names.update(path.name for path in tmp_path.iterdir())
+        real(descriptor)
+
+    monkeypatch.setattr(module.os, "fsync", look)
+    publish(tmp_path, "1", FILES)
+    assert all(name.startswith(".") for name in names - {"1"})
+
+
+def test_model_yaml_is_written_once_and_then_belongs_to_whoever_runs_the_model(tmp_path: Path) -> None:
+    assert publish_config(tmp_path / "digits", b"max_batch_size: 32\n")
+    (tmp_path / "digits" / "model.yaml").write_bytes(b"max_batch_size: 4\n")
+    assert not publish_config(tmp_path / "digits", b"max_batch_size: 32\n")
+    assert content(tmp_path / "digits") == {"model.yaml": b"max_batch_size: 4\n"}
