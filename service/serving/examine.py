@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.batching.curve import CostCurve
-from service.core.contract import Arrays, common_first_axis
+from service.core.contract import Array, Arrays, common_first_axis
 from service.core.cpu import cpu_class
+from service.core.errors import BadInput, BadModel, RunFailed
 from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
 from service.runtime.runner import Runner
 from service.serving.batchability import Batchability, card_binds, probe, single
 from service.serving.gate import Machine
 from service.serving.golden import GoldenReport, hold, run_golden
+from service.serving.nearness import near_array
 from service.serving.rows import TrialRows, trial_rows
 from service.serving.signature import Signature
 from service.serving.warmup import warm
@@ -32,7 +34,7 @@ class Examined:
         curve: the cost of a run by its rows, from the warm-up.
         golden: how near the golden cases came; None without them.
         rows: the inputs that later probes send.
-        expected: the answer to the first of them.
+        expected: the answer to the first of them, without the outputs that a second run gave otherwise.
         machine: provider and CPU class.
         golden_chunk_rows: rows of one run of golden cases, see `golden_chunk_rows`.
     """
@@ -59,8 +61,17 @@ def examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner])
 
     Raises:
         Refused: the golden cases do not hold.
-        RetortError: it answers no input at all.
+        BadModel: it does not run on its golden cases, or on any input made up in their place.
     """
+    try:
+        return _examine(files, config, runners)
+    except (BadInput, RunFailed) as error:
+        rows = "its own golden cases" if files.golden is not None else "any made-up input, and it has no golden cases"
+        where = f"version '{files.version}' of model '{files.model}'"
+        raise BadModel(f"{where} does not run on {rows}: {error}") from error
+
+
+def _examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner]) -> Examined:
     runner = runners[0]
     signature = signature_of(files, runner)
     rows = trial_rows(runner.run, signature, files.golden)
@@ -76,7 +87,7 @@ def examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner])
         curve.observe(size, seconds)
     for other in runners[1:]:
         other.run(rows.take(range(config.max_batch_size if batchability.mixes else 1)))
-    expected = runner.run(rows.take([0]))
+    expected = _repeated(runner, rows.take([0]))
     return Examined(signature, batchability, curve, golden, rows, expected, machine, chunk_rows)
 
 
@@ -91,12 +102,17 @@ def signature_of(files: VersionFiles, runner: Runner) -> Signature:
     )
 
 
+def _repeated(runner: Runner, row: Arrays) -> dict[str, Array]:
+    """What `runner` answers to `row` again and again; an output drawn at random says nothing about its health."""
+    first, second = runner.run(row), runner.run(row)
+    return {name: array for name, array in first.items() if near_array(array, second[name])}
+
+
 def _batchability(
     files: VersionFiles, config: ModelConfig, runner: Runner, signature: Signature, rows: TrialRows
 ) -> Batchability:
     if signature.batch_axis is None:
         return single("its inputs and outputs do not all begin with one and the same variable axis")
-    if config.max_batch_size == 1:
-        return Batchability("any")
     half = any(spec.datatype == "FP16" for spec in runner.outputs)
-    return card_binds(files.card, probe(runner.run, rows, config.max_batch_size, quantised=half or files.quantised))
+    most = max(2, config.max_batch_size)  # even where one row runs at a time: larger requests are split into rows
+    return card_binds(files.card, probe(runner.run, rows, most, quantised=half or files.quantised))

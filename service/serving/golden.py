@@ -48,7 +48,8 @@ def join(golden: Golden, answers: Sequence[dict[str, Array]]) -> dict[str, Array
     """The outputs of several runs as of one."""
     if len(answers) == 1:
         return answers[0]
-    return {name: np.concatenate([answer[name] for answer in answers]) for name in golden.outputs}
+    names = golden.outputs.keys() & answers[0].keys()
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in names}
 
 
 def hold(golden: Golden, answered: Arrays, card: Card | None, machine: Machine) -> GoldenReport:

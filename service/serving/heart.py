@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy as np
-
 from service.core.clock import Clock
-from service.core.contract import Arrays
 from service.core.deadline import Deadline
 from service.core.errors import Draining, Expired, Rejected, RetortError
+from service.serving.nearness import near
 from service.serving.servable import PROBE_ORIGIN, Servable, State
 
 LEAST_ALLOWED_S = 1.0
 _RUNS_ALLOWED = 4
-_RELATIVE_TOLERANCE = 1e-2
 
 
 class Heart:
@@ -77,17 +74,4 @@ class Heart:
             return "" if servable.state is State.READY else "it is closing"
         except RetortError as error:
             return f"its probe failed: {error}"
-        return "" if _near(servable.examined.expected, answer.outputs) else "its probe got a wrong answer"
-
-
-def _near(expected: Arrays, found: Arrays) -> bool:
-    for name, array in expected.items():
-        got = found.get(name)
-        if got is None or got.shape != array.shape or got.dtype != array.dtype:
-            return False
-        if array.dtype.kind != "f":
-            continue
-        scale = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
-        if not np.allclose(array, got, rtol=_RELATIVE_TOLERANCE, atol=_RELATIVE_TOLERANCE * scale, equal_nan=True):
-            return False
-    return True
+        return "" if near(servable.examined.expected, answer.outputs) else "its probe got a wrong answer"

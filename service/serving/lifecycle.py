@@ -133,7 +133,7 @@ class Lifecycle:
             failures.append(error)
 
     async def _renew(self, entry: Entry, fresh: Servable, old: Servable) -> None:
-        """Puts `fresh` in the place of `old`, the same version as its files were before; the gate guards the pointer."""
+        """Puts `fresh` in the place of `old`, the same version from older files; the gate guards the pointer."""
         if entry.active is old:
             try:
                 self._gate(fresh, force=self._was_forced(entry, fresh.version))
@@ -186,11 +186,15 @@ class Lifecycle:
             fresh = await self._loader.load(
                 entry.name, slot.version, entry.config, unless=old.identity if old else None
             )
-        except RetortError as error:
-            slot.reason = str(error)
+        except Exception as error:
+            expected = isinstance(error, RetortError)
+            slot.reason = str(error) if expected else "its load met an unexpected error, which the log shows"
             slot.state = State.FAILED if old is None else slot.state
-            self._log.warning("load failed", model=entry.name, version=slot.version, reason=str(error))
-            raise
+            named = {"model": entry.name, "version": slot.version, "reason": slot.reason}
+            self._log.warning("load failed", exc_info=None if expected else error, **named)
+            if expected:
+                raise
+            raise BadModel(slot.reason) from error  # a defect of ours costs this version, not its neighbours
         if fresh is not None:
             slot.servable, slot.card, slot.reason = fresh, fresh.card, ""
             self._log.info("loaded", model=entry.name, version=slot.version, load_ms=round(fresh.origins.load_ms, 1))
@@ -210,7 +214,7 @@ class Lifecycle:
             self._log.warning("gate overridden", model=servable.model, version=servable.version)
         return [decision.warning] if decision.warning in (FORCED, NOT_MEASURED_HERE) else []
 
-    async def _exchange(  # noqa: PLR0913 - a field of the report each
+    async def _exchange(
         self,
         entry: Entry,
         servable: Servable,

@@ -24,6 +24,7 @@ from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import Provider, RunnerOptions, choose_provider
 from service.runtime.runner import Runner
 from service.runtime.threads import intra_op_threads, usable_cores
+from service.serving.digest import digest
 from service.serving.examine import Examined, examine
 from service.serving.load_job import LoadJob
 from service.serving.pulse import Pulse
@@ -143,7 +144,7 @@ class Loader:
 
     def _read(self, model: str, version: str, config: ModelConfig) -> tuple[Identity, VersionFiles]:
         files = self._source.read_version(model, version)
-        return Identity(model, version, files.sha256, files.bytes_total, files.card, config), files
+        return Identity(model, version, digest(files), files.bytes_total, files.card, config), files
 
     def _runner(self, files: VersionFiles, config: ModelConfig, job: LoadJob[_Built | None] | None = None) -> Runner:
         options = self._runner_options(config)
@@ -163,7 +164,7 @@ class Loader:
     def _replacement(self, identity: Identity) -> Runner:
         """A runner of the same version, for one that had to be abandoned."""
         fresh, files = self._read(identity.model, identity.version, identity.config)
-        if fresh.sha256 != identity.sha256:
+        if fresh.digest != identity.digest:
             raise BadModel(f"version '{identity.version}' of model '{identity.model}' changed on disk since its load")
         return self._runner(files, identity.config)
 

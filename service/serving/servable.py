@@ -51,7 +51,7 @@ class Identity:
 
     model: str
     version: str
-    sha256: str
+    digest: str
     bytes_total: int
     card: Card | None
     config: ModelConfig

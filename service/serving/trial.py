@@ -5,14 +5,13 @@ What passed is remembered by hash, runtime version and provider, so that a resta
 
 from __future__ import annotations
 
-import hashlib
-
 from service.core.errors import BadModel
 from service.repository.store import VersionFiles
 from service.runtime.onnx import runtime_version
 from service.runtime.providers import RunnerOptions
 from service.runtime.trial import TrialLimits, run_trial
 from service.runtime.trial_memory import TrialMemory
+from service.serving.digest import digest
 
 
 class FirstTrial:
@@ -33,7 +32,7 @@ class FirstTrial:
         Raises:
             BadModel: the version cannot be served here; says at which stage, and why.
         """
-        key = (_digest(files), runtime_version(), options.provider)
+        key = (digest(files), runtime_version(), options.provider)
         if self._memory.passed(*key):
             return
         feeds = [files.golden.inputs] if files.golden is not None else []
@@ -45,13 +44,3 @@ class FirstTrial:
 
 def no_trial(_files: VersionFiles, _options: RunnerOptions) -> None:
     """For an operator who trusts every file: nothing is tried."""
-
-
-def _digest(files: VersionFiles) -> str:
-    """One hash for the ONNX file and everything outside it."""
-    if not files.external:
-        return files.sha256
-    whole = hashlib.sha256(files.sha256.encode())
-    for location, data in sorted(files.external.items()):
-        whole.update(location.encode() + b"\0" + hashlib.sha256(data).digest())
-    return whole.hexdigest()

@@ -39,7 +39,7 @@ def quality(verdict: str | None, agreement: float = 0.99) -> Quality:
     )
 
 
-def card(  # noqa: PLR0913 - a field each
+def card(
     *,
     variant_of: str | None = "1",
     verdict: str | None = "pass",

@@ -38,7 +38,7 @@ def test_a_full_version_is_not_gated(machine: Machine) -> None:
         ("pass", HERE, "default", True, True, True, None),
     ],
 )
-def test_the_table(  # noqa: PLR0913 - one argument a column
+def test_the_table(
     verdict: str, machine: Machine, profile: str, has_golden: bool, force: bool, allowed: bool, warning: str | None
 ) -> None:
     decision = decide(card(verdict=verdict), machine, profile=profile, has_golden=has_golden, force=force)

@@ -1,0 +1,158 @@
+"""A repository on disk and the real serving over it, for one test."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from structlog.testing import CapturingLogger
+
+from service.core.clock import Clock, MonotonicClock
+from service.core.contract import Array, InferRequest, InferResponse, ModelRef
+from service.core.cpu import cpu_class
+from service.core.deadline import Deadline
+from service.repository.card import Card, FileEntry
+from service.repository.layout import Repository
+from service.repository.state_file import StateFile
+from service.serving.catalog import Catalog
+from service.serving.entry import Entry
+from service.serving.lifecycle import Lifecycle
+from service.serving.loader import Loader, LoadOptions, Trial
+from service.serving.servable import Servable
+from service.serving.trial import no_trial
+from tests.unit.serving.cards import card, quality
+
+Golden = tuple[Mapping[str, Array], Mapping[str, Array]]
+ELSEWHERE = "other" if cpu_class() != "other" else "neon"
+
+
+class House:
+    """Versions are put on disk with `put`; `catalog` serves them, a new one each time, as a restart would.
+
+    Attributes:
+        fatal: what batchers gave up for.
+        opened: every catalog made, closed at the end of the test.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "repository"
+        self.root.mkdir()
+        self.state_file = folder / "state" / "active.json"
+        self.fatal: list[str] = []
+        self.opened: list[Catalog] = []
+        self.source = Repository(self.root)
+        self._captured = CapturingLogger()
+        self._log = structlog.wrap_logger(self._captured, processors=[], wrapper_class=structlog.stdlib.BoundLogger)
+
+    def put(
+        self,
+        version: str,
+        onnx: bytes,
+        *,
+        model: str = "m",
+        golden: Golden | None = None,
+        card: Card | None = None,
+        **external: bytes,
+    ) -> Path:
+        """Writes a version; the card gets the hashes of what is written."""
+        files = {"model.onnx": onnx, **{name.replace("_", "."): data for name, data in external.items()}}
+        if golden is not None:
+            files["golden.npz"] = npz(golden)
+        if card is not None:
+            entries = {n: FileEntry(sha256=hashlib.sha256(d).hexdigest(), bytes=len(d)) for n, d in files.items()}
+            named = {"model": model, "version": version, "files": entries}
+            files["card.json"] = card.model_copy(update=named).to_json()
+        folder = self.root / model / version
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        return folder
+
+    def configure(self, model: str = "m", **values: Any) -> None:
+        """Writes model.yaml; JSON is YAML."""
+        (self.root / model).mkdir(exist_ok=True)
+        (self.root / model / "model.yaml").write_text(json.dumps(values))
+
+    def loader(
+        self,
+        *,
+        trial: Trial = no_trial,
+        load_timeout_s: float = 30.0,
+        run_timeout_s: float = 30.0,
+        provider: str = "cpu",
+        clock: Clock | None = None,
+    ) -> Loader:
+        obstacles = {"cpu": "", "cuda": "this is a test", "tensorrt": "this is a test"}
+        options = LoadOptions(provider, 1, load_timeout_s, run_timeout_s, obstacles)  # type: ignore[arg-type]
+        return Loader(self.source, options, trial=trial, clock=clock or MonotonicClock(), on_fatal=self.fatal.append)
+
+    def catalog(self, *, state: StateFile | None = None, **loader: Any) -> Catalog:
+        """A catalog that has loaded nothing yet, over the same disk and state file as the ones before."""
+        state = state or StateFile(self.state_file)
+        lifecycle = Lifecycle(self.source, self.loader(**loader), state, self._log)
+        self.opened.append(Catalog(self.source, lifecycle, self._log))
+        return self.opened[-1]
+
+    async def started(self, **more: Any) -> Catalog:
+        """A catalog that has loaded the repository."""
+        catalog = self.catalog(**more)
+        await catalog.start()
+        return catalog
+
+    async def close(self) -> None:
+        for catalog in self.opened:
+            await catalog.close()
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """What was logged under `event`, with its level."""
+        calls = [dict(call.kwargs, level=call.method_name) for call in self._captured.calls]
+        return [call for call in calls if call["event"] == event]
+
+
+def npz(golden: Golden) -> bytes:
+    """golden.npz of (inputs, outputs)."""
+    inputs, outputs = golden
+    named = {f"input/{n}": a for n, a in inputs.items()} | {f"output/{n}": a for n, a in outputs.items()}
+    file = io.BytesIO()
+    np.savez(file, **named)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def variant(verdict: str = "pass", *, here: bool = True, **more: Any) -> Card:
+    """The card of a variant of version 1, measured on this machine's kind or on another."""
+    measured = quality(verdict).model_copy(update={"cpu_class": cpu_class() if here else ELSEWHERE})
+    return card(verdict=verdict, **more).model_copy(update={"quality": (measured,)})
+
+
+async def ask(catalog: Catalog, model: str = "m", version: str | None = None, **inputs: Array) -> InferResponse:
+    """One request, as the gateway makes it."""
+    with catalog.lease(ModelRef(model, version)) as servable:
+        return await servable.infer(InferRequest(inputs), Deadline.never())
+
+
+def entry_of(catalog: Catalog, model: str = "m") -> Entry:
+    return next(entry for entry in catalog.entries() if entry.name == model)
+
+
+def servable_of(catalog: Catalog, version: str, model: str = "m") -> Servable:
+    servable = entry_of(catalog, model).servable(version)
+    assert servable is not None, f"version {version} is not loaded"
+    return servable
+
+
+def states(catalog: Catalog, model: str = "m") -> dict[str, str]:
+    return {view.version: view.state for view in catalog.versions(model)}
+
+
+async def until(holds: Callable[[], bool], within_s: float = 5.0) -> None:
+    """Returns once `holds()`; fails when it does not within `within_s`."""
+    async with asyncio.timeout(within_s):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event, and needs none but here
+            await asyncio.sleep(0.005)

@@ -1,0 +1,69 @@
+"""Blocking work beside the loop: its result or its error comes back, and work that never ends holds nobody up."""
+
+import asyncio
+import threading
+
+import pytest
+
+from service.serving.threads import in_thread
+
+
+async def test_the_result_comes_back_from_a_daemon_thread_of_that_name() -> None:
+    def work() -> tuple[str, bool]:
+        return threading.current_thread().name, threading.current_thread().daemon
+
+    assert await in_thread("a name", work) == ("a name", True)
+
+
+@pytest.mark.parametrize("error", [ValueError("planted"), SystemExit(3)])
+async def test_what_it_raises_is_raised_here(error: BaseException) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        await in_thread("fails", work)
+    assert raised.value is error
+
+
+async def test_the_loop_goes_on_meanwhile() -> None:
+    go = threading.Event()
+    waiting = asyncio.ensure_future(in_thread("waits", lambda: go.wait(5)))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    go.set()
+    assert await waiting
+
+
+async def test_a_wait_that_was_cancelled_leaves_the_work_to_its_thread() -> None:
+    go, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        go.wait(5)
+        ended.set()
+
+    task = asyncio.ensure_future(in_thread("left alone", work))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    assert await asyncio.to_thread(ended.wait, 5)
+    await asyncio.sleep(0)
+
+
+def test_work_that_outlives_the_loop_ends_unheard() -> None:
+    go, threads = threading.Event(), []
+
+    def work() -> None:
+        threads.append(threading.current_thread())
+        go.wait(5)
+
+    async def leave() -> None:
+        task = asyncio.ensure_future(in_thread("outlives", work))
+        await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(leave())
+    go.set()
+    threads[0].join(5)
+    assert not threads[0].is_alive()
