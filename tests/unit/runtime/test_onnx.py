@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -340,25 +340,22 @@ def test_close_waits_for_nobody_and_harms_nobody() -> None:
 # Cost
 
 
-def best_us(call: object, calls: int = 300, rounds: int = 12) -> float:
-    """Microseconds a call in the best of several rounds: the others tell of the machine's noise."""
-    assert callable(call)
-    best_s = float("inf")
-    for _ in range(rounds):
-        start_s = time.perf_counter()
-        for _ in range(calls):
-            call()
-        best_s = min(best_s, time.perf_counter() - start_s)
-    return best_s / calls * 1e6
+def round_us(call: Callable[[], object], calls: int = 100) -> float:
+    start_s = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - start_s) / calls * 1e6
 
 
 def test_overhead_over_a_bare_run() -> None:
+    """About 1 us, and up to 30 under a coverage tracer: the bound finds a copy or an object too many, not more."""
     runner = load(graphs.linear())
     session = runner._session
     assert session is not None
     feeds = {"x": np.ones((1, 64), np.float32)}
-    bare_us = best_us(lambda: session.run(["y"], feeds))
-    assert best_us(lambda: runner.run(feeds)) - bare_us < 10
+    rounds = [(round_us(lambda: session.run(["y"], feeds)), round_us(lambda: runner.run(feeds))) for _ in range(30)]
+    bare_us, ours_us = (min(times_us) for times_us in zip(*rounds, strict=True))
+    assert ours_us - bare_us < 60
 
 
 @pytest.mark.skipif("TEST_DATA" not in os.environ, reason="TEST_DATA names no folder with real models")

@@ -36,6 +36,11 @@ def test_a_good_version_passes() -> None:
     assert run_trial(graphs.linear(), {}, feeds, CPU, limits()) == TrialResult(True, "")
 
 
+def test_a_version_without_a_batch_axis_runs_its_feeds_alone() -> None:
+    onnx = graphs.identity(shape=(2, 4))
+    assert run_trial(onnx, {}, [{"x": np.ones((2, 4), np.float32)}], CPU, limits()) == TrialResult(True)
+
+
 def test_everything_that_is_served_reaches_the_child() -> None:
     """External data, strings, other layouts and options; none of them as a path."""
     onnx = graphs.model(
