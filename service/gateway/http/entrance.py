@@ -10,6 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -36,10 +37,10 @@ class Problems:
     def __init__(self, log: BoundLogger) -> None:
         self._log = log
 
-    async def __call__(self, _request: Request, error: Exception) -> Response:
+    async def __call__(self, request: Request, error: Exception) -> Response:
         """The answer to `error`; has the form of a FastAPI exception handler."""
         if isinstance(error, HTTPException):
-            return problem_answer(problem(error.status_code, _routing_sentence(_request, error), error.headers))
+            return problem_answer(problem(error.status_code, _routing_sentence(request, error), error.headers))
         if not was_meant(error):
             self._log.error("internal error", exc_info=error)
         return problem_answer(problem_of(error, REQUEST_ID.get("")))
@@ -86,7 +87,8 @@ class Entrance:
             if not sender.status:
                 await (await self._problems(Request(scope), error))(scope, receive, sender)
         finally:
-            self._responses[sender.status] += 1
+            if sender.status:
+                self._responses[sender.status] += 1
             if self._access_log is not None:
                 _log_access(self._access_log, scope, sender.status, time.perf_counter_ns() - began_ns)
 
@@ -119,11 +121,9 @@ class _Sender:
 
 def _routing_sentence(request: Request, error: HTTPException) -> str:
     path = quote(request.url.path)
-    if error.status_code == 404:  # noqa: PLR2004
-        return f"nothing is found at {path}"
-    if error.status_code == 405:  # noqa: PLR2004
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return f"the method {quote(request.method)} is not known at {path}"
-    return str(error.detail)
+    return f"nothing is found at {path}"
 
 
 def _log_access(log: BoundLogger, scope: Scope, status: int, took_ns: int) -> None:
