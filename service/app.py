@@ -44,11 +44,18 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         say: gets one line when the server is ready.
 
     Returns:
-        The exit code: 0 after a signal, 1 when it could not start or gave up.
+        The exit code: 0 after a signal, 1 when a part gave up for good.
+
+    Raises:
+        CannotListen: the address is taken, or not this machine's.
     """
     logs.configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Server(settings, say).run())
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message says which and why."""
 
 
 @dataclass(slots=True)
@@ -89,8 +96,6 @@ class Server:
     async def run(self) -> int:
         """Starts, serves, stops; returns the exit code."""
         http = self._listen()
-        if http is None:
-            return 1
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.by_signal)
@@ -102,20 +107,20 @@ class Server:
             on_crash=lambda error: self._log.error("probe crashed", exc_info=error),
             on_give_up=lambda error: self._fatal(f"the readiness probe gave up: {error}"),
         )
-        loading = asyncio.create_task(self._load(http, probe))
+        loading = asyncio.create_task(self._load(http, probe), name="load models")
+        loading.add_done_callback(self._loaded)
         await self._ending.begun.wait()
         await self._stop(http, probe, loading)
         return self._ending.exit_code
 
-    def _listen(self) -> HttpServer | None:
+    def _listen(self) -> HttpServer:
         settings = self._settings
         app = build(self._catalog, self._health, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
         try:
             return HttpServer(app, settings.host, settings.http_port, drain_timeout_s=settings.drain_timeout_s)
         except OSError as error:
-            where = f"{settings.host}:{settings.http_port}"
-            self._log.error("cannot listen", address=where, reason=error.strerror or str(error))
-            return None
+            reason = (error.strerror or str(error)).lower()
+            raise CannotListen(f"cannot listen on {settings.host}:{settings.http_port}: {reason}") from error
 
     async def _load(self, http: HttpServer, probe: Supervisor) -> None:
         await self._catalog.start()
@@ -124,6 +129,13 @@ class Server:
         gc.freeze()  # what lives now lives long: keep it out of later collections
         served = [name for name in self._catalog.models() if self._catalog.ready(name).ok]
         self._say(f"retort ready: {http.url} (models: {', '.join(served) or 'none'})")
+
+    def _loaded(self, loading: asyncio.Task[None]) -> None:
+        """A model that does not load is its own affair; anything else that fails here leaves nothing to serve."""
+        error = None if loading.cancelled() else loading.exception()
+        if error is not None:
+            self._log.error("loading failed", exc_info=error)
+            self._fatal("the models could not be loaded")
 
     async def _stop(self, http: HttpServer, probe: Supervisor, loading: asyncio.Task[None]) -> None:
         self._health.draining()
@@ -148,6 +160,8 @@ class Server:
     def _new_catalog(self) -> Catalog:
         settings, log = self._settings, self._log
         source = source_of(settings)
+        for hidden in source.hidden() if isinstance(source, Repositories) else ():
+            log.warning("model in two repositories, served from the first", model=hidden)
         obstacles = find_obstacles()
         log.info("provider", **asdict(choose_provider("auto", obstacles)))
         loader = loader_of(settings, source, obstacles, clock=self._clock, report=log.warning, on_fatal=self._fatal)
