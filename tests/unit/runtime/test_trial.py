@@ -237,3 +237,15 @@ def test_the_largest_batch_runs_even_without_feeds() -> None:
     assert "needs more than 256 MiB for running" in refused.reason
     row = [{"x": np.ones((1, 1), np.float32)}]
     assert not run_trial(graph, {}, row, many, limits(256)).ok
+
+
+def test_made_up_rows_that_a_model_refuses_are_no_blame() -> None:
+    onnx = graphs.model(
+        [helper.make_node("Gather", ["t", "i"], ["y"])],
+        [value("i", TensorProto.INT64, ["N"])],
+        [value("y", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor("t", TensorProto.FLOAT, [1], [5.0])],  # made-up indices are 0 and 1; only 0 is there
+    )
+    assert run_trial(onnx, {}, [], CPU, limits()) == TrialResult(True)
+    refused = run_trial(onnx, {}, [{"i": np.array([1])}], CPU, limits())
+    assert refused.reason.startswith("the trial failed while running: Gather node")
