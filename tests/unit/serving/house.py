@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from service.core.deadline import Deadline
 from service.repository.card import Card, FileEntry
 from service.repository.layout import Repository
 from service.repository.state_file import StateFile
+from service.runtime.onnx import OnnxRunner
+from service.runtime.providers import RunnerOptions
 from service.serving.catalog import Catalog
 from service.serving.entry import Entry
 from service.serving.lifecycle import Lifecycle
@@ -114,6 +117,24 @@ class House:
         """What was logged under `event`, with its level."""
         calls = [dict(call.kwargs, level=call.method_name) for call in self._captured.calls]
         return [call for call in calls if call["event"] == event]
+
+
+class SlowBuild:
+    """In the place of `OnnxRunner.load`: waits for `go`, and is deaf to its cancellation; `built` once it is done."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.built = threading.Event()
+        self._build = OnnxRunner.load
+
+    def __call__(
+        self, onnx: bytes, external: Mapping[str, bytes], options: RunnerOptions, _cancel: object
+    ) -> OnnxRunner:
+        self.go.wait(10)
+        try:
+            return self._build(onnx, external, options)
+        finally:
+            self.built.set()
 
 
 def npz(golden: Golden) -> bytes:

@@ -1,6 +1,5 @@
 """A load that takes too long is given up in bounded time, and no runner is left open whatever happens when."""
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from service.core.contract import Array, Arrays, TensorSpec
 from service.core.errors import BadModel, Stuck
 from service.serving import load_job
 from service.serving.load_job import LoadJob
+from tests.unit.serving.house import until
 
 WHAT = "version '1' of model 'm'"
 
@@ -112,9 +112,7 @@ async def test_a_load_that_ignores_everything_is_left_behind_and_cleans_up_when_
     assert 0.2 < time.monotonic() - began_s < 1.0
     assert runner.closes == 0
     go.set()
-    async with asyncio.timeout(5):
-        while not runner.closes:  # noqa: ASYNC110 - a thread, and nothing to await
-            await asyncio.sleep(0.005)
+    await until(lambda: runner.closes == 1)
 
 
 async def test_a_load_that_keeps_no_more_runners_but_ends_after_giving_up_is_late_all_the_same(runner: Counted) -> None:

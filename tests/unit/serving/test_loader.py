@@ -1,0 +1,312 @@
+"""From files to a version that answers: every kind of file, and whatever stands in its way."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.core.contract import DTYPES, Array, InferRequest
+from service.core.deadline import Deadline
+from service.core.errors import BadModel, DoesNotFit, NotFound, ProviderMissing, Refused, RetortError, Stuck
+from service.repository.model_config import ModelConfig
+from service.repository.store import VersionFiles
+from service.runtime.onnx import OnnxRunner
+from service.runtime.providers import RunnerOptions
+from service.serving import load_job
+from service.serving.loader import batch_config
+from service.serving.servable import Servable, State
+from tests.unit.runtime import graphs
+from tests.unit.serving import models
+from tests.unit.serving.house import House, SlowBuild, until
+
+ROWS = models.rows(1, 2, 3)
+
+
+async def load(house: House, version: str = "1", **config: Any) -> Servable:
+    """Loads one version, without anything else of serving around it; the caller retires it."""
+    servable = await house.loader().load("m", version, ModelConfig(**config))
+    assert servable is not None
+    return servable
+
+
+async def answers(house: House, onnx: bytes, inputs: dict[str, Array], **config: Any) -> dict[str, Array]:
+    """What a version made of `onnx` answers to one request."""
+    house.put("1", onnx)
+    servable = await load(house, **config)
+    try:
+        return dict((await servable.infer(InferRequest(inputs), Deadline.never())).outputs)
+    finally:
+        await servable.retire()
+
+
+@pytest.mark.parametrize("datatype", DTYPES)
+async def test_every_datatype_goes_in_and_comes_out_as_it_was(house: House, datatype: str) -> None:
+    if datatype == "BYTES":
+        x: Array = np.asarray([["a", "é", "", "0"]] * 3, dtype=object)
+        x = np.asarray([[text.encode() for text in row] for row in x], dtype=object)
+    else:
+        x = np.asarray([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 1]]).astype(DTYPES[datatype])
+    y = (await answers(house, models.copies(datatype), {"x": x}))["y"]
+    assert y.dtype == x.dtype
+    assert np.array_equal(x, y)
+
+
+@pytest.mark.parametrize(
+    ("onnx", "inputs", "expected"),
+    [
+        (
+            models.sum_and_difference(),
+            {"a": ROWS, "b": np.ones((3, 4), np.int64)},
+            {"sum": ROWS + 1, "difference": ROWS - 1},
+        ),
+        (models.row_sums(), {"x": np.ones((2, 9), np.float32)}, {"y": np.float32([9, 9])}),
+        (graphs.identity(shape=(3, 4)), {"x": ROWS}, {"y": ROWS}),
+        (graphs.identity(shape=()), {"x": np.asarray(7, np.float32)}, {"y": np.asarray(7, np.float32)}),
+        (graphs.identity(shape=("A", "B")), {"x": ROWS}, {"y": ROWS}),
+        (models.scales(2.0), {"x": ROWS[:0]}, {"y": ROWS[:0]}),
+        (models.scales(2.0, opset=7), {"x": ROWS}, {"y": ROWS * 2}),
+        (models.scales(2.0, opset=13), {"x": ROWS}, {"y": ROWS * 2}),
+    ],
+    ids=["two and two", "variable length", "fixed batch", "scalar", "two free axes", "no rows", "opset 7", "opset 13"],
+)
+async def test_every_shape_answers(
+    house: House, onnx: bytes, inputs: dict[str, Array], expected: dict[str, Array]
+) -> None:
+    found = await answers(house, onnx, inputs)
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+async def test_requests_of_other_lengths_are_answered_beside_each_other(house: House) -> None:
+    house.put("1", models.row_sums())
+    servable = await load(house)
+    requests = [InferRequest({"x": np.ones((1, length), np.float32)}) for length in (3, 5, 3, 7, 5)]
+    found = await asyncio.gather(*(servable.infer(request, Deadline.never()) for request in requests))
+    assert [answer.outputs["y"].tolist() for answer in found] == [[3], [5], [3], [7], [5]]
+    await servable.retire()
+
+
+async def test_weights_in_another_file_are_loaded_with_it(house: House) -> None:
+    house.put("1", models.adds_stored_outside(), w_bin=models.WEIGHTS.tobytes())
+    servable = await load(house)
+    answer = await servable.infer(InferRequest({"x": ROWS}), Deadline.never())
+    assert np.array_equal(answer.outputs["y"], ROWS + models.WEIGHTS)
+    await servable.retire()
+
+
+async def test_several_instances_run_side_by_side(house: House, open_runners: list[OnnxRunner]) -> None:
+    house.put("1", graphs.loop())
+    servable = await load(house, instances=2)
+    assert len(open_runners) == 2
+    slow = asyncio.ensure_future(servable.infer(InferRequest(models.turns(10_000_000)), Deadline.never()))
+    quick = await asyncio.wait_for(servable.infer(InferRequest(models.turns(1)), Deadline.never()), 5)
+    assert quick.outputs["y"].shape == (64, 64)
+    assert not slow.done()
+    slow.cancel()
+    await asyncio.gather(slow, return_exceptions=True)
+    await servable.retire()
+
+
+async def test_what_it_took_and_weighs_is_told(house: House) -> None:
+    house.put("1", models.scales(2.0))
+    servable = await load(house)
+    assert servable.origins.load_ms > 0
+    assert servable.origins.warm_ms > 0
+    assert servable.statistics.load_s == pytest.approx((servable.origins.load_ms + servable.origins.warm_ms) / 1e3)
+    assert servable.identity.bytes_total == len(models.scales(2.0))
+    assert servable.statistics.pending() == 0
+    await servable.retire()
+
+
+async def test_a_version_whose_files_are_the_same_is_not_loaded_again(house: House) -> None:
+    folder = house.put("1", models.adds_stored_outside(), w_bin=models.WEIGHTS.tobytes())
+    servable = await load(house)
+    loader, config = house.loader(), ModelConfig()
+    assert await loader.load("m", "1", config, unless=servable.identity) is None
+    (folder / "w.bin").write_bytes((models.WEIGHTS + 1).tobytes())
+    fresh = await loader.load("m", "1", config, unless=servable.identity)
+    assert fresh is not None
+    answer = await fresh.infer(InferRequest({"x": ROWS}), Deadline.never())
+    assert np.array_equal(answer.outputs["y"], ROWS + models.WEIGHTS + 1)
+    await asyncio.gather(servable.retire(), fresh.retire())
+
+
+async def test_other_knobs_make_it_another_version(house: House) -> None:
+    house.put("1", models.scales(2.0))
+    servable = await load(house)
+    fresh = await house.loader().load("m", "1", ModelConfig(max_batch_size=4), unless=servable.identity)
+    assert fresh is not None
+    assert fresh.max_batch_size == 4
+    await asyncio.gather(servable.retire(), fresh.retire())
+
+
+def no_folder(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    folder.rmdir()
+
+
+def no_file(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+
+
+def truncated(folder: Path) -> None:
+    whole = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(whole[: len(whole) // 2])
+
+
+def random_bytes(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(np.random.default_rng(0).bytes(1000))
+
+
+def runs_on_nothing(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(models.never_runs())
+
+
+def needs_another_file(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(models.adds_stored_outside())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (no_folder, NotFound),
+        (no_file, BadModel),
+        (truncated, BadModel),
+        (random_bytes, BadModel),
+        (runs_on_nothing, BadModel),
+        (needs_another_file, BadModel),
+    ],
+)
+async def test_broken_files_are_refused_in_words_and_leave_no_runner(
+    house: House, open_runners: list[OnnxRunner], spoil: Any, kind: type[RetortError]
+) -> None:
+    spoil(house.put("1", models.scales(2.0)))
+    with pytest.raises(kind) as refused:
+        await load(house)
+    assert type(refused.value) is kind
+    assert "Traceback" not in str(refused.value)
+    assert str(house.root) not in str(refused.value)
+    assert open_runners == []
+
+
+async def test_golden_cases_that_do_not_hold_leave_no_runner(house: House, open_runners: list[OnnxRunner]) -> None:
+    house.put("1", models.scales(2.0), golden=({"x": ROWS}, {"y": ROWS * 3}))
+    with pytest.raises(Refused):
+        await load(house, instances=3)
+    assert open_runners == []
+
+
+async def test_a_provider_that_is_not_to_be_had_says_what_to_install(house: House) -> None:
+    house.put("1", models.scales(2.0))
+    with pytest.raises(ProviderMissing, match=r"cuda provider cannot be had here: this is a test; try: pip install"):
+        await load(house, provider="cuda")
+    servable = await load(house, provider="auto")
+    assert servable.provider == "cpu"
+    await servable.retire()
+
+
+@pytest.mark.parametrize(("instances", "fits"), [(1, True), (2, False)])
+async def test_memory_is_asked_for_each_instance_before_any_is_built(
+    house: House, monkeypatch: pytest.MonkeyPatch, open_runners: list[OnnxRunner], instances: int, fits: bool
+) -> None:
+    onnx = models.scales(2.0)
+    house.put("1", onnx)
+    monkeypatch.setattr("service.serving.loader.available_bytes", lambda: 2 * len(onnx))
+    if fits:
+        await (await load(house, instances=instances)).retire()
+        return
+    with pytest.raises(DoesNotFit, match=r"version '1' of model 'm' needs about 0 MiB, and 0 MiB are free"):
+        await load(house, instances=instances)
+    assert open_runners == []
+
+
+async def test_each_version_is_tried_before_it_is_built(house: House, open_runners: list[OnnxRunner]) -> None:
+    seen: list[tuple[str, str, int]] = []
+
+    def refuse(files: VersionFiles, options: RunnerOptions) -> None:
+        seen.append((files.version, options.provider, len(open_runners)))
+        raise BadModel("the trial says no")
+
+    house.put("1", models.scales(2.0))
+    with pytest.raises(BadModel, match="the trial says no"):
+        await house.loader(trial=refuse).load("m", "1", ModelConfig())
+    assert seen == [("1", "cpu", 0)]
+
+
+async def test_a_load_that_is_slow_to_build_is_given_up_and_its_runner_closed_later(
+    house: House, monkeypatch: pytest.MonkeyPatch, open_runners: list[OnnxRunner]
+) -> None:
+    house.put("1", models.scales(2.0))
+    monkeypatch.setattr(load_job, "GRACE_S", 0.1)
+    slow = SlowBuild()
+    monkeypatch.setattr(OnnxRunner, "load", slow)
+    began_s = time.monotonic()
+    with pytest.raises(Stuck, match=r"version '1' of model 'm' did not load within 0\.1 s"):
+        await house.loader(load_timeout_s=0.1).load("m", "1", ModelConfig())
+    assert time.monotonic() - began_s < 1.0
+    slow.go.set()
+    assert await asyncio.to_thread(slow.built.wait, 5)
+    await until(lambda: not open_runners)
+
+
+async def test_a_graph_that_takes_long_to_build_is_given_up(house: House) -> None:
+    house.put("1", graphs.slow_to_load(900))
+    began_s = time.monotonic()
+    with pytest.raises(Stuck, match="did not load within"):
+        await house.loader(load_timeout_s=0.05).load("m", "1", ModelConfig())
+    assert time.monotonic() - began_s < 5.0
+
+
+async def test_an_engine_that_hangs_is_replaced_and_both_are_closed_in_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch, open_runners: list[OnnxRunner]
+) -> None:
+    house.put("1", models.scales(2.0))
+    servable = await house.loader(run_timeout_s=0.1).load("m", "1", ModelConfig())
+    assert servable is not None
+    [first] = open_runners
+    go, run = threading.Event(), OnnxRunner.run
+
+    def hang(runner: OnnxRunner, arrays: Any) -> dict[str, Array]:
+        if runner is first:
+            go.wait(20)
+        return run(runner, arrays)
+
+    monkeypatch.setattr(OnnxRunner, "run", hang)
+    with pytest.raises(Stuck):
+        await servable.infer(InferRequest({"x": ROWS}), Deadline.never())
+    await until(lambda: servable.batcher.healthy)
+    answer = await servable.infer(InferRequest({"x": ROWS}), Deadline.never())
+    assert np.array_equal(answer.outputs["y"], ROWS * 2)
+    assert len(open_runners) == 2
+    go.set()
+    await servable.retire()
+    assert (servable.state, open_runners) == (State.CLOSED, [])
+
+
+async def test_an_engine_is_not_replaced_by_other_files(house: House) -> None:
+    folder = house.put("1", models.scales(2.0))
+    loader = house.loader()
+    servable = await loader.load("m", "1", ModelConfig())
+    assert servable is not None
+    (folder / "model.onnx").write_bytes(models.scales(3.0))
+    with pytest.raises(BadModel, match="version '1' of model 'm' changed on disk since its load"):
+        loader._replacement(servable.identity)
+    await servable.retire()
+
+
+def test_the_batchers_knobs_are_model_yamls() -> None:
+    queueing = {
+        "max_queue_delay_microseconds": 1500,
+        "preferred_batch_size": [4, 8],
+        "max_queue_size": 7,
+        "default_timeout_microseconds": 2_000_000,
+    }
+    config = batch_config(ModelConfig(max_batch_size=16, dynamic_batching=queueing), mixes=True)
+    assert (config.max_rows, config.max_delay_s, config.preferred_rows) == (16, 0.0015, (4, 8))
+    assert (config.max_queue, config.default_timeout_s, config.mixes) == (7, 2.0, True)
+    assert batch_config(ModelConfig(), mixes=False).default_timeout_s is None
+    assert not batch_config(ModelConfig(), mixes=False).mixes
