@@ -92,6 +92,8 @@ def differences(card: Card, fresh: Fresh, full: Card | None) -> list[str]:
     for name, part in fresh.parts.items():
         found += _unequal(name, part, told[name])
     here = card.quality_on(fresh.bench.provider, fresh.bench.cpu_class)
+    if not card.quality:
+        return [*found, "quality: the card gives none"]
     if here is None:
         return found + _far_off(card.quality[0], fresh)
     found += _unequal("batching", fresh.batching.model_dump(mode="json"), told["batching"])
