@@ -143,5 +143,5 @@ def test_grpc_is_not_promised_in_silence(retort: Retort, app: Server) -> None:
 
 def test_an_address_that_cannot_be_had_is_said_in_a_sentence(retort: Retort, app: Server) -> None:
     result = retort("serve", "--host", "192.0.2.1")
-    assert result.exit_code == 1
-    assert "cannot listen on 192.0.2.1:8000: cannot assign requested address: choose another" in result.stderr
+    assert result.code == 1
+    assert "cannot listen on 192.0.2.1:8000: cannot assign requested address: choose another" in result.err
