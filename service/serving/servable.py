@@ -22,7 +22,6 @@ from service.observe.statistics import VersionStatistics
 from service.repository.card import Card
 from service.repository.golden import Golden
 from service.repository.model_config import ModelConfig
-from service.runtime.memory import trim
 from service.runtime.runner import Runner
 from service.serving.examine import Examined
 from service.serving.failures import failure_reason
@@ -209,7 +208,6 @@ class Servable:
     def _close_runners(self) -> None:
         for runner in self._runners:
             runner.close()
-        trim()
 
     def _rows(self, request: InferRequest) -> int | None:
         self.signature.check_outputs(request)
