@@ -8,7 +8,6 @@ by `serving`. Sources: Open Inference Protocol v2, "Inference"; Triton's binary 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,8 +26,7 @@ _ID_LIMIT = 1024
 _CONSUMED = ("timeout", "binary_data_output")
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """Which outputs go out as binary: `everything` is the request's wish, `outputs` what single outputs say of it."""
 
     everything: bool
@@ -65,13 +63,13 @@ def decode(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpe
     blobs = Blobs(body, len(body) if header_length is None else header_length)
     inputs = inputs_of(document, specs, blobs)
     blobs.check_used_up()
-    parameters = parameters_of(document, "the request")
+    parameters = parameters_of(document, "request")
     outputs = outputs_of(document)
     request = InferRequest(
         inputs=inputs,
         outputs=outputs,
         id=_id(document),
-        parameters={key: value for key, value in parameters.items() if key not in _CONSUMED},
+        parameters={k: v for k, v in parameters.items() if k not in _CONSUMED} if parameters else parameters,
         timeout_us=_timeout_us(parameters),
     )
     return request, _form(parameters, outputs)

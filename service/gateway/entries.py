@@ -76,7 +76,7 @@ def _spec(entry: Any, specs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]
 
 def _array(entry: dict[str, Any], spec: TensorSpec, blobs: Blobs) -> Array:
     name, shape = spec.name, _shape(entry, spec.name)
-    parameters = parameters_of(entry, f"input {quote(name)}")
+    parameters = parameters_of(entry, "input", name)
     if "shared_memory_region" in parameters:
         raise BadInput(f"input {quote(name)} lies in shared memory, which is not supported")
     size_bytes = parameters.get("binary_data_size")
@@ -96,7 +96,7 @@ def _shape(entry: dict[str, Any], name: str) -> list[int]:
     for size in shape:
         if type(size) is not int or size < 0:
             raise BadInput(f"'shape' of input {quote(name)} must hold integers of 0 or more")
-    if prod(size or 1 for size in shape) > _ELEMENTS_LIMIT:
+    if prod(shape) > _ELEMENTS_LIMIT or (0 in shape and prod(filter(None, shape)) > _ELEMENTS_LIMIT):
         raise BadInput(f"'shape' of input {quote(name)} asks for more than {_ELEMENTS_LIMIT} elements")
     return shape
 
@@ -120,21 +120,25 @@ def outputs_of(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
 
 
 def _output_parameters(entry: dict[str, Any], name: str) -> Mapping[str, Any]:
-    parameters = parameters_of(entry, f"output {quote(name)}")
+    parameters = parameters_of(entry, "output", name)
     for key in ("classification", "shared_memory_region"):
         if parameters.get(key):
             raise BadInput(f"parameter '{key}' of output {quote(name)} is not supported")
     return parameters
 
 
-def parameters_of(entry: dict[str, Any], where: str) -> Mapping[str, Any]:
-    """The `parameters` of a request, an input or an output; `where` names it in messages."""
+def parameters_of(entry: dict[str, Any], kind: str, name: str = "") -> Mapping[str, Any]:
+    """The `parameters` of a request, an input or an output; `kind` and `name` tell messages which."""
     parameters = entry.get("parameters")
     if parameters is None:
         return _NONE
     if type(parameters) is not dict:
-        raise BadInput(f"'parameters' of {where} is {quote(parameters)}, expected an object")
+        raise BadInput(f"'parameters' of {_where(kind, name)} is {quote(parameters)}, expected an object")
     for key in parameters:
         if key.startswith(_RESERVED):
-            raise BadInput(f"parameter {quote(key)} of {where} is reserved: keys must not start with '{_RESERVED}'")
+            raise BadInput(f"parameter {quote(key)} of {_where(kind, name)} is reserved: no key may begin so")
     return parameters
+
+
+def _where(kind: str, name: str) -> str:
+    return f"{kind} {quote(name)}" if name else f"the {kind}"

@@ -6,6 +6,7 @@ Knows one tensor at a time; which tensors a request has is `codec`'s.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from math import prod
@@ -30,6 +31,17 @@ _KINDS: Mapping[str, frozenset[type]] = MappingProxyType(
         "BYTES": frozenset({str}),
     }
 )
+# struct's codes; in its standard sizes ("=") it refuses what does not fit, where numpy would wrap an integer (before
+# numpy 2) or turn a float into infinity.
+_CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "BOOL": "?",
+        **dict(zip(("INT8", "INT16", "INT32", "INT64"), "bhiq", strict=True)),
+        **dict(zip(("UINT8", "UINT16", "UINT32", "UINT64"), "BHIQ", strict=True)),
+        "FP32": "f",
+        "FP64": "d",
+    }
+)
 _WORDS = {"BOOL": "booleans", "FP32": "numbers", "FP64": "numbers", "BYTES": "strings"}
 
 
@@ -43,7 +55,7 @@ def array_of(data: Any, shape: Sequence[int], datatype: str, name: str) -> Array
         name: the input's, for messages.
 
     Returns:
-        C-contiguous, of `shape` and the datatype's dtype; BYTES as an object array of `bytes`.
+        C-contiguous, read-only, of `shape` and the datatype's dtype; BYTES as an object array of `bytes`.
 
     Raises:
         BadInput: not a list, unevenly nested, of another size than `shape`, or with an element that the datatype
@@ -59,7 +71,7 @@ def array_of(data: Any, shape: Sequence[int], datatype: str, name: str) -> Array
         raise BadInput(_element_sentence(flat, kinds, datatype, name))
     try:
         array = _convert(flat, datatype)
-    except (OverflowError, FloatingPointError):
+    except (OverflowError, struct.error):
         raise BadInput(f"'data' of input {quote(name)} has a number outside the range of {datatype}") from None
     return array.reshape(shape)
 
@@ -113,10 +125,7 @@ def _convert(flat: list[Any], datatype: str) -> Array:
         texts = np.empty(len(flat), dtype=np.object_)
         texts[:] = [element.encode() for element in flat]
         return texts
-    if datatype != "FP32":
-        return np.array(flat, dtype=DTYPES[datatype])
-    with np.errstate(over="raise"):
-        return np.array(flat, dtype=np.float32)
+    return np.frombuffer(struct.pack(f"={len(flat)}{_CODES[datatype]}", *flat), DTYPES[datatype])
 
 
 def _element_sentence(flat: list[Any], kinds: frozenset[type], datatype: str, name: str) -> str:

@@ -37,7 +37,7 @@ class HttpServer:
         self.port: int = self._socket.getsockname()[1]
         self._server = _Uvicorn(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]  # the same callable, typed by another library
+                app,
                 loop="none",
                 http="httptools",
                 ws="none",
