@@ -10,12 +10,13 @@ import asyncio
 
 from service.core.clock import Clock
 from service.core.deadline import Deadline
-from service.core.errors import Draining, Expired, Rejected, RetortError
+from service.core.errors import Expired, Rejected, RetortError
 from service.serving.nearness import near
-from service.serving.servable import PROBE_ORIGIN, Servable, State
+from service.serving.servable import PROBE_ORIGIN, Servable
 
 LEAST_ALLOWED_S = 1.0
 _RUNS_ALLOWED = 4
+_SILENT = "its runner does not answer"
 
 
 class Heart:
@@ -29,7 +30,7 @@ class Heart:
     def __init__(self, servable: Servable, clock: Clock) -> None:
         self._servable = servable
         self._clock = clock
-        self._began_s = 0.0
+        self._began_s = self._alive_s = clock.now_s()
         self._task: asyncio.Task[str] | None = None
         self.ok = True
         self.reason = ""
@@ -43,8 +44,8 @@ class Heart:
             if self._task is not None:
                 self._note(self._task.result())
             self._begin()
-        elif self._stalled():
-            self._note("its runner does not answer")
+        elif self._silent_since(self._began_s):
+            self._note(_SILENT)
 
     async def stop(self) -> None:
         """Cancels the probe under way."""
@@ -59,9 +60,10 @@ class Heart:
     def _note(self, reason: str) -> None:
         self.ok, self.reason = not reason, reason
 
-    def _stalled(self) -> bool:
+    def _silent_since(self, sign_s: float) -> bool:
+        """Whether neither at `sign_s` nor later there was a sign of life, for longer than one may take to come."""
         run_s = self._servable.examined.curve.predict_s(self._servable.config.max_batch_size)
-        last_sign_s = max(self._began_s, self._servable.pulse.last_batch_s)
+        last_sign_s = max(sign_s, self._servable.pulse.last_batch_s)
         return self._clock.now_s() - last_sign_s > max(LEAST_ALLOWED_S, _RUNS_ALLOWED * run_s)
 
     async def _probe(self) -> str:
@@ -70,8 +72,9 @@ class Heart:
         count = 1 if servable.batchability.mixes and rows.rows is not None else None
         try:
             answer = await servable.batcher.submit(rows.take([0]), count, Deadline.never(), origin=PROBE_ORIGIN)
-        except (Rejected, Expired, Draining):
-            return "" if servable.state is State.READY else "it is closing"
+        except (Rejected, Expired):  # a full queue is no fault, unless it is full because nothing ends any more
+            return _SILENT if self._silent_since(self._alive_s) else ""
         except RetortError as error:
             return f"its probe failed: {error}"
+        self._alive_s = self._clock.now_s()
         return "" if near(servable.examined.expected, answer.outputs) else "its probe got a wrong answer"

@@ -1,0 +1,284 @@
+"""A version that answers is alive, whatever its clients do; one that does not is found out within two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.core.contract import Array, Arrays, InferRequest
+from service.core.deadline import Deadline
+from service.core.errors import RunFailed
+from service.runtime.onnx import OnnxRunner
+from service.serving.heart import Heart
+from service.serving.servable import Servable
+from tests.fakes import ManualClock
+from tests.unit.runtime import graphs
+from tests.unit.serving import models
+from tests.unit.serving.house import House, servable_of, until
+
+ROWS = models.rows(1, 2, 3)
+
+
+class Fault:
+    """In the place of `OnnxRunner.run`: does what the test says before, or instead of, the real run."""
+
+    def __init__(self, real: Callable[[OnnxRunner, Arrays], dict[str, Array]]) -> None:
+        self._real = real
+        self.frozen = threading.Event()
+        self.thaw = threading.Event()
+        self.change: Callable[[dict[str, Array]], dict[str, Array]] = lambda outputs: outputs
+        self.runs = 0
+
+    def __call__(self, runner: OnnxRunner, arrays: Arrays) -> dict[str, Array]:
+        self.runs += 1
+        if self.frozen.is_set():
+            self.thaw.wait(20)
+        return self.change(self._real(runner, arrays))
+
+
+@pytest.fixture
+def fault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault]:
+    fault = Fault(OnnxRunner.run)
+
+    def run(runner: OnnxRunner, arrays: Arrays) -> dict[str, Array]:
+        return fault(runner, arrays)
+
+    monkeypatch.setattr(OnnxRunner, "run", run)
+    yield fault
+    fault.thaw.set()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(time.monotonic())
+
+
+async def loaded(house: House, onnx: bytes, **more: Any) -> Servable:
+    house.put("1", onnx, golden=more.pop("golden", None))
+    clock = more.pop("clock", None)
+    house.configure(**more)
+    return servable_of(await house.started(clock=clock), "1")
+
+
+async def beat(heart: Heart) -> None:
+    """One probe, begun, ended and taken note of."""
+    heart.tick()
+    assert heart._task is not None
+    await asyncio.wait({heart._task}, timeout=5)
+    heart.tick()
+    await heart.stop()
+    heart._task = None
+
+
+@pytest.mark.parametrize(
+    "onnx",
+    [
+        models.scales(2.0),
+        models.softmax_over_rows(),
+        models.copies("BYTES"),
+        models.copies("FP16"),
+        models.copies("INT64"),
+        models.draws_lots(),
+        models.inverts(),
+        graphs.identity(shape=()),
+    ],
+    ids=["batched", "single", "BYTES", "FP16", "INT64", "random", "not finite", "scalar"],
+)
+async def test_a_sound_version_is_alive(house: House, onnx: bytes) -> None:
+    servable = await loaded(house, onnx)
+    heart = Heart(servable, house.loader().clock)
+    for _ in range(3):
+        await beat(heart)
+        assert (heart.ok, heart.reason) == (True, "")
+    assert servable.statistics.success.count == 0
+
+
+async def test_golden_rows_are_what_it_sends(house: House, fault: Fault) -> None:
+    servable = await loaded(house, models.scales(2.0), golden=({"x": ROWS}, {"y": ROWS * 2}))
+    sent: list[Array] = []
+    fault.change = lambda outputs: sent.append(outputs["y"]) or outputs  # type: ignore[func-returns-value]
+    await beat(Heart(servable, house.loader().clock))
+    assert np.array_equal(sent[0], ROWS[:1] * 2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda outputs: {"y": outputs["y"] * 1.5},
+        lambda outputs: {"y": np.zeros_like(outputs["y"])},
+        lambda outputs: {"y": np.full_like(outputs["y"], np.nan)},
+        lambda outputs: {"y": outputs["y"].astype(np.float64)},
+    ],
+)
+async def test_a_wrong_answer_is_found_out_and_the_right_one_again_too(house: House, fault: Fault, wrong: Any) -> None:
+    servable = await loaded(house, models.scales(2.0), golden=({"x": ROWS}, {"y": ROWS * 2}))
+    heart = Heart(servable, house.loader().clock)
+    fault.change = wrong
+    await beat(heart)
+    assert (heart.ok, heart.reason) == (False, "its probe got a wrong answer")
+    fault.change = lambda outputs: outputs
+    await beat(heart)
+    assert (heart.ok, heart.reason) == (True, "")
+
+
+async def test_rounding_is_no_wrong_answer(house: House, fault: Fault) -> None:
+    servable = await loaded(house, models.scales(2.0), golden=({"x": ROWS}, {"y": ROWS * 2}))
+    heart = Heart(servable, house.loader().clock)
+    fault.change = lambda outputs: {"y": outputs["y"] * np.float32(1.005)}
+    await beat(heart)
+    assert heart.ok
+
+
+async def test_a_run_that_fails_is_told(house: House, fault: Fault) -> None:
+    servable = await loaded(house, models.scales(2.0))
+    heart = Heart(servable, house.loader().clock)
+
+    def fail(_outputs: dict[str, Array]) -> dict[str, Array]:
+        raise RunFailed("the planted failure")
+
+    fault.change = fail
+    await beat(heart)
+    assert (heart.ok, heart.reason) == (False, "its probe failed: the planted failure")
+
+
+async def test_a_frozen_runner_is_found_out_within_two_seconds_and_forgiven_when_it_thaws(
+    house: House, fault: Fault
+) -> None:
+    servable = await loaded(house, models.scales(2.0))
+    heart = Heart(servable, house.loader().clock)
+    fault.frozen.set()
+    began_s = time.monotonic()
+    while heart.ok:
+        assert time.monotonic() - began_s < 2.0
+        heart.tick()
+        await asyncio.sleep(0.05)
+    assert heart.reason == "its runner does not answer"
+    assert time.monotonic() - began_s > 1.0
+    fault.thaw.set()
+
+    def alive() -> bool:
+        heart.tick()
+        return heart.ok
+
+    await until(alive)
+    await heart.stop()
+
+
+@pytest.mark.parametrize(
+    "queueing",
+    [{}, {"max_queue_size": 1}, {"default_timeout_microseconds": 20_000}],
+    ids=["a long queue", "a full queue", "a short timeout"],
+)
+async def test_a_frozen_runner_is_found_out_whatever_keeps_the_probe_from_it(
+    house: House, fault: Fault, queueing: dict[str, int]
+) -> None:
+    servable = await loaded(house, models.scales(2.0), max_batch_size=1, dynamic_batching=queueing)
+    heart = Heart(servable, house.loader().clock)
+    fault.frozen.set()
+    crowd = [asyncio.ensure_future(servable.infer(InferRequest({"x": ROWS}), Deadline.never())) for _ in range(5)]
+    began_s = time.monotonic()
+    while heart.ok and time.monotonic() - began_s < 2.0:
+        heart.tick()
+        await asyncio.sleep(0.05)
+    assert not heart.ok
+    fault.thaw.set()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    await heart.stop()
+
+
+async def test_a_full_queue_is_no_fault_while_batches_end(house: House, fault: Fault) -> None:
+    servable = await loaded(house, models.scales(2.0), max_batch_size=1, dynamic_batching={"max_queue_size": 1})
+    heart = Heart(servable, house.loader().clock)
+    fault.change = lambda outputs: time.sleep(0.01) or outputs  # type: ignore[func-returns-value]
+    rejected = 0
+    end_s = time.monotonic() + 1.6
+
+    async def client() -> None:
+        nonlocal rejected
+        while time.monotonic() < end_s:
+            try:
+                await servable.infer(InferRequest({"x": ROWS[:1]}), Deadline.never())
+            except Exception:
+                rejected += 1
+                await asyncio.sleep(0.001)
+
+    clients = [asyncio.ensure_future(client()) for _ in range(8)]
+    while time.monotonic() < end_s:
+        heart.tick()
+        assert heart.ok, heart.reason
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*clients)
+    assert rejected
+    await heart.stop()
+
+
+async def test_a_slow_version_is_given_time_for_four_of_its_runs(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    servable = await loaded(house, models.scales(2.0), max_batch_size=1, clock=clock)
+    for _ in range(200):
+        servable.examined.curve.observe(1, 3.0)
+    allowed_s = 4 * servable.examined.curve.predict_s(1)
+    assert allowed_s > 2
+    heart = Heart(servable, clock)
+    fault.frozen.set()
+    heart.tick()
+    clock.advance(allowed_s - 0.1)
+    heart.tick()
+    assert heart.ok
+    clock.advance(0.2)
+    heart.tick()
+    assert not heart.ok
+    await heart.stop()
+    fault.thaw.set()
+
+
+async def test_a_batch_that_ends_is_a_sign_of_life_while_the_probe_waits(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    servable = await loaded(house, models.scales(2.0), clock=clock)
+    heart = Heart(servable, clock)
+    fault.frozen.set()
+    heart.tick()
+    await asyncio.sleep(0.01)
+    for _ in range(5):
+        clock.advance(0.9)
+        servable.pulse.last_batch_s = clock.now_s()
+        heart.tick()
+        assert heart.ok
+    clock.advance(1.1)
+    heart.tick()
+    assert not heart.ok
+    fault.thaw.set()
+    await heart.stop()
+
+
+async def test_a_batcher_that_failed_is_told_until_it_has_restarted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servable = await loaded(house, models.scales(2.0))
+    heart = Heart(servable, house.loader().clock)
+    servable.batcher._guard._crash(ValueError("planted"))
+    heart.tick()
+    assert (heart.ok, heart.reason) == (False, "its batcher has failed and is being restarted")
+    await until(lambda: servable.batcher.healthy)
+    await beat(heart)
+    assert heart.ok
+
+
+async def test_stopping_leaves_nothing_behind(house: House, fault: Fault) -> None:
+    servable = await loaded(house, models.scales(2.0))
+    heart = Heart(servable, house.loader().clock)
+    await heart.stop()
+    fault.frozen.set()
+    heart.tick()
+    await asyncio.sleep(0.01)
+    await heart.stop()
+    assert servable.batcher.pending == 0
+    fault.thaw.set()
