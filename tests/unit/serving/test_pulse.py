@@ -1,0 +1,34 @@
+"""What a batcher reports is counted, and a batch that ended is a sign of life."""
+
+from service.batching.contract import BatchReport, CloseReason, DropReason
+from service.core.errors import Stuck
+from service.observe.statistics import VersionStatistics
+from service.serving.pulse import Pulse
+from tests.fakes import ManualClock
+
+REPORT = BatchReport(3, 2, 10, 20, 30, CloseReason.IDLE_RUNNER)
+
+
+def test_only_a_batch_that_ended_well_is_a_sign_of_life() -> None:
+    clock, statistics = ManualClock(100.0), VersionStatistics("m", "1")
+    pulse = Pulse(statistics, clock)
+    assert pulse.last_batch_s == 100.0
+    clock.advance(5)
+    pulse.run_failed(1, 1, Stuck("given up"), "")
+    pulse.dropped(DropReason.EXPIRED)
+    pulse.crashed(ValueError("planted"))
+    assert pulse.last_batch_s == 100.0
+    pulse.batch_ran(REPORT)
+    assert pulse.last_batch_s == 105.0
+
+
+def test_everything_is_passed_on_to_the_statistics() -> None:
+    statistics = VersionStatistics("m", "1")
+    pulse = Pulse(statistics, ManualClock())
+    pulse.batch_ran(REPORT)
+    pulse.run_failed(1, 1, Stuck("given up"), "")
+    pulse.dropped(DropReason.EXPIRED)
+    pulse.crashed(ValueError("planted"))
+    assert (statistics.batches, statistics.rows) == (1, 3)
+    assert (statistics.runs_failed, statistics.crashes) == (1, 1)
+    assert statistics.drops == {"expired": 1}

@@ -1,0 +1,129 @@
+"""When traffic is asked for: started, not draining, and every required model alive."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from service.core.clock import MonotonicClock
+from service.core.contract import Array, Arrays
+from service.core.supervise import Supervisor
+from service.runtime.onnx import OnnxRunner
+from service.serving.catalog import Catalog
+from service.serving.readiness import Health
+from tests.unit.serving import models
+from tests.unit.serving.house import House, entry_of, servable_of, until
+
+
+async def two_models(house: House) -> Catalog:
+    """Model m is sound, model broken is not."""
+    house.put("1", models.scales(2.0))
+    house.put("1", b"no model", model="broken")
+    return await house.started()
+
+
+def health(catalog: Catalog, required: list[str] | None = None) -> Health:
+    made = Health(catalog, required)
+    made.started()
+    return made
+
+
+async def test_it_is_live_at_once_and_ready_once_started(house: House) -> None:
+    catalog = await two_models(house)
+    made = Health(catalog, None)
+    assert made.live().ok
+    assert (made.ready().ok, made.ready().reason) == (False, "the server is starting")
+    made.started()
+    assert (made.ready().ok, made.ready().reason) == (True, "")
+
+
+async def test_draining_is_not_ready_whatever_the_models_say_and_still_live(house: House) -> None:
+    made = health(await two_models(house))
+    made.draining()
+    assert (made.ready().ok, made.ready().reason) == (False, "the server is draining")
+    assert made.live().ok
+
+
+async def test_a_model_that_never_loaded_is_not_waited_for_unless_it_is_required(house: House) -> None:
+    catalog = await two_models(house)
+    assert health(catalog).ready().ok
+    assert health(catalog, ["m"]).ready().ok
+    assert health(catalog, []).ready().ok
+    required = health(catalog, ["m", "broken"]).ready()
+    assert not required.ok
+    assert required.reason.startswith("model 'broken' is not ready: ")
+
+
+async def test_a_required_model_that_is_not_in_the_repository_is_told(house: House) -> None:
+    made = health(await two_models(house), ["m", "absent"])
+    assert made.ready().reason == "model 'absent' is required and not in the repository"
+
+
+async def test_a_required_model_that_is_mended_makes_it_ready(house: House) -> None:
+    catalog = await two_models(house)
+    made = health(catalog, ["broken"])
+    assert not made.ready().ok
+    house.put("1", models.scales(2.0), model="broken")
+    await catalog.load("broken")
+    assert made.ready().ok
+
+
+async def test_a_model_that_was_ready_at_the_start_is_waited_for(house: House) -> None:
+    catalog = await two_models(house)
+    made = health(catalog)
+    await catalog.unload("m")
+    assert made.ready().reason == "model 'm' is not ready: it has no active version"
+    await catalog.load("m")
+    assert made.ready().ok
+
+
+async def test_a_batcher_that_failed_turns_readiness_off_at_once_and_on_when_it_restarts(house: House) -> None:
+    catalog = await two_models(house)
+    made = health(catalog)
+    servable_of(catalog, "1").batcher._guard._crash(ValueError("planted"))
+    assert "its batcher is being restarted" in made.ready().reason
+    assert "its batcher is being restarted" in catalog.ready("m", "1").reason
+    await until(lambda: made.ready().ok, within_s=2.0)
+
+
+async def test_the_probes_find_a_frozen_runner_within_two_seconds_and_its_recovery(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = await two_models(house)
+    made = health(catalog)
+    crashes: list[Exception] = []
+    probe = Supervisor("probe", made.probe, clock=MonotonicClock(), on_crash=crashes.append, on_give_up=crashes.append)
+    probe.start()
+    await asyncio.sleep(0.3)
+    assert made.ready().ok
+    thaw, run = threading.Event(), OnnxRunner.run
+
+    def freeze(runner: OnnxRunner, arrays: Arrays) -> dict[str, Array]:
+        thaw.wait(20)
+        return run(runner, arrays)
+
+    monkeypatch.setattr(OnnxRunner, "run", freeze)
+    began_s = time.monotonic()
+    await until(lambda: not made.ready().ok, within_s=2.0)
+    assert made.ready().reason == "model 'm' does not answer: its runner does not answer"
+    assert time.monotonic() - began_s < 2.0
+    thaw.set()
+    await until(lambda: made.ready().ok, within_s=1.0)
+    await probe.stop()
+    assert crashes == []
+
+
+async def test_a_swap_gives_the_new_version_a_heart_of_its_own(house: House) -> None:
+    house.put("1", models.scales(2.0))
+    house.put("2", models.scales(3.0))
+    catalog = await house.started()
+    made = health(catalog)
+    old = entry_of(catalog).heart
+    assert old is not None
+    old.ok, old.reason = False, "planted"
+    assert made.ready().reason == "model 'm' does not answer: planted"
+    assert catalog.ready("m", "1").ok  # a version that is not active has no heart
+    await catalog.swap("m", "1")
+    assert made.ready().ok
+    assert entry_of(catalog).heart is not old
