@@ -31,6 +31,7 @@ _PARAMETERS = {
     "model": "The model's name",
     "version": "The version's id, such as `1` or `1-int8`",
 }
+_NEEDED_BODIES = ("InferRequest", "PredictRequest", "SwapOrder")
 _HEADERS = {
     "Retort-Timeout-Ms": ("Milliseconds after which nobody waits for the answer any more", "integer"),
     "Inference-Header-Content-Length": ("Length of the JSON where binary tensors follow it", "integer"),
@@ -114,7 +115,7 @@ class Route:
             ]
         extra: dict[str, Any] = {"parameters": parameters}
         if self.body is not None:
-            extra["requestBody"] = {"required": not self.admin, "content": CONTENT[self.body]}
+            extra["requestBody"] = {"required": self.body in _NEEDED_BODIES, "content": CONTENT[self.body]}
         return extra
 
 

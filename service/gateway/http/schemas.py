@@ -154,6 +154,10 @@ SCHEMAS: dict[str, Schema] = {
             "watch_s": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 86_400},
             "max_error_rate": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
         },
+        anyOf=[
+            {"properties": {"max_error_rate": {"type": "null"}}},
+            {"properties": {"watch_s": {"type": "number"}}, "required": ["watch_s"]},
+        ],
         **_STRICT,
     ),
     "RollbackOrder": _object({}, **_STRICT),

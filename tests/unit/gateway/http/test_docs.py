@@ -112,6 +112,20 @@ def test_both_forms_of_inference_are_told(document: dict[str, Any]) -> None:
     assert headers == {"Retort-Timeout-Ms", "Inference-Header-Content-Length"}
 
 
+@pytest.mark.parametrize(
+    ("path", "required"),
+    [
+        ("/v2/models/{model}/infer", True),
+        ("/v2/repository/models/{model}/swap", True),
+        ("/v2/repository/models/{model}/rollback", False),
+        ("/v2/repository/models/{model}/load", False),
+        ("/v2/repository/index", False),
+    ],
+)
+def test_a_body_is_needed_only_where_it_says_something(document: dict[str, Any], path: str, required: bool) -> None:
+    assert document["paths"][path]["post"]["requestBody"]["required"] is required
+
+
 def test_every_schema_is_used(document: dict[str, Any]) -> None:
     used = {reference.rpartition("/")[2] for reference in references(document)}
     assert used == SCHEMAS.keys()

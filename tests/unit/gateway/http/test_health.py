@@ -28,5 +28,6 @@ def test_readiness_of_models_is_their_own(client: TestClient, catalog: FakeCatal
     assert client.get("/v2/health/ready").status_code == 200
 
 
-def test_an_unknown_model_is_not_found(client: TestClient) -> None:
+def test_an_unknown_model_or_version_is_not_found(client: TestClient) -> None:
     assert client.get("/v2/models/none/ready").status_code == 404
+    assert client.get("/v2/models/m/versions/9/ready").status_code == 404
