@@ -55,6 +55,10 @@ def references(value: Any) -> set[str]:
     return set().union(*(references(part) for part in value)) if isinstance(value, list) else set()
 
 
+def test_the_document_is_the_same_each_time(client: TestClient, document: dict[str, Any]) -> None:
+    assert client.get("/openapi.json").json() == document
+
+
 def test_every_route_is_described_and_no_other(document: dict[str, Any]) -> None:
     assert {(method, path) for method, path, _ in operations(document)} == ROUTES
 
