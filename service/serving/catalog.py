@@ -118,8 +118,10 @@ class Catalog:
         return [entry.statistics for entry in self._entries.values()]
 
     def ready(self, model: str, version: str | None = None) -> Readiness:
-        """Whether `model`, or one version of it, answers. Raises NotFound."""
+        """Whether `model`, or one version of it, answers. Raises NotFound for a name that nothing here has."""
         entry = self._entry(model)
+        if version is not None and version not in entry.slots:
+            raise self._why_not(entry, version)
         servable = entry.active if version is None else entry.servable(version)
         if servable is None or servable.state is not State.READY:
             return Readiness(False, str(self._why_not(entry, version)))
@@ -258,8 +260,7 @@ class Catalog:
 
     def _watch(self, entry: Entry, watch_s: float, max_error_rate: float) -> None:
         watched = entry.active
-        if watched is None:
-            return
+        assert watched is not None  # noqa: S101 - a swap has just made it so
 
         async def revert(tally: Tally) -> None:
             if entry.active is not watched:

@@ -143,3 +143,17 @@ def test_the_card_gives_its_reason() -> None:
         card(batching=Batching(mode="single-request-only", reason="per-tensor scale")), Batchability("any")
     )
     assert bound.reason == "per-tensor scale"
+
+
+def test_an_output_of_another_shape_than_alone_is_no_batch() -> None:
+    found = probed(lambda x: np.zeros((len(x), len(x)), np.float32))
+    assert "output 'y' has another shape than alone" in found.reason
+
+
+def test_an_output_that_is_finite_alone_and_not_in_a_batch_is_no_batch() -> None:
+    found = probed(lambda x: np.full((len(x), 1), np.nan if len(x) > 1 else 1.0, np.float32))
+    assert (found.mode, found.sensitivity) == ("single-request-only", np.inf)
+
+
+def test_outputs_without_values_are_a_batch_of_nothing() -> None:
+    assert probed(lambda x: np.zeros((len(x), 0), np.float32)).mixes

@@ -176,14 +176,15 @@ async def test_a_frozen_runner_is_found_out_within_two_seconds_and_forgiven_when
     ids=["a long queue", "a full queue", "a short timeout"],
 )
 async def test_a_frozen_runner_is_found_out_whatever_keeps_the_probe_from_it(
-    house: House, fault: Fault, queueing: dict[str, int]
+    house: House, fault: Fault, queueing: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.serving.heart.LEAST_ALLOWED_S", 0.2)
     servable = await loaded(house, models.scales(2.0), max_batch_size=1, dynamic_batching=queueing)
     heart = Heart(servable, house.loader().clock)
     fault.frozen.set()
     crowd = [asyncio.ensure_future(servable.infer(InferRequest({"x": ROWS}), Deadline.never())) for _ in range(5)]
     began_s = time.monotonic()
-    while heart.ok and time.monotonic() - began_s < 2.0:
+    while heart.ok and time.monotonic() - began_s < 0.5:
         heart.tick()
         await asyncio.sleep(0.05)
     assert not heart.ok
@@ -192,12 +193,15 @@ async def test_a_frozen_runner_is_found_out_whatever_keeps_the_probe_from_it(
     await heart.stop()
 
 
-async def test_a_full_queue_is_no_fault_while_batches_end(house: House, fault: Fault) -> None:
+async def test_a_full_queue_is_no_fault_while_batches_end(
+    house: House, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.serving.heart.LEAST_ALLOWED_S", 0.2)
     servable = await loaded(house, models.scales(2.0), max_batch_size=1, dynamic_batching={"max_queue_size": 1})
     heart = Heart(servable, house.loader().clock)
     fault.change = lambda outputs: time.sleep(0.01) or outputs  # type: ignore[func-returns-value]
     rejected = 0
-    end_s = time.monotonic() + 1.6
+    end_s = time.monotonic() + 0.6
 
     async def client() -> None:
         nonlocal rejected

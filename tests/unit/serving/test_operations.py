@@ -103,6 +103,30 @@ async def test_a_caller_that_leaves_at_its_turn_passes_the_turn_on(operations: O
     assert await asyncio.wait_for(operations.run("c", third), 1) == "c"
 
 
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_caller_that_leaves_in_the_very_moment_of_its_turn_passes_the_turn_on(
+    operations: Operations, others: int
+) -> None:
+    journal: list[str] = []
+    waiting: list[asyncio.Task[str]] = []
+
+    async def first() -> None:
+        asyncio.get_running_loop().call_soon(waiting[0].cancel)  # after its turn is given, before it hears of it
+
+    second, third = Gate("b", journal), Gate("c", journal)
+    second.open.set()
+    third.open.set()
+    running = asyncio.ensure_future(operations.run("a", first))
+    waiting.append(asyncio.ensure_future(operations.run("b", second)))
+    await running
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    assert operations.running is None
+    for _ in range(others):
+        assert await asyncio.wait_for(operations.run("c", third), 1) == "c"
+    assert journal == ["c begins", "c ends"] * others
+
+
 async def test_a_failure_reaches_its_caller_and_frees_the_place(operations: Operations) -> None:
     async def broken() -> None:
         raise Conflict("planted")

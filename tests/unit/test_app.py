@@ -1,0 +1,189 @@
+"""What the settings are made into; the running server is tested as a process, see tests/fault."""
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from service.app import CannotListen, Server, loader_of, source_of, state_path
+from service.core.clock import MonotonicClock
+from service.repository.layout import Repositories, SingleFile
+from service.repository.model_config import ModelConfig
+from service.settings import Settings
+from tests.unit.serving import models
+
+OBSTACLES = {"cpu": "", "cuda": "this is a test", "tensorrt": "this is a test"}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository" / "m" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(models.scales(2.0))
+    return tmp_path / "repository"
+
+
+def settings(*repositories: Path, **more: object) -> Settings:
+    usual = {"state_dir": repositories[0].parent / "state", "http_port": 0, "provider": "cpu", "trial": False}
+    return Settings(repository=repositories, **{**usual, **more})  # type: ignore[arg-type]
+
+
+def test_models_come_from_every_repository(repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "n" / "1").mkdir(parents=True)
+    source = source_of(settings(repository, other))
+    assert isinstance(source, Repositories)
+    assert source.models() == ["m", "n"]
+
+
+def test_one_file_is_a_model_of_its_own(repository: Path, tmp_path: Path) -> None:
+    file = tmp_path / "scales.onnx"
+    file.write_bytes(models.scales(2.0))
+    source = source_of(settings(repository, model_file=file))
+    assert isinstance(source, SingleFile)
+    assert source.models() == ["scales"]
+
+
+def test_the_size_limit_reaches_the_reader(repository: Path) -> None:
+    with pytest.raises(Exception, match="more than"):
+        source_of(settings(repository, max_model_bytes=10)).read_version("m", "1")
+
+
+def test_each_set_of_repositories_remembers_its_own(repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    paths = [
+        state_path(settings(repository)),
+        state_path(settings(other)),
+        state_path(settings(repository, other)),
+        state_path(settings(other, repository)),
+    ]
+    assert len(set(paths)) == 4
+    assert all(path is not None and path.is_relative_to(tmp_path / "state") for path in paths)
+    assert all(path is not None and path.name == "active.json" for path in paths)
+
+
+def test_the_same_repository_by_another_path_is_the_same(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(repository)
+    here = state_path(settings(repository))
+    assert state_path(settings(tmp_path / "link")) == here
+    assert state_path(settings(repository / "m" / "..", state_dir=tmp_path / "state")) == here
+
+
+def test_nothing_is_remembered_without_a_folder_or_of_a_single_file(repository: Path, tmp_path: Path) -> None:
+    assert state_path(settings(repository, state_dir=None)) is None
+    assert state_path(settings(repository, model_file=tmp_path / "scales.onnx")) is None
+
+
+@pytest.mark.parametrize("state", [True, False])
+async def test_the_loader_tries_a_version_once_and_writes_that_down_where_it_may(
+    repository: Path, tmp_path: Path, state: bool
+) -> None:
+    chosen = settings(repository, trial=True, **({} if state else {"state_dir": None}))
+    said: list[str] = []
+    made = loader_of(
+        chosen,
+        source_of(chosen),
+        OBSTACLES,
+        clock=MonotonicClock(),
+        report=said.append,
+        on_fatal=said.append,  # type: ignore[arg-type]
+    )
+    servable = await made.load("m", "1", ModelConfig())
+    assert servable is not None
+    await servable.retire()
+    assert (tmp_path / "state" / "trials.json").exists() is state
+    assert said == []
+
+
+async def test_a_server_starts_says_so_answers_and_ends_at_a_signal(repository: Path, tmp_path: Path) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    server = Server(settings(repository), said.put_nowait)
+    running = asyncio.ensure_future(server.run())
+    line = await asyncio.wait_for(said.get(), 20)
+    assert line.startswith("retort ready: http://127.0.0.1:")
+    assert line.endswith("(models: m)")
+    url = line.split()[2]
+    body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
+    async with httpx.AsyncClient(base_url=url) as client:
+        assert (await client.get("/v2/health/ready")).status_code == 200
+        answer = await client.post("/v2/models/m/infer", json=body)
+        assert answer.json()["outputs"][0]["data"] == [2, 4, 6, 8]
+    signal.raise_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 20) == 0
+
+
+async def test_a_second_signal_cuts_the_drain_delay_short(repository: Path) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    server = Server(settings(repository, drain_delay_s=60.0), said.put_nowait)
+    running = asyncio.ensure_future(server.run())
+    line = await asyncio.wait_for(said.get(), 20)
+    signal.raise_signal(signal.SIGTERM)
+    async with httpx.AsyncClient(base_url=line.split()[2]) as client:
+        await asyncio.sleep(0)
+        assert (await client.get("/v2/health/ready")).status_code == 503
+        assert (await client.get("/v2/health/live")).status_code == 200
+    signal.raise_signal(signal.SIGINT)
+    assert await asyncio.wait_for(running, 20) == 0
+
+
+async def test_a_signal_during_the_load_ends_it(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    server = Server(settings(repository), said.append)
+    forever = asyncio.Event()
+    monkeypatch.setattr(server._catalog, "start", forever.wait)
+    running = asyncio.ensure_future(server.run())
+    await asyncio.sleep(0.05)
+    signal.raise_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 20) == 0
+    assert said == []
+
+
+async def test_a_part_that_gives_up_ends_the_server_with_1(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    server = Server(settings(repository), said.put_nowait)
+    running = asyncio.ensure_future(server.run())
+    await asyncio.wait_for(said.get(), 20)
+    server._fatal("engines of this version keep hanging")
+    assert await asyncio.wait_for(running, 20) == 1
+
+
+async def test_a_port_that_is_taken_is_told_before_anything_is_loaded(repository: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = Server(settings(repository, http_port=taken.getsockname()[1]), pytest.fail)
+        with pytest.raises(CannotListen, match=r"cannot listen on 127\.0\.0\.1:\d+: address already in use"):
+            await server.run()
+        assert list(server._catalog.loaded()) == []
+
+
+async def test_models_that_do_not_close_in_time_do_not_hold_the_end_up(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    server = Server(settings(repository, drain_timeout_s=0.05), said.put_nowait)
+    running = asyncio.ensure_future(server.run())
+    await asyncio.wait_for(said.get(), 20)
+    monkeypatch.setattr(server._catalog, "close", asyncio.Event().wait)
+    signal.raise_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 20) == 0
+
+
+def test_what_an_operator_should_know_of_the_disk_is_logged_at_the_start(repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "m" / "1").mkdir(parents=True)
+    chosen = settings(repository, other)
+    path = state_path(chosen)
+    assert path is not None
+    path.parent.mkdir(parents=True)
+    path.write_text("damaged")
+    with capture_logs() as lines:
+        Server(chosen, pytest.fail)
+    told = {line["event"]: line for line in lines if line["log_level"] == "warning"}
+    assert told["model in two repositories, served from the first"]["model"] == "m"
+    assert "damaged" in told["state not read"]["reason"]
