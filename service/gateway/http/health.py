@@ -5,10 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.core.errors import NotFound
 from service.gateway.http.answers import json_answer, ref_of
 from service.gateway.http.routes import Route, at_each_version
-from service.gateway.quote import quote
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 from service.serving.reports import Readiness
@@ -41,8 +39,6 @@ class HealthRoutes:
     async def model_ready(self, request: Request) -> Response:
         """200 when the model, or the version of it, answers; else 503 with the reason."""
         ref = ref_of(request)
-        if ref.version is not None and ref.version not in {view.version for view in self._catalog.versions(ref.name)}:
-            raise NotFound(f"there is no version {quote(ref.version)} of model {quote(ref.name)}")
         return _answer("ready", self._catalog.ready(ref.name, ref.version))
 
 
