@@ -38,7 +38,7 @@ FULL, VARIANT = "1", "1-int8"
 WIDTH = 32
 GOLDEN_ROWS = 64
 CONFIG = b"""\
-# Handwritten digits: `image` float32 [n, 8, 8] with values 0 to 16, `logits` float32 [n, 10].
+# Handwritten digits: `image` float32 [n, 1, 8, 8] with values 0 to 16, `logits` float32 [n, 10].
 max_batch_size: 32
 labels: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
 finite_outputs: true
@@ -56,8 +56,8 @@ Made = tuple[Card, Files]
 
 def train(
     parts: Parts, settings: TrainSettings, *, on_epoch: Callable[[Epoch], None], checkpoint: Path | None = None
-) -> bytes:
-    """Trains version `1` on the training part, stopping early on the development part, and exports it to ONNX."""
+) -> DigitsNet:
+    """Trains the network of version `1` on the training part, stopping early on the development part."""
     reproducible(settings.seed)
     network = DigitsNet(WIDTH)
     trainer = Trainer(
@@ -69,7 +69,12 @@ def train(
         checkpoint=checkpoint,
     )
     trainer.run(on_epoch)
-    return export(network, torch.zeros(2, 8, 8), input_name=digits.INPUT, output_name=OUTPUT)
+    return network
+
+
+def to_onnx(network: DigitsNet) -> bytes:
+    """Makes version `1` from the trained network."""
+    return export(network, torch.zeros(2, 1, 8, 8), input_name=digits.INPUT, output_name=OUTPUT)
 
 
 def compress(full: bytes, parts: Parts) -> bytes:
@@ -163,6 +168,9 @@ def main(
     runs: Annotated[int, typer.Option(help="Timed runs for each batch size.")] = 300,
 ) -> None:
     """Trains, quantises, measures and publishes the model `digits`."""
+    for version in (FULL, VARIANT):
+        if (publish_to / version).exists():
+            raise typer.BadParameter(f"{publish_to} has a version {version}, and what is published is never changed.")
     console = Console(stderr=True)
     parts, settings = digits.parts(), TrainSettings(epochs=epochs)
     with Progress(*Progress.get_default_columns(), TextColumn("{task.fields[figures]}"), console=console) as progress:
@@ -172,7 +180,7 @@ def main(
             figures = f"development loss {epoch.development_loss:.4f}, accuracy {epoch.development_accuracy:.4f}"
             progress.update(task, advance=1, figures=figures)
 
-        full = train(parts, settings, on_epoch=show, checkpoint=checkpoint)
+        full = to_onnx(train(parts, settings, on_epoch=show, checkpoint=checkpoint))
         progress.update(task, total=progress.tasks[task].completed)
     variant = compress(full, parts)
     for recipe in recipes(settings):

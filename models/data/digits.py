@@ -1,4 +1,4 @@
-"""The digits dataset: 1,797 images of 8x8 pixels with values 0 to 16, ten classes, in four disjoint parts.
+"""The digits dataset: 1,797 images of one channel, 8x8 pixels, values 0 to 16; ten classes, four disjoint parts.
 
 Source: UCI Machine Learning Repository, Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak, 1998),
 its test part, CC BY 4.0, as scikit-learn ships it. The parts lie beside this file as digits_<part>.npz, so that only
@@ -7,6 +7,7 @@ making them anew (`python -m models.data.digits`) needs scikit-learn.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ SIZES = (("calibration", 100), ("training", 900), ("development", 197), ("test",
 
 
 def load() -> Samples:
-    """All 1,797 samples from scikit-learn: `image` float32 (n, 8, 8) with values 0..16, labels 0..9.
+    """All 1,797 samples as scikit-learn gives them: `image` float32 (n, 8, 8) with values 0..16, labels 0..9.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -36,12 +37,21 @@ def load() -> Samples:
 
 
 def split(samples: Samples) -> Splits:
-    """Cuts the dataset into the four parts of `SIZES`."""
-    return split_by_hash(samples, SIZES, salt=NAME)
+    """Cuts what `load` gives into the four parts of `SIZES`, whose images are (n, 1, 8, 8).
+
+    The cut comes first: the axis of the channel, which networks want, moves no image into another part.
+    """
+    cut = split_by_hash(samples, SIZES, salt=NAME)
+    return replace(cut, parts={name: with_channel(part) for name, part in cut.parts.items()})
+
+
+def with_channel(samples: Samples) -> Samples:
+    """The same samples in the same order, their images (n, 1, 8, 8) instead of (n, 8, 8)."""
+    return Samples({INPUT: samples.inputs[INPUT][:, np.newaxis]}, samples.labels)
 
 
 def part(name: str) -> Samples:
-    """One of the four parts, from the file that is kept with the code."""
+    """One of the four parts, `image` (n, 1, 8, 8), from the file that is kept with the code."""
     return from_npz(_path(name).read_bytes())
 
 

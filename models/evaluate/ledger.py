@@ -2,6 +2,9 @@
 
 One line of JSON for each (recipe, test set): the arguments that were chosen, by hash, and the set they were chosen on.
 Whoever wants other arguments after the test set has spoken needs another test set, or owns up by another recipe name.
+
+A test set whose rows were only given another form, such as another shape, has another hash and is no other test set:
+its line says whose rows it has, and repeats the choice that was made with them.
 """
 
 from __future__ import annotations
@@ -21,12 +24,18 @@ class AlreadyChosen(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One selection; the three hashes are SHA-256 in hex."""
+    """One selection; the hashes are SHA-256 in hex.
+
+    Attributes:
+        same_rows_as: None, or the earlier `test_sha256` of the same rows in another form: then this is no new choice
+            but the earlier one, measured again.
+    """
 
     recipe: str
     test_sha256: str
     chosen_on_sha256: str
     arguments_sha256: str
+    same_rows_as: str | None = None
 
 
 def arguments_sha256(recipe: Recipe) -> str:

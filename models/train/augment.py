@@ -19,8 +19,8 @@ class Distortion:
     shift_pixels: float = 0.8
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """The distorted images, of the shape (n, height, width) and dtype given."""
-        n, height, width = images.shape
+        """The distorted images, of the shape (n, channels, height, width) and dtype given."""
+        n, _, height, width = images.shape
 
         def within(bound: float) -> Tensor:
             return (torch.rand(n, generator=generator) * 2 - 1) * bound
@@ -30,5 +30,5 @@ class Distortion:
         across, down = within(self.shift_pixels * 2 / width), within(self.shift_pixels * 2 / height)
         cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
         affine = torch.stack([torch.stack([cos, -sin, across], 1), torch.stack([sin, cos, down], 1)], 1)
-        grid = functional.affine_grid(affine, [n, 1, height, width], align_corners=False)
-        return functional.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)
+        grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
+        return functional.grid_sample(images, grid, align_corners=False)

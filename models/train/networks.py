@@ -25,8 +25,8 @@ class DigitsNet(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits, float32 (n, 10), of raw images, float32 (n, 8, 8) with values 0..16."""
-        logits: Tensor = self.classifier(self.features(image.unsqueeze(1) / self.PIXEL_RANGE))
+        """Logits, float32 (n, 10), of raw images, float32 (n, 1, 8, 8) with values 0..16."""
+        logits: Tensor = self.classifier(self.features(image / self.PIXEL_RANGE))
         return logits
 
 

@@ -191,6 +191,28 @@ def test_the_ledger_holds_the_choice_that_the_card_shows(model: str, name: str) 
     assert entry.chosen_on_sha256 == card.data.splits["development"].sha256
 
 
+def test_the_ledger_names_the_same_rows_only_for_the_same_rows_and_choice() -> None:
+    """The images were (n, 8, 8) when they decided first; the axis of the channel made no new test set of them."""
+    *earlier, _, _ = entries = Ledger(ROOT / "data" / "ledger.jsonl").entries()
+    test = digits.part("test")
+    bare = Samples({digits.INPUT: test.inputs[digits.INPUT][:, 0]}, test.labels)
+    repeated = [entry for entry in entries if entry.same_rows_as]
+    assert [entry.recipe for entry in repeated] == [entry.recipe for entry in earlier]
+    for first, again in zip(earlier, repeated, strict=True):
+        assert (again.test_sha256, again.same_rows_as) == (test.sha256(), bare.sha256())
+        assert (first.test_sha256, first.arguments_sha256) == (bare.sha256(), again.arguments_sha256)
+
+
+def test_digits_takes_one_channel_of_pixels() -> None:
+    for model, name in SHIPPED:
+        runner = measure.load(version(model, name).files["model.onnx"], BENCH, digits.part("test").take([0]).inputs)
+        shapes = [
+            (spec.name, spec.datatype, spec.shape[1:]) for spec in (*runner.runner.inputs, *runner.runner.outputs)
+        ]
+        runner.runner.close()
+        assert shapes == [("image", "FP32", (1, 8, 8)), ("logits", "FP32", (10,))]
+
+
 def test_digits_is_as_good_as_it_is_said_to_be() -> None:
     full, variant = version("digits", "1").card, version("digits", "1-int8").card
     assert full.quality[0].accuracy >= 0.975

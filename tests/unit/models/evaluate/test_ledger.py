@@ -1,10 +1,12 @@
 """The ledger: one selection for each recipe and test set; measuring again confirms it."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from models.evaluate.ledger import AlreadyChosen, Ledger, arguments_sha256
+from models.evaluate.ledger import AlreadyChosen, Entry, Ledger, arguments_sha256
 from service.repository.card import Recipe, Step
 
 DEV, TEST, OTHER = "d" * 64, "a" * 64, "b" * 64
@@ -39,6 +41,17 @@ def test_another_choice_after_the_test_set_has_spoken_is_refused(tmp_path: Path,
     with pytest.raises(AlreadyChosen, match="already chosen with other arguments"):
         ledger.select(other, chosen_on_sha256=DEV, test_sha256=TEST)
     assert len(ledger.entries()) == 1
+
+
+def test_the_same_rows_in_another_form_repeat_the_choice_and_bind_as_it_did(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    again = Entry("int8-static", OTHER, DEV, arguments_sha256(recipe()), same_rows_as=TEST)
+    path.write_text(json.dumps(asdict(again)) + "\n")
+    ledger = Ledger(path)
+    ledger.select(recipe(), chosen_on_sha256=DEV, test_sha256=OTHER)
+    assert ledger.entries() == (again,)
+    with pytest.raises(AlreadyChosen):
+        ledger.select(recipe(seed=1), chosen_on_sha256=DEV, test_sha256=OTHER)
 
 
 def test_another_test_set_or_another_recipe_may_choose(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from models.train.augment import Distortion  # noqa: E402
 
 
 def images():  # type: ignore[no-untyped-def]
-    blank = torch.zeros(6, 8, 8)
-    blank[:, 3:5, 3:5] = 16.0
+    blank = torch.zeros(6, 1, 8, 8)
+    blank[..., 3:5, 3:5] = 16.0
     return blank
 
 
@@ -39,7 +39,7 @@ def test_the_generator_decides() -> None:
 
 
 def test_a_shift_of_at_most_one_pixel_moves_the_centre_by_no_more() -> None:
-    found = distorted(Distortion(0, 0, 1.0))
+    found = distorted(Distortion(0, 0, 1.0)).squeeze(1)
     at = torch.arange(8.0)
     centre = (found.sum(1) * at).sum(1) / found.sum((1, 2))
     assert ((centre - 3.5).abs() <= 1.05).all()
