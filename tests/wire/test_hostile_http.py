@@ -19,7 +19,7 @@ ANSWER_LIMIT_BYTES = 4096
 SIZE = 64
 
 
-def with_data(data: bytes, shape: bytes = b"[1,8,8]") -> bytes:
+def with_data(data: bytes, shape: bytes = b"[1,1,8,8]") -> bytes:
     return b'{"inputs":[{"name":"image","shape":' + shape + b',"datatype":"FP32","data":' + data + b"}]}"
 
 
@@ -64,24 +64,24 @@ BODIES: dict[str, bytes] = {
     "deep data": with_data(b"[" * 1000 + b"]" * 1000),
     "deep parameters": b'{"parameters":' + b'{"a":' * 900 + b"1" + b"}" * 900 + b',"inputs":[]}',
     "ragged": with_data(b"[[1,2],[3]]", b"[2,2]"),
-    "ragged deep": with_data(b"[[[1,2,3,4,5,6,7,8],[1]]]"),
+    "ragged deep": with_data(b"[[[[1,2,3,4,5,6,7,8],[1]]]]"),
     "mixed": with_data(b"[[1],2]", b"[2,1]"),
     "empty data": with_data(b"[]"),
     "data a string": with_data(b'"' + b"A" * 1000 + b'"'),
     "data an object": with_data(b'{"0":1}'),
     "data null": with_data(b"null"),
-    "zero rows with data": with_data(numbers(b"1"), b"[0,8,8]"),
-    "zero width": with_data(b"[]", b"[1,0,8]"),
-    "negative": document(shape=[-1, 8, 8]),
-    "fraction": document(shape=[1.5, 8, 8]),
-    "overflow 32": document(shape=[2**32 + 1, 8, 8]),
+    "zero rows with data": with_data(numbers(b"1"), b"[0,1,8,8]"),
+    "zero width": with_data(b"[]", b"[1,1,0,8]"),
+    "negative": document(shape=[-1, 1, 8, 8]),
+    "fraction": document(shape=[1.5, 1, 8, 8]),
+    "overflow 32": document(shape=[2**32 + 1, 1, 8, 8]),
     "overflow 64": document(shape=[2**63, 2, 0]),
     "overflow product": document(shape=[2**62, 2**62, 2**62], data=[]),
     "rank 0": document(shape=[], data=[1]),
     "rank 5000": document(shape=[1] * 5000, data=[1]),
-    "shape a string": document(shape="1,8,8"),
+    "shape a string": document(shape="1,1,8,8"),
     "shape missing": orjson.dumps({"inputs": [{"name": INPUT, "datatype": "FP32", "data": FLAT}]}),
-    "name missing": orjson.dumps({"inputs": [{"shape": [1, 8, 8], "datatype": "FP32", "data": FLAT}]}),
+    "name missing": orjson.dumps({"inputs": [{"shape": [1, 1, 8, 8], "datatype": "FP32", "data": FLAT}]}),
     "name a list": document(name=[INPUT]),
     "name long": document(name="x" * 500_000),
     "name control": document(name="\x00\x1b[2J\r\n" * 1000),

@@ -43,9 +43,9 @@ def test_metadata_and_configuration_are_told(client: Any) -> None:
     assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
     metadata = client.get_model_metadata("digits")
     assert metadata["versions"] == list(VERSIONS)
-    assert metadata["inputs"] == [{"name": INPUT, "datatype": "FP32", "shape": [-1, 8, 8]}]
+    assert metadata["inputs"] == [{"name": INPUT, "datatype": "FP32", "shape": [-1, 1, 8, 8]}]
     config = client.get_model_config("digits", "1-int8")
-    assert (config["max_batch_size"], config["input"][0]["dims"]) == (32, [8, 8])
+    assert (config["max_batch_size"], config["input"][0]["dims"]) == (32, [1, 8, 8])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -100,7 +100,7 @@ def test_a_model_that_is_not_there_is_an_error(client: Any, model: str, version:
 
 def test_a_wrong_shape_is_an_error_with_words(client: Any) -> None:
     with pytest.raises(InferenceServerException, match="expected") as error:
-        client.infer("digits", [image(ROWS[:1, :4])])
+        client.infer("digits", [image(ROWS[:1, :, :4])])
     assert error.value.status() == "400"
 
 
