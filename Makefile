@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip install --quiet --progress-bar off
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve test check lock clean
+.PHONY: help serve test slow check digits lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
@@ -33,11 +33,17 @@ serve: $(VENV)/.service $(VENV)/.project  ## run the server on the shipped model
 test: check $(VENV)/.project  ## check, then run the tests and demand the coverage; PYTEST_ARGS="-k swap" adds options
 	$(BIN)/python -m pytest --cov=service --cov-branch --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
 
+slow: $(VENV)/.dev $(VENV)/.project  ## the long forms of the tests: minutes
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
 check: $(VENV)/.dev $(VENV)/.project  ## lint, format, types, direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+digits: $(VENV)/.dev $(VENV)/.project  ## make the shipped model anew; REPOSITORY=DIR, where it must not be yet
+	$(BIN)/python -m models.digits --publish $(REPOSITORY)/digits
 
 lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade takes the newest releases
 	$(UV_COMPILE) -o requirements/service.lock
