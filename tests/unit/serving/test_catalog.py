@@ -185,3 +185,12 @@ async def test_closing_ends_operations_watches_and_requests_in_order(
     with pytest.raises(NotReady):
         catalog.lease(ModelRef("m"))
     await catalog.close()
+
+
+async def test_a_model_that_appears_later_is_loaded_by_its_name(house: House) -> None:
+    catalog = await house.started()
+    with pytest.raises(NotFound, match="no model 'm' in the repository"):
+        await catalog.load("m")
+    house.put("1", models.scales(2.0))
+    await catalog.load("m")
+    assert (await ask(catalog, x=ROWS)).version == "1"

@@ -1,0 +1,131 @@
+"""What a load may take: memory, a trial, its time; and an engine that hangs later."""
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.core.contract import Array, InferRequest
+from service.core.deadline import Deadline
+from service.core.errors import BadModel, DoesNotFit, Stuck
+from service.repository.model_config import ModelConfig
+from service.repository.store import VersionFiles
+from service.runtime.onnx import OnnxRunner
+from service.runtime.providers import RunnerOptions
+from service.serving import load_job
+from service.serving.loader import batch_config
+from service.serving.servable import State
+from tests.unit.runtime import graphs
+from tests.unit.serving import models
+from tests.unit.serving.house import House, SlowBuild, until
+
+ROWS = models.rows(1, 2, 3)
+
+
+@pytest.mark.parametrize(("instances", "fits"), [(1, True), (2, False)])
+async def test_memory_is_asked_for_each_instance_before_any_is_built(
+    house: House, monkeypatch: pytest.MonkeyPatch, open_runners: list[OnnxRunner], instances: int, fits: bool
+) -> None:
+    onnx = models.scales(2.0)
+    house.put("1", onnx)
+    monkeypatch.setattr("service.serving.loader.available_bytes", lambda: 2 * len(onnx))
+    config = ModelConfig(instances=instances)
+    if fits:
+        servable = await house.loader().load("m", "1", config)
+        assert servable is not None
+        await servable.retire()
+        return
+    with pytest.raises(DoesNotFit, match=r"version '1' of model 'm' needs about 0 MiB, and 0 MiB are free"):
+        await house.loader().load("m", "1", config)
+    assert open_runners == []
+
+
+async def test_each_version_is_tried_before_it_is_built(house: House, open_runners: list[OnnxRunner]) -> None:
+    seen: list[tuple[str, str, int]] = []
+
+    def refuse(files: VersionFiles, options: RunnerOptions) -> None:
+        seen.append((files.version, options.provider, len(open_runners)))
+        raise BadModel("the trial says no")
+
+    house.put("1", models.scales(2.0))
+    with pytest.raises(BadModel, match="the trial says no"):
+        await house.loader(trial=refuse).load("m", "1", ModelConfig())
+    assert seen == [("1", "cpu", 0)]
+
+
+async def test_a_load_that_is_slow_to_build_is_given_up_and_its_runner_closed_later(
+    house: House, monkeypatch: pytest.MonkeyPatch, open_runners: list[OnnxRunner]
+) -> None:
+    house.put("1", models.scales(2.0))
+    monkeypatch.setattr(load_job, "GRACE_S", 0.1)
+    slow = SlowBuild()
+    monkeypatch.setattr(OnnxRunner, "load", slow)
+    began_s = time.monotonic()
+    with pytest.raises(Stuck, match=r"version '1' of model 'm' did not load within 0\.1 s"):
+        await house.loader(load_timeout_s=0.1).load("m", "1", ModelConfig())
+    assert time.monotonic() - began_s < 1.0
+    slow.go.set()
+    assert await asyncio.to_thread(slow.built.wait, 5)
+    await until(lambda: not open_runners)
+
+
+async def test_a_graph_that_takes_long_to_build_is_given_up(house: House) -> None:
+    house.put("1", graphs.slow_to_load(900))
+    began_s = time.monotonic()
+    with pytest.raises(Stuck, match="did not load within"):
+        await house.loader(load_timeout_s=0.05).load("m", "1", ModelConfig())
+    assert time.monotonic() - began_s < 5.0
+
+
+async def test_an_engine_that_hangs_is_replaced_and_both_are_closed_in_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch, open_runners: list[OnnxRunner]
+) -> None:
+    house.put("1", models.scales(2.0))
+    servable = await house.loader(run_timeout_s=0.1).load("m", "1", ModelConfig())
+    assert servable is not None
+    [first] = open_runners
+    go, run = threading.Event(), OnnxRunner.run
+
+    def hang(runner: OnnxRunner, arrays: Any) -> dict[str, Array]:
+        if runner is first:
+            go.wait(20)
+        return run(runner, arrays)
+
+    monkeypatch.setattr(OnnxRunner, "run", hang)
+    with pytest.raises(Stuck):
+        await servable.infer(InferRequest({"x": ROWS}), Deadline.never())
+    await until(lambda: servable.batcher.healthy)
+    answer = await servable.infer(InferRequest({"x": ROWS}), Deadline.never())
+    assert np.array_equal(answer.outputs["y"], ROWS * 2)
+    assert len(open_runners) == 2
+    go.set()
+    await servable.retire()
+    assert (servable.state, open_runners) == (State.CLOSED, [])
+
+
+async def test_an_engine_is_not_replaced_by_other_files(house: House) -> None:
+    folder = house.put("1", models.scales(2.0))
+    loader = house.loader()
+    servable = await loader.load("m", "1", ModelConfig())
+    assert servable is not None
+    (folder / "model.onnx").write_bytes(models.scales(3.0))
+    with pytest.raises(BadModel, match="version '1' of model 'm' changed on disk since its load"):
+        loader._replacement(servable.identity)
+    await servable.retire()
+
+
+def test_the_batchers_knobs_are_model_yamls() -> None:
+    queueing = {
+        "max_queue_delay_microseconds": 1500,
+        "preferred_batch_size": [4, 8],
+        "max_queue_size": 7,
+        "default_timeout_microseconds": 2_000_000,
+    }
+    config = batch_config(ModelConfig(max_batch_size=16, dynamic_batching=queueing), mixes=True)
+    assert (config.max_rows, config.max_delay_s, config.preferred_rows) == (16, 0.0015, (4, 8))
+    assert (config.max_queue, config.default_timeout_s, config.mixes) == (7, 2.0, True)
+    assert batch_config(ModelConfig(), mixes=False).default_timeout_s is None
+    assert not batch_config(ModelConfig(), mixes=False).mixes
