@@ -1,7 +1,7 @@
 """Stand-ins for time and for faults, and for nothing else: what a test can have for real it has for real.
 
 `ManualLoop` makes a whole asyncio program deterministic: its clock stands still while there is work and jumps to the
-next timer when there is none, so a scenario of minutes runs in milliseconds, and a wait that nothing will end is an error.
+next timer when there is none, so minutes are played in milliseconds, and waiting for what never comes is an error.
 """
 
 from __future__ import annotations
@@ -72,15 +72,23 @@ class ManualLoop(asyncio.SelectorEventLoop):
         return future
 
 
+_MOST_ROUNDS = 20_000  # of the loop within one instant
+
+
 class _ManualSelector(selectors.SelectSelector):
     def __init__(self, loop: ManualLoop) -> None:
         super().__init__()
         self._loop = loop
+        self._rounds = 0
 
     def select(self, timeout: float | None = None) -> Any:
         events = super().select(0)
+        self._rounds += 1
+        if self._rounds > _MOST_ROUNDS:
+            raise Hang("the loop spins without time passing")
         if events or (timeout is not None and timeout <= 0):
             return events
+        self._rounds = 0
         self._loop.before_advance()
         if timeout is None:
             raise Hang("nothing is left to do, and somebody still waits")
