@@ -6,7 +6,7 @@ extension for the states of the index.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from service.core.contract import TensorSpec
@@ -36,8 +36,14 @@ def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, A
     return described
 
 
-def index_entry(view: VersionView) -> dict[str, str]:
-    """One version in the repository's index."""
+def index_entries(model: str, views: Sequence[VersionView], reason: str) -> list[dict[str, str]]:
+    """A model in the repository's index: its versions, or one entry without a version where none could be listed."""
+    if views:
+        return [_index_entry(view) for view in views]
+    return [{"name": model, "version": "", "state": "UNAVAILABLE", "reason": reason}]
+
+
+def _index_entry(view: VersionView) -> dict[str, str]:
     state = _INDEX_STATES.get(view.state, "UNAVAILABLE")
     return {"name": view.model, "version": view.version, "state": state, "reason": view.reason}
 

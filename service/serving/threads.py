@@ -6,11 +6,27 @@ A pool would lose a worker for good to each call that hangs, and wait for it at 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+
+STAND_BACK_NICE = 10
+
+
+def stand_back() -> None:
+    """Lets the calling thread run where others leave it time; for good, since only root may take that back.
+
+    Linux gives each thread a niceness of its own, and a thread that starts another hands its own down: call it after
+    the session, with its threads, is built. Elsewhere it does nothing.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), STAND_BACK_NICE)
 
 
 async def in_thread(name: str, work: Callable[[], T]) -> T:

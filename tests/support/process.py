@@ -92,7 +92,7 @@ class ServerProcess:
         line = self.process.stdout.readline()  # ends when the line is there or the process is gone
         found = READY.search(line)
         if found is None or time.monotonic() > timer_s:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
+            self.process.stdout.close()
             raise RuntimeError(f"no ready line within {timeout_s} s: {line!r}\n{self.log()[-4000:]}")
         return found[1]

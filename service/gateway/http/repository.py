@@ -81,8 +81,11 @@ class RepositoryRoutes:
     async def index(self, request: Request) -> Response:
         """Every version of every model, with its state."""
         order = await _order(request, IndexOrder)
-        views = [view for model in self._catalog.models() for view in self._catalog.versions(model)]
-        return json_answer([describe.index_entry(v) for v in views if not order.ready or v.state == "READY"])
+        models = (
+            (model, self._catalog.versions(model), self._catalog.reason(model)) for model in self._catalog.models()
+        )
+        entries = [entry for model in models for entry in describe.index_entries(*model)]
+        return json_answer([entry for entry in entries if not order.ready or entry["state"] == "READY"])
 
     async def load(self, request: Request) -> Response:
         """Reads a model's files again; what served before serves on if that fails."""

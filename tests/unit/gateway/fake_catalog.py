@@ -115,6 +115,9 @@ class FakeCatalog:
     def models(self) -> list[str]:
         return sorted({s.model for s in self.servables})
 
+    def reason(self, model: str) -> str:
+        return ""
+
     def versions(self, model: str) -> list[VersionView]:
         first, *_ = found = self._of(model)
         return [

@@ -58,8 +58,13 @@ def test_a_version_that_is_never_mixed_says_why() -> None:
     ],
 )
 def test_the_index_speaks_triton_s_words(state: str, word: str) -> None:
-    entry = describe.index_entry(view("1", state, reason="because"))
-    assert entry == {"name": "m", "version": "1", "state": word, "reason": "because"}
+    entries = describe.index_entries("m", [view("1", state, reason="because")], "")
+    assert entries == [{"name": "m", "version": "1", "state": word, "reason": "because"}]
+
+
+def test_a_model_without_versions_is_in_the_index_with_its_reason() -> None:
+    entries = describe.index_entries("m", [], "its model.yaml is broken")
+    assert entries == [{"name": "m", "version": "", "state": "UNAVAILABLE", "reason": "its model.yaml is broken"}]
 
 
 def test_a_summary_without_a_card_knows_only_the_state() -> None:

@@ -1,11 +1,13 @@
 """Blocking work beside the loop: its result or its error comes back, and work that never ends holds nobody up."""
 
 import asyncio
+import os
+import sys
 import threading
 
 import pytest
 
-from service.serving.threads import in_thread
+from service.serving.threads import STAND_BACK_NICE, in_thread, stand_back
 
 
 async def test_the_result_comes_back_from_a_daemon_thread_of_that_name() -> None:
@@ -67,3 +69,18 @@ def test_work_that_outlives_the_loop_ends_unheard() -> None:
     go.set()
     threads[0].join(5)
     assert not threads[0].is_alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
+async def test_a_thread_that_stands_back_does_so_alone() -> None:
+    def niceness_of_this_thread() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def work() -> tuple[int, int]:
+        before = niceness_of_this_thread()
+        stand_back()
+        return before, niceness_of_this_thread()
+
+    ours = niceness_of_this_thread()
+    assert await in_thread("humble", work) == (ours, max(ours, STAND_BACK_NICE))
+    assert niceness_of_this_thread() == ours
