@@ -40,18 +40,19 @@ class Admission:
             raise Rejected(sentence, retry_after_s(load))
 
     def _run_s(self, rows: int) -> float:
-        """Predicted seconds of the request's own runs, one after the other."""
-        whole, rest = divmod(rows, self._config.max_rows)
-        whole_s = whole * self._curve.predict_s(self._config.max_rows) if whole else 0.0
-        return whole_s / max(1, len(self._crew.engines)) + (self._curve.predict_s(rest) if rest else 0.0)
+        """Predicted seconds of the request's own runs."""
+        max_rows = self._config.max_rows
+        if rows <= max_rows:
+            return self._curve.predict_s(rows)
+        return rows / max_rows * self._curve.predict_s(max_rows) / max(1, self._crew.size)
 
     def _load(self, queue: Queue, now_s: float) -> Load:
         return Load(
             queued_requests=queue.requests,
             queued_rows=queue.rows,
             max_queue=self._config.max_queue,
-            engines=len(self._crew.engines),
-            free_in_s=self._crew.free_in_s(now_s),
+            engines=self._crew.size,
+            free_in_s=max(0.0, self._crew.free_at_s - now_s),
             rows_per_s=self._rows_per_s(queue),
         )
 

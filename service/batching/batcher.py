@@ -94,7 +94,9 @@ class Batcher:
         self._newcomers = ()
         self._guard.start()
 
-    async def submit(self, inputs: Arrays, rows: int | None, deadline: Deadline, *, origin: str = "") -> Answer:
+    async def submit(
+        self, inputs: Arrays, rows: int | None, deadline: Deadline, *, origin: str = "", quiet: bool = False
+    ) -> Answer:
         """Runs one request, with others or alone, and waits for its answer; cancelling the wait abandons it.
 
         Args:
@@ -102,6 +104,7 @@ class Batcher:
             rows: rows of every input; None where there is no batch axis: run whole, and never with others.
             deadline: when the answer is no longer wanted.
             origin: who asks, "" when not known; one who keeps sending failing requests is run alone.
+            quiet: the server's own question: run like any other, and left out of what the observer counts.
 
         Raises:
             Rejected: the queue is full, or the deadline cannot be met.
@@ -111,7 +114,7 @@ class Batcher:
             NotReady: the batcher failed and is about to start again.
             Draining: it is closing.
         """
-        ticket = self._enter(inputs, rows, deadline.at_s, origin)
+        ticket = self._enter(inputs, rows, deadline.at_s, origin, quiet)
         try:
             return await ticket.future
         except asyncio.CancelledError:
@@ -128,7 +131,7 @@ class Batcher:
         """
         self._closing = True
         self._crew.stop_replacing()
-        if not drain or not self._crew.engines:
+        if not drain or not self._crew.size:
             self._end_all(_draining)
         self._wake()
         self._note_drained()
@@ -145,7 +148,7 @@ class Batcher:
     @property
     def healthy(self) -> bool:
         """Whether it forms batches and has an engine to run them."""
-        return self._guard.up and bool(self._crew.engines)
+        return self._guard.up and self._crew.size > 0
 
     @property
     def engines(self) -> list[Engine]:
@@ -155,19 +158,19 @@ class Batcher:
     def snapshot(self) -> BatcherSnapshot:
         """The batcher now."""
         queue = self._former.queue
-        engines = len(self._crew.engines)
+        engines = self._crew.size
         return BatcherSnapshot(
             self.pending, queue.requests, queue.rows, engines, engines - self._crew.idle, self.healthy
         )
 
     def run_returned(self, run: Run) -> None:
         """A run came back and its engine is idle: the next batch goes first, then its own requests hear of it."""
-        if run.parts is None:
-            self._outcomes.judge(run, self._clock.now_s())
-            self._pump(self._clock.now_s())
-        else:
-            self._pump(self._clock.now_s())
-            self._outcomes.judge(run, self._clock.now_s())
+        now_s = self._clock.now_s()
+        if run.parts is not None and not self._former.empty:
+            self._pump(now_s)
+        self._outcomes.judge(run, now_s)
+        if self._crew.idle and not self._former.empty:
+            self._pump(now_s)
         self._note_drained()
 
     def run_lost(self, run: Run) -> None:
@@ -180,7 +183,7 @@ class Batcher:
             self._end_all(lambda: Stuck("the model's engine hangs and could not be replaced"))
         self._wake()
 
-    def _enter(self, inputs: Arrays, rows: int | None, deadline_s: float, origin: str) -> Ticket:
+    def _enter(self, inputs: Arrays, rows: int | None, deadline_s: float, origin: str, quiet: bool) -> Ticket:
         now_s = self._clock.now_s()
         if self._closing:
             raise _draining()
@@ -190,7 +193,7 @@ class Batcher:
         if deadline_s == math.inf and config.default_timeout_s is not None:
             deadline_s = now_s + config.default_timeout_s
         self._admission.admit(self._former.queue, rows or 1, deadline_s, now_s)
-        ticket = Ticket(self._loop.create_future(), now_s, deadline_s, origin)
+        ticket = Ticket(self._loop.create_future(), now_s, deadline_s, origin, quiet)
         if config.mixes:
             cut(ticket, inputs, rows, max_rows=config.max_rows, alone=self._suspects.suspected(origin, now_s))
         else:
@@ -203,11 +206,12 @@ class Batcher:
 
     def _fail(self, ticket: Ticket, error: RetortError, drop: DropReason | None = None) -> None:
         """Ends a ticket and makes queue and engines forget it."""
+        pieces = ticket.pieces
         if not self._ledger.fail(ticket, error):
             return
-        if drop is not None and ticket.waiting == len(ticket.pieces):
+        if drop is not None and not ticket.quiet and ticket.waiting == len(pieces):
             self._observer.dropped(drop)
-        for piece in ticket.pieces:
+        for piece in pieces:
             self._former.discard(piece)
             run = piece.run
             if run is not None:
@@ -244,7 +248,8 @@ class Batcher:
         if not self._guard.up:
             return
         self._on_pump()
-        self._expire(now_s)
+        if self._ledger.next_deadline_s <= now_s:
+            self._expire(now_s)
         while self._crew.idle:
             run = self._former.next_run(now_s, self._crew.idle, draining=self._closing)
             if run is None:
@@ -254,7 +259,7 @@ class Batcher:
 
     @property
     def _without_engines(self) -> bool:
-        return not self._crew.engines and (self._closing or not self._crew.replacing)
+        return not self._crew.size and (self._closing or not self._crew.replacing)
 
     def _crashed(self, error: Exception) -> None:
         self._end_all(_recovering)

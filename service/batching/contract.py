@@ -95,7 +95,7 @@ class Answer(NamedTuple):
 
 
 class BatchReport(NamedTuple):
-    """One batch that ran: its rows, its requests, nanoseconds per phase, and why it was closed."""
+    """One batch that ran: rows and requests that are not quiet, nanoseconds per phase, and why it was closed."""
 
     rows: int
     requests: int

@@ -57,6 +57,7 @@ class Worker:
 
     Attributes:
         run: what it runs now, handed over at `started_s`.
+        free_at_s: when that run is predicted to be done.
         stopped_s: when it was asked to stop that run, `inf` when it was not.
     """
 
@@ -64,6 +65,7 @@ class Worker:
     line: EngineLine
     run: Run | None = None
     started_s: float = 0.0
+    free_at_s: float = 0.0
     stopped_s: float = math.inf
 
 
@@ -98,7 +100,7 @@ class Crew:
         self._limits = limits
         self._owner = owner
         self._guard = guard
-        self._predict_s = curve.predict_s
+        self._curve = curve
         self._replace = replace
         self._on_fatal = on_fatal
         self._loop = asyncio.get_running_loop()
@@ -125,12 +127,15 @@ class Crew:
         """What runs now."""
         return [worker.run for worker in self._workers if worker.run is not None]
 
-    def free_in_s(self, now_s: float) -> float:
-        """Seconds until an engine is predicted to be idle."""
-        if self._idle:
-            return 0.0
-        left_s = [w.started_s + self._predict_s(w.run.rows) - now_s for w in self._workers if w.run is not None]
-        return max(0.0, min(left_s, default=0.0))
+    @property
+    def size(self) -> int:
+        """How many engines are in service."""
+        return len(self._workers)
+
+    @property
+    def free_at_s(self) -> float:
+        """When the first engine is predicted to be idle; -inf while one is."""
+        return -math.inf if self._idle or not self._workers else min(worker.free_at_s for worker in self._workers)
 
     def join(self, engines: Sequence[Engine]) -> None:
         """Takes engines into service."""
@@ -143,6 +148,7 @@ class Crew:
         """Hands a run to an idle engine; there must be one."""
         worker = self._idle.pop()
         worker.run, worker.started_s, worker.stopped_s = run, now_s, math.inf
+        worker.free_at_s = now_s + self._curve.predict_s(run.rows)
         self._all_idle.clear()
         worker.line.put(run)
         self._alarm.at(now_s + self._limits.run_timeout_s)
@@ -209,7 +215,7 @@ class Crew:
         return give_up_at_s(
             worker.started_s,
             worker.stopped_s,
-            self._predict_s(run.rows),
+            self._curve.predict_s(run.rows),
             timeout_s=self._limits.run_timeout_s,
             grace_s=self._limits.stop_grace_s,
         )

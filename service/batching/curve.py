@@ -6,6 +6,7 @@ Knows nothing of queues.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 
 _WEIGHT = 0.2  # of a new sample in its size's moving average
@@ -26,7 +27,7 @@ class CostCurve:
         self._seconds: dict[int, float] = {}
         self._sizes: list[int] = []
         self._choices = 0
-        self._full_rows: int | None = None
+        self._best_of_all: tuple[int, float] | None = None  # (rows, rows per second), until the next sample
 
     def observe(self, rows: int, seconds: float) -> None:
         """Learns that a run of `rows` rows took `seconds`."""
@@ -36,7 +37,7 @@ class CostCurve:
             self._sizes = sorted(self._seconds)
         else:
             self._seconds[rows] = known + _WEIGHT * (min(seconds, _OUTLIER * known) - known)
-        self._full_rows = None
+        self._best_of_all = None
 
     def best_rows(self, available: int) -> int:
         """The size up to `available` with the most rows per second; now and then, and where nothing is known, all."""
@@ -49,15 +50,12 @@ class CostCurve:
     @property
     def full_rows(self) -> int:
         """The size beyond which waiting for more rows gains nothing."""
-        if self._full_rows is None:
-            self._full_rows = self._best(self._max_rows)
-        return self._full_rows
+        return self._of_all()[0]
 
     @property
     def rows_per_s(self) -> float:
         """The best rate there is; `inf` while nothing is measured."""
-        seconds = self.predict_s(self.full_rows)
-        return self.full_rows / seconds if seconds > 0 else float("inf")
+        return self._of_all()[1]
 
     def predict_s(self, rows: int) -> float:
         """Seconds that a run of `rows` rows will take, linear between measured sizes; 0 while nothing is measured."""
@@ -75,6 +73,13 @@ class CostCurve:
         high = self._sizes[above]
         share = (rows - low) / (high - low)
         return self._seconds[low] + share * (self._seconds[high] - self._seconds[low])
+
+    def _of_all(self) -> tuple[int, float]:
+        if self._best_of_all is None:
+            rows = self._best(self._max_rows)
+            seconds = self.predict_s(rows)
+            self._best_of_all = rows, rows / seconds if seconds > 0 else math.inf
+        return self._best_of_all
 
     def _best(self, available: int) -> int:
         if not self._sizes or available > self._sizes[-1]:

@@ -42,6 +42,11 @@ class Former:
         """Forgets a piece, wherever it waits; those of a failed batch are looked at when their turn comes."""
         self.queue.discard(piece)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self.queue.requests and not self._halves
+
     def clear(self) -> None:
         """Forgets everything."""
         self.queue = Queue()

@@ -70,6 +70,7 @@ class Ledger:
         if ticket.ended:
             return False
         ticket.ended = True
+        ticket.pieces = []  # they point back at it: no cycle may keep a request's arrays
         del self._open[ticket.number]
         if ticket.future.done():
             return True  # cancelled by its sender, who has not come to say so yet

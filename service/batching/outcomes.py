@@ -68,7 +68,7 @@ class Outcomes:
         self._give_up(run, "could not be stopped")
 
     def _succeeded(self, run: Run, parts: Sequence[Outputs], now_s: float) -> None:
-        self._curve.observe(run.rows, run.seconds)
+        self._curve.observe(run.rows, run.ended_s - run.started_s)
         self._observer.batch_ran(run.report())
         for piece, outputs in zip(run.pieces, parts, strict=True):
             ticket = piece.ticket

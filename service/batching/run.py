@@ -15,8 +15,6 @@ from service.batching.ticket import Piece
 from service.core.clock import Clock
 from service.core.errors import RetortError, Stuck
 
-_NS = 1e9
-
 
 class Run:
     """A batch on its way.
@@ -30,22 +28,22 @@ class Run:
         rows: of the batch; a piece without rows counts as one.
         wanted: pieces somebody still waits for.
         skip: not worth starting any more.
+        started_s, ended_s: on the engine's thread, monotonic seconds; `ended_s` only of a run that succeeded.
         parts: each piece's outputs, None when the run failed.
         error: why it failed, without a traceback; `detail` holds that, as text, where the error was not expected.
     """
 
     __slots__ = (
-        "_infer_s",
-        "_input_s",
-        "_output_s",
-        "_started_s",
+        "_phases_ns",
         "detail",
+        "ended_s",
         "error",
         "parts",
         "pieces",
         "reason",
         "rows",
         "skip",
+        "started_s",
         "wanted",
     )
 
@@ -58,22 +56,24 @@ class Run:
         self.parts: list[Outputs] | None = None
         self.error: BaseException | None = None
         self.detail = ""
-        self._started_s = self._input_s = self._infer_s = self._output_s = 0.0
+        self.started_s = self.ended_s = 0.0
+        self._phases_ns = (0, 0, 0)
         for piece in self.pieces:
             piece.run = self
 
     def execute(self, engine: Engine, clock: Clock) -> None:
         """Stacks, runs, splits; never raises. Called once, on the engine's thread."""
-        self._started_s = clock.now_s()
+        self.started_s = clock.now_s()
         try:
             if self.skip:
                 raise Stuck("the run was given up before it began")
             arrays = stack(self.pieces)
-            self._input_s = clock.now_s()
+            stacked_s = clock.now_s()
             outputs = engine.run(arrays)
-            self._infer_s = clock.now_s()
+            ran_s = clock.now_s()
             self.parts = split(outputs, self.pieces)
-            self._output_s = clock.now_s()
+            self.ended_s = clock.now_s()
+            self._phases_ns = (_ns(stacked_s - self.started_s), _ns(ran_s - stacked_s), _ns(self.ended_s - ran_s))
         except BaseException as error:  # SystemExit too must not end the thread: tickets hang on it
             if not isinstance(error, RetortError):
                 self.detail = "".join(traceback.format_exception(error))
@@ -81,21 +81,15 @@ class Run:
             self.error = error.with_traceback(None)
             self.error.__cause__ = self.error.__context__ = None
 
-    @property
-    def seconds(self) -> float:
-        """What the batch cost on its engine's thread."""
-        return self._output_s - self._started_s
-
     def timing(self, arrived_s: float) -> Timing:
         """The phases as a request sees them that arrived at `arrived_s`."""
-        return Timing(
-            round((self._started_s - arrived_s) * _NS),
-            round((self._input_s - self._started_s) * _NS),
-            round((self._infer_s - self._input_s) * _NS),
-            round((self._output_s - self._infer_s) * _NS),
-        )
+        return Timing(_ns(self.started_s - arrived_s), *self._phases_ns)
 
     def report(self) -> BatchReport:
-        """The phases as the observer sees them."""
-        _, input_ns, infer_ns, output_ns = self.timing(self._started_s)
-        return BatchReport(self.rows, len(self.pieces), input_ns, infer_ns, output_ns, self.reason)
+        """The phases as the observer sees them; quiet requests are not among those it counts."""
+        counted = [piece.weight for piece in self.pieces if not piece.ticket.quiet]
+        return BatchReport(sum(counted), len(counted), *self._phases_ns, self.reason)
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)

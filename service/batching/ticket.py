@@ -30,6 +30,7 @@ class Ticket:
         arrived_s: when it was submitted, monotonic seconds.
         deadline_s: when nobody wants the answer any more; `inf` for never.
         origin: who sent it; "" when not known.
+        quiet: run and answered like any other, but counted nowhere.
         pieces: its parts, in order of their rows; empty once it has ended.
         waiting: pieces in the queue.
         missing: pieces without an answer.
@@ -41,6 +42,7 @@ class Ticket:
     arrived_s: float
     deadline_s: float
     origin: str = ""
+    quiet: bool = False
     pieces: list[Piece] = field(default_factory=list)
     waiting: int = 0
     missing: int = 0

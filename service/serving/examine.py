@@ -103,9 +103,12 @@ def signature_of(files: VersionFiles, runner: Runner) -> Signature:
 
 
 def _repeated(runner: Runner, row: Arrays) -> dict[str, Array]:
-    """What `runner` answers to `row` again and again; an output drawn at random says nothing about its health."""
+    """What `runner` answers to `row` again and again; an output drawn at random says nothing about its health.
+
+    Copies, because an output of ONNX Runtime is a view that keeps its session's whole arena alive.
+    """
     first, second = runner.run(row), runner.run(row)
-    return {name: array for name, array in first.items() if near_array(array, second[name])}
+    return {name: array.copy() for name, array in first.items() if near_array(array, second[name])}
 
 
 def _batchability(

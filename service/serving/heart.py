@@ -71,7 +71,9 @@ class Heart:
         servable, rows = self._servable, self._servable.examined.rows
         count = 1 if servable.batchability.mixes and rows.rows is not None else None
         try:
-            answer = await servable.batcher.submit(rows.take([0]), count, Deadline.never(), origin=PROBE_ORIGIN)
+            answer = await servable.batcher.submit(
+                rows.take([0]), count, Deadline.never(), origin=PROBE_ORIGIN, quiet=True
+            )
         except (Rejected, Expired):  # a full queue is no fault, unless it is full because nothing ends any more
             return _SILENT if self._silent_since(self._alive_s) else ""
         except RetortError as error:

@@ -20,9 +20,10 @@ class Pulse:
         self.last_batch_s = clock.now_s()
 
     def batch_ran(self, report: BatchReport) -> None:
-        """A batch ended well."""
+        """A batch ended well; one that held nothing but the server's own probe is no client's."""
         self.last_batch_s = self._clock.now_s()
-        self._statistics.batch_ran(report)
+        if report.requests:
+            self._statistics.batch_ran(report)
 
     def run_failed(self, rows: int, requests: int, error: BaseException, detail: str) -> None:
         """A run failed; one that was given up is no sign of life."""

@@ -174,7 +174,7 @@ class Servable:
 
         async def run(chunk: Arrays) -> dict[str, Array]:
             rows = next(iter(chunk.values())).shape[0] if self.batchability.mixes else None
-            return (await self.batcher.submit(chunk, rows, Deadline.never(), origin=PROBE_ORIGIN)).outputs
+            return (await self.batcher.submit(chunk, rows, Deadline.never(), origin=PROBE_ORIGIN, quiet=True)).outputs
 
         answers = [await run(chunk) for chunk in chunks(golden, self.examined.golden_chunk_rows)]
         return hold(golden, join(golden, answers), self.card, self.machine)

@@ -286,3 +286,13 @@ async def test_stopping_leaves_nothing_behind(house: House, fault: Fault) -> Non
     await heart.stop()
     assert servable.batcher.pending == 0
     fault.thaw.set()
+
+
+async def test_probes_are_counted_in_no_statistics(house: House, clock: ManualClock) -> None:
+    servable = await loaded(house, graphs.linear())
+    heart = Heart(servable, clock)
+    for _ in range(5):
+        await beat(heart)
+    assert heart.ok
+    assert (servable.statistics.batches, servable.statistics.rows, servable.statistics.success.count) == (0, 0, 0)
+    await heart.stop()

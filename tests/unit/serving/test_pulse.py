@@ -32,3 +32,11 @@ def test_everything_is_passed_on_to_the_statistics() -> None:
     assert (statistics.batches, statistics.rows) == (1, 3)
     assert (statistics.runs_failed, statistics.crashes) == (1, 1)
     assert statistics.drops == {"expired": 1}
+
+
+def test_a_batch_of_nothing_but_the_servers_probe_is_a_sign_of_life_and_counted_nowhere() -> None:
+    clock, statistics = ManualClock(1.0), VersionStatistics("m", "1")
+    pulse = Pulse(statistics, clock)
+    clock.advance(1)
+    pulse.batch_ran(BatchReport(0, 0, 10, 20, 30, CloseReason.IDLE_RUNNER))
+    assert (pulse.last_batch_s, statistics.batches, statistics.rows) == (2.0, 0, 0)
