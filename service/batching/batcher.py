@@ -166,7 +166,7 @@ class Batcher:
     def run_returned(self, run: Run) -> None:
         """A run came back and its engine is idle: the next batch goes first, then its own requests hear of it."""
         now_s = self._clock.now_s()
-        if run.parts is not None and not self._former.empty:
+        if run.error is None and not self._former.empty:
             self._pump(now_s)
         self._outcomes.judge(run, now_s)
         if self._crew.idle and not self._former.empty:

@@ -157,7 +157,7 @@ class Crew:
         """Nobody wants this run any more: asks its engine to end it."""
         for worker in self._workers:
             if worker.run is run:
-                self._ask_to_stop(worker, self._clock.now_s())
+                self._ask_to_stop(worker, run, self._clock.now_s())
 
     def stop_replacing(self) -> None:
         """From now on nobody takes the place of a lost engine."""
@@ -197,14 +197,11 @@ class Crew:
             if now_s >= self._give_up_at_s(worker, worker.run):
                 self._lose(worker, worker.run, now_s)
             elif worker.stopped_s != math.inf or now_s >= worker.started_s + self._limits.run_timeout_s:
-                self._ask_to_stop(worker, now_s)
+                self._ask_to_stop(worker, worker.run, now_s)
             else:
                 self._alarm.at(worker.started_s + self._limits.run_timeout_s)
 
-    def _ask_to_stop(self, worker: Worker, now_s: float) -> None:
-        run = worker.run
-        if run is None:
-            return
+    def _ask_to_stop(self, worker: Worker, run: Run, now_s: float) -> None:
         run.skip = True
         worker.stopped_s = min(worker.stopped_s, now_s)
         with suppress(Exception):  # an engine that cannot even be asked will be given up

@@ -6,9 +6,9 @@ Knows nothing of queues or engines: it says who ended and what is to run again.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from service.batching.contract import Answer, BatchObserver, Outputs
+from service.batching.contract import Answer, BatchObserver
 from service.batching.crew import CrewLimits
 from service.batching.curve import CostCurve
 from service.batching.forming import Former
@@ -54,11 +54,11 @@ class Outcomes:
         """Ends, or sends to run again, every request of a run that came back."""
         for piece in run.pieces:
             piece.run = None
-        if run.parts is not None:
-            self._succeeded(run, run.parts, now_s)
+        if run.error is None:
+            self._succeeded(run, now_s)
         elif run.skip:
             self._give_up(run, "was stopped")
-        elif run.error is not None:
+        else:
             self._failed(run, run.error, now_s)
 
     def lose(self, run: Run) -> None:
@@ -67,10 +67,10 @@ class Outcomes:
             piece.run = None
         self._give_up(run, "could not be stopped")
 
-    def _succeeded(self, run: Run, parts: Sequence[Outputs], now_s: float) -> None:
+    def _succeeded(self, run: Run, now_s: float) -> None:
         self._curve.observe(run.rows, run.ended_s - run.started_s)
         self._observer.batch_ran(run.report())
-        for piece, outputs in zip(run.pieces, parts, strict=True):
+        for piece, outputs in zip(run.pieces, run.parts, strict=True):
             ticket = piece.ticket
             if ticket.ended:
                 continue

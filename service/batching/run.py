@@ -29,8 +29,9 @@ class Run:
         wanted: pieces somebody still waits for.
         skip: not worth starting any more.
         started_s, ended_s: on the engine's thread, monotonic seconds; `ended_s` only of a run that succeeded.
-        parts: each piece's outputs, None when the run failed.
-        error: why it failed, without a traceback; `detail` holds that, as text, where the error was not expected.
+        parts: each piece's outputs, when the run succeeded.
+        error: why it failed, without a traceback; None when it did not.
+        detail: the traceback as text, where the error was not an expected one.
     """
 
     __slots__ = (
@@ -53,7 +54,7 @@ class Run:
         self.reason = reason
         self.wanted = len(self.pieces)
         self.skip = False
-        self.parts: list[Outputs] | None = None
+        self.parts: list[Outputs] = []
         self.error: BaseException | None = None
         self.detail = ""
         self.started_s = self.ended_s = 0.0

@@ -246,7 +246,7 @@ class _Play:
     def finished(self, run: Run) -> None:
         for row in self.rows_of(run):
             client = self.by_row[row]
-            if run.parts is not None:
+            if run.error is None:
                 client.rows[row] = "done"
                 continue
             client.rows[row] = "queued"

@@ -1,0 +1,115 @@
+"""Who is let in: bounded queue, deadlines that can be met, and never a lock-out by a wrong prediction (O4)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from service.batching.admission import Admission
+from service.batching.contract import BatchConfig
+from service.batching.curve import CostCurve
+from service.batching.queue import Queue
+from service.batching.ticket import Ticket, cut
+from service.core.errors import Expired, Rejected
+from tests.fakes import ids
+
+
+class Crew:
+    """As busy as a test says."""
+
+    def __init__(self, *, idle: int = 0, size: int = 1, free_at_s: float = -math.inf) -> None:
+        self.idle, self.size, self.free_at_s = idle, size, free_at_s
+
+
+def queue_of(requests: int, rows: int = 1) -> Queue:
+    queue = Queue()
+    for n in range(requests):
+        ticket = Ticket(None, 0.0, math.inf)  # type: ignore[arg-type]
+        cut(ticket, ids(n, rows), rows, max_rows=100, alone=False)
+        queue.add(ticket.pieces[0])
+    return queue
+
+
+def curve() -> CostCurve:
+    made = CostCurve(10)
+    made.observe(1, 0.05)
+    made.observe(10, 0.1)  # 100 rows/s at best
+    return made
+
+
+def admission(crew: Crew, *, measured: CostCurve | None = None, **knobs: Any) -> Admission:
+    return Admission(BatchConfig(max_rows=10, max_queue=20, **knobs), measured or curve(), crew)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("deadline_s", [math.inf, 0.001])
+def test_an_idle_engine_takes_anyone_or_a_wrong_curve_could_never_mend(deadline_s: float) -> None:
+    admission(Crew(idle=1)).admit(queue_of(0), 10, deadline_s, now_s=0.0)
+
+
+def test_a_passed_deadline_is_an_expiry_even_so() -> None:
+    with pytest.raises(Expired):
+        admission(Crew(idle=1)).admit(queue_of(0), 1, 5.0, now_s=5.0)
+
+
+def test_without_a_deadline_only_a_full_queue_refuses() -> None:
+    admission(Crew(free_at_s=1e6)).admit(queue_of(19), 10, math.inf, 0.0)
+    with pytest.raises(Rejected, match="the queue is full: 20 requests wait already"):
+        admission(Crew()).admit(queue_of(20), 1, math.inf, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("crew", "waiting", "rows", "least_s"),
+    [
+        (Crew(free_at_s=0.5), 0, 1, 0.55),
+        (Crew(free_at_s=0.5), 10, 1, 0.65),
+        (Crew(free_at_s=0.5, size=2), 10, 1, 0.6),
+        (Crew(free_at_s=-5.0), 10, 1, 0.15),
+        (Crew(free_at_s=0.5), 0, 10, 0.6),
+        (Crew(free_at_s=0.5), 0, 30, 0.8),
+        (Crew(free_at_s=0.5, size=2), 0, 30, 0.65),
+        (Crew(size=0), 10, 1, 0.15),
+    ],
+    ids=[
+        "what runs now, and its own run",
+        "and the rows before it, at the best rate",
+        "which two engines share",
+        "an engine that is late already may be free at once",
+        "its own rows take longer",
+        "its own pieces take turns",
+        "or two engines",
+        "an engine that is on its way",
+    ],
+)
+def test_a_deadline_that_cannot_be_met_is_refused_at_once(crew: Crew, waiting: int, rows: int, least_s: float) -> None:
+    admission(crew).admit(queue_of(waiting), rows, least_s + 0.001, now_s=0.0)
+    with pytest.raises(Rejected, match="the deadline cannot be met"):
+        admission(crew).admit(queue_of(waiting), rows, least_s - 0.001, now_s=0.0)
+
+
+def test_nothing_measured_refuses_nobody_for_time() -> None:
+    admission(Crew(), measured=CostCurve(10)).admit(queue_of(19), 10, 0.001, 0.0)
+
+
+def test_retry_after_follows_the_queue() -> None:
+    with pytest.raises(Rejected) as refused:
+        admission(Crew(free_at_s=2.5)).admit(queue_of(19, rows=5), 1, 0.01, 0.0)
+    assert refused.value.retry_after_s == 4
+
+
+def test_where_requests_never_mix_each_waits_for_every_run_before_it() -> None:
+    alone = admission(Crew(), mixes=False)
+    alone.admit(queue_of(10), 1, 0.56, 0.0)
+    with pytest.raises(Rejected, match="about 550 ms"):
+        alone.admit(queue_of(10), 1, 0.54, 0.0)
+    with pytest.raises(Rejected, match="about 50 ms"):
+        alone.admit(queue_of(0), 1, 0.04, 0.0)
+
+
+def test_refusing_costs_nothing_but_an_error() -> None:
+    queue = queue_of(20)
+    before = (queue.requests, queue.rows)
+    with pytest.raises(Rejected):
+        admission(Crew()).admit(queue, 1, math.inf, 0.0)
+    assert (queue.requests, queue.rows) == before
