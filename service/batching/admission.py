@@ -1,4 +1,4 @@
-"""Who is let in: counts how busy the batcher is and asks `policy`. A request that is refused costs nothing more."""
+"""Who is let in: a bounded queue, and deadlines that can be met. Whoever is refused costs nothing more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from service.batching.contract import BatchConfig
 from service.batching.crew import Crew
 from service.batching.curve import CostCurve
 from service.batching.ledger import expired
-from service.batching.policy import Load, refusal, retry_after_s
+from service.batching.policy import predicted_wait_s, retry_after_s
 from service.batching.queue import Queue
 from service.core.errors import Rejected
 
@@ -32,12 +32,16 @@ class Admission:
             raise expired()
         if not queue.requests and self._crew.idle:
             return  # also where the curve says that no deadline can be met: only a run can prove it wrong
-        if deadline_s == math.inf and queue.requests < self._config.max_queue:
+        if queue.requests >= self._config.max_queue:
+            sentence = f"the queue is full: {queue.requests} requests wait already"
+            raise Rejected(sentence, retry_after_s(self._wait_s(queue, now_s)))
+        if deadline_s == math.inf:
             return
-        load = self._load(queue, now_s)
-        sentence = refusal(load, self._run_s(rows), deadline_s - now_s)
-        if sentence is not None:
-            raise Rejected(sentence, retry_after_s(load))
+        wait_s = self._wait_s(queue, now_s)
+        needed_s, left_s = wait_s + self._run_s(rows), deadline_s - now_s
+        if needed_s > left_s:
+            sentence = f"an answer takes about {needed_s * 1e3:.0f} ms now, and {left_s * 1e3:.0f} ms are left"
+            raise Rejected(f"the deadline cannot be met: {sentence}", retry_after_s(wait_s))
 
     def _run_s(self, rows: int) -> float:
         """Predicted seconds of the request's own runs."""
@@ -46,15 +50,9 @@ class Admission:
             return self._curve.predict_s(rows)
         return rows / max_rows * self._curve.predict_s(max_rows) / max(1, self._crew.size)
 
-    def _load(self, queue: Queue, now_s: float) -> Load:
-        return Load(
-            queued_requests=queue.requests,
-            queued_rows=queue.rows,
-            max_queue=self._config.max_queue,
-            engines=self._crew.size,
-            free_in_s=max(0.0, self._crew.free_at_s - now_s),
-            rows_per_s=self._rows_per_s(queue),
-        )
+    def _wait_s(self, queue: Queue, now_s: float) -> float:
+        crew = self._crew
+        return predicted_wait_s(queue.rows, self._rows_per_s(queue), crew.size, crew.free_at_s - now_s)
 
     def _rows_per_s(self, queue: Queue) -> float:
         if self._config.mixes or not queue.requests:

@@ -54,6 +54,10 @@ class Ledger:
         for ticket in tuple(self._open.values()):
             self._end(ticket, error())
 
+    def any_due(self, now_s: float) -> bool:
+        """Whether it is time to look: some deadline has passed, if perhaps only of a ticket that has ended."""
+        return bool(self._deadlines) and self._deadlines[0][0] <= now_s
+
     def due(self, now_s: float) -> Iterator[Ticket]:
         """The open tickets whose deadline has passed, soonest first; whoever asks must end them."""
         while self.next_deadline_s <= now_s:

@@ -1,7 +1,8 @@
 """What the batcher decides, as pure functions of a snapshot.
 
-When a batch closes and with how many rows, who is let in, where an oversize request is cut, and when an engine that
-does not stop is given up. Knows neither threads nor clocks; every table in its test is a sentence of the design.
+When a batch closes and with how many rows, how long a newcomer would wait, where an oversize request is cut, when an
+engine that does not stop is given up. Knows neither threads nor clocks; its test is tables, each row a sentence of the
+design.
 """
 
 from __future__ import annotations
@@ -89,49 +90,21 @@ def close_reason(waiting: Waiting, taken_rows: int) -> CloseReason:
     return CloseReason.SHAPE_CHANGE if waiting.others else CloseReason.IDLE_RUNNER
 
 
-class Load(NamedTuple):
-    """How busy the batcher is.
-
-    Attributes:
-        queued_requests, queued_rows: waiting now.
-        max_queue: requests that may wait.
-        engines: that live; 0 while the only one is being replaced.
-        free_in_s: until the first of them is predicted to be idle.
-        rows_per_s: of one engine at its best.
-    """
-
-    queued_requests: int
-    queued_rows: int
-    max_queue: int
-    engines: int
-    free_in_s: float
-    rows_per_s: float
-
-
-def predicted_wait_s(load: Load) -> float:
-    """Seconds until a request that arrives now starts to run, if all goes well."""
-    return load.free_in_s + load.queued_rows / (load.rows_per_s * max(1, load.engines))
-
-
-def refusal(load: Load, run_s: float, left_s: float) -> str | None:
-    """Why a request is not let in, as a sentence for its sender; None lets it in.
+def predicted_wait_s(queued_rows: int, rows_per_s: float, engines: int, free_in_s: float) -> float:
+    """Seconds until a request that arrives now starts to run, if all goes well.
 
     Args:
-        load: at its arrival.
-        run_s: what its own run is predicted to take.
-        left_s: seconds until its deadline.
+        queued_rows: waiting before it.
+        rows_per_s: of one engine at its best.
+        engines: in service; 0 while the only one is being replaced.
+        free_in_s: until the first of them is predicted to be idle; negative when it is overdue.
     """
-    if load.queued_requests >= load.max_queue:
-        return f"the queue is full: {load.queued_requests} requests wait already"
-    needed_s = predicted_wait_s(load) + run_s
-    if needed_s > left_s:
-        return f"the deadline cannot be met: an answer takes about {needed_s * 1e3:.0f} ms, {left_s * 1e3:.0f} are left"
-    return None
+    return max(0.0, free_in_s) + queued_rows / (rows_per_s * max(1, engines))
 
 
-def retry_after_s(load: Load) -> int:
-    """Whole seconds after which the queue of now is predicted to be gone, within 1 to 60."""
-    return max(1, math.ceil(min(predicted_wait_s(load), 60.0)))
+def retry_after_s(wait_s: float) -> int:
+    """Whole seconds after which a queue that takes `wait_s` is gone, within 1 to 60."""
+    return max(1, math.ceil(min(wait_s, 60.0)))
 
 
 def piece_bounds(rows: int, max_rows: int) -> Iterator[tuple[int, int]]:

@@ -32,7 +32,7 @@ class Line:
     def __init__(self, engine: FakeEngine) -> None:
         self.back: asyncio.Queue[Run] = asyncio.Queue()
         self.heard_on: set[str] = set()
-        self.thread = EngineThread(engine, self.returned, asyncio.get_running_loop(), MonotonicClock())
+        self.thread = LoopThreads(asyncio.get_running_loop(), MonotonicClock()).line(engine, self.returned)
 
     def returned(self, run: Run) -> None:
         self.heard_on.add(threading.current_thread().name)

@@ -8,7 +8,6 @@ import pytest
 
 from service.batching.contract import CloseReason
 from service.batching.policy import (
-    Load,
     Patience,
     Waiting,
     batch_rows,
@@ -17,7 +16,6 @@ from service.batching.policy import (
     hold_until_s,
     piece_bounds,
     predicted_wait_s,
-    refusal,
     retry_after_s,
 )
 
@@ -115,50 +113,27 @@ def test_close_reasons_have_the_names_that_metrics_use() -> None:
     assert {str(reason) for reason in CloseReason} == names
 
 
-def load(queued: int = 0, rows: int = 0, engines: int = 1, free_in_s: float = 0.0, rate: float = 100.0) -> Load:
-    return Load(queued, rows, max_queue=10, engines=engines, free_in_s=free_in_s, rows_per_s=rate)
-
-
 @pytest.mark.parametrize(
-    ("busy", "wait_s"),
+    ("queued_rows", "rows_per_s", "engines", "free_in_s", "wait_s"),
     [
-        (load(), 0.0),
-        (load(5, 50), 0.5),
-        (load(5, 50, engines=2), 0.25),
-        (load(5, 50, free_in_s=0.1), 0.6),
-        (load(5, 50, engines=0), 0.5),
-        (load(5, 50, rate=math.inf), 0.0),
+        (0, 100.0, 1, 0.0, 0.0),
+        (50, 100.0, 1, 0.0, 0.5),
+        (50, 100.0, 2, 0.0, 0.25),
+        (50, 100.0, 1, 0.1, 0.6),
+        (50, 100.0, 1, -3.0, 0.5),
+        (50, 100.0, 1, -math.inf, 0.5),
+        (50, 100.0, 0, 0.0, 0.5),
+        (50, math.inf, 1, 0.0, 0.0),
     ],
+    ids=["idle", "a queue", "two engines", "and what runs", "overdue", "an idle engine", "none yet", "not measured"],
 )
-def test_predicted_wait(busy: Load, wait_s: float) -> None:
-    assert predicted_wait_s(busy) == pytest.approx(wait_s)
+def test_predicted_wait(queued_rows: int, rows_per_s: float, engines: int, free_in_s: float, wait_s: float) -> None:
+    assert predicted_wait_s(queued_rows, rows_per_s, engines, free_in_s) == pytest.approx(wait_s)
 
 
-@pytest.mark.parametrize(
-    ("busy", "run_s", "left_s", "refused"),
-    [
-        (load(9, 9), 0.01, math.inf, False),
-        (load(10, 10), 0.01, math.inf, True),
-        (load(5, 50), 0.01, 0.52, False),
-        (load(5, 50), 0.03, 0.52, True),
-        (load(0, 0), 0.03, 0.02, True),
-        (load(5, 50, rate=math.inf), 0.0, 0.001, False),
-    ],
-    ids=["room", "full", "in time", "its own run is too late", "even alone too late", "nothing is known yet"],
-)
-def test_who_is_refused(busy: Load, run_s: float, left_s: float, refused: bool) -> None:
-    assert (refusal(busy, run_s, left_s) is not None) == refused
-
-
-def test_a_refusal_says_what_and_how_much() -> None:
-    assert refusal(load(10, 10), 0.0, math.inf) == "the queue is full: 10 requests wait already"
-    sentence = refusal(load(5, 50), 0.1, 0.25)
-    assert sentence == "the deadline cannot be met: an answer takes about 600 ms, 250 are left"
-
-
-@pytest.mark.parametrize(("busy", "seconds"), [(load(), 1), (load(5, 50), 1), (load(5, 250), 3), (load(5, 10**6), 60)])
-def test_retry_after_is_the_predicted_wait_in_whole_seconds(busy: Load, seconds: int) -> None:
-    assert retry_after_s(busy) == seconds
+@pytest.mark.parametrize(("wait_s", "seconds"), [(0.0, 1), (0.5, 1), (2.5, 3), (3.0, 3), (1e4, 60), (math.inf, 60)])
+def test_retry_after_is_the_predicted_wait_in_whole_seconds(wait_s: float, seconds: int) -> None:
+    assert retry_after_s(wait_s) == seconds
 
 
 @pytest.mark.parametrize(
