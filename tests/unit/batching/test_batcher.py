@@ -11,8 +11,8 @@ import pytest
 
 from service.batching.contract import CloseReason, DropReason
 from service.core.deadline import Deadline
-from service.core.errors import Draining, Expired, NotReady, Rejected, Stuck
-from tests.fakes import Act, FakeEngine, Fault, ManualLoop
+from service.core.errors import Expired, NotReady, Rejected
+from tests.fakes import Act, FakeEngine, ManualLoop
 from tests.unit.batching.bench import Bench, outcome, play, row
 
 
@@ -129,63 +129,6 @@ def test_a_delay_waits_for_more_and_no_longer() -> None:
     play(story)
 
 
-def test_who_leaves_before_the_run_is_not_run() -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop, FakeEngine([Act(1.0)]))
-        first = bench.submit(1)
-        await asyncio.sleep(0.1)
-        leaver, stayer = bench.submit(2), bench.submit(3)
-        await asyncio.sleep(0.1)
-        leaver.cancel()
-        await asyncio.wait([first, leaver, stayer])
-        assert leaver.cancelled()
-        assert bench.batches == [[1], [3]]
-        assert bench.observer.drops == [DropReason.ABANDONED]
-        assert bench.batcher.pending == 0
-
-    play(story)
-
-
-def test_who_leaves_in_the_instant_of_the_run_is_not_run_either() -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop)
-        leaver, stayer = bench.submit(1), bench.submit(2)
-        await asyncio.sleep(0)
-        leaver.cancel()
-        assert await outcome(stayer) == [4]
-        assert bench.batches == [[2]]
-
-    play(story)
-
-
-def test_who_leaves_during_the_run_harms_nobody() -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop, engine := FakeEngine([Act(1.0)]))
-        leaver, stayer = bench.submit(1), bench.submit(2)
-        await asyncio.sleep(0.5)
-        leaver.cancel()
-        assert await outcome(stayer) == [4]
-        assert engine.stops == 0
-        assert bench.observer.drops == []
-
-    play(story)
-
-
-def test_a_run_that_everyone_has_left_is_stopped() -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop, FakeEngine([Act(5.0)]))
-        leavers = [bench.submit(1), bench.submit(2)]
-        await asyncio.sleep(0.5)
-        waiting = bench.submit(3)
-        for leaver in leavers:
-            leaver.cancel()
-        assert await outcome(waiting) == [6]
-        assert bench.now_s() == 0.5
-        assert bench.observer.failures == []
-
-    play(story)
-
-
 def test_a_deadline_in_the_queue_is_kept_to_the_instant() -> None:
     async def story(loop: ManualLoop) -> None:
         bench = Bench(loop, FakeEngine([Act(1.0)]))
@@ -252,87 +195,6 @@ def test_a_full_queue_refuses_at_once_and_the_queue_empties() -> None:
         assert isinstance(refused, Rejected)
         assert bench.now_s() == pytest.approx(0.1)
         assert [await outcome(task) for task in (running, *waiting)] == [[2], [4], [6]]
-
-    play(story)
-
-
-def test_close_runs_what_is_queued_and_takes_nothing_new() -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop, FakeEngine([Act(1.0)] * 9), max_rows=1)
-        tasks = [bench.submit(n) for n in range(3)]
-        await asyncio.sleep(0.1)
-        closing = asyncio.ensure_future(bench.batcher.close(drain=True))
-        await asyncio.sleep(0.1)
-        assert isinstance(await outcome(bench.submit(9)), Draining)
-        await closing
-        assert [row(task) for task in tasks] == [[0], [2], [4]]
-        assert bench.now_s() == 3.0
-        assert all(line.ended for line in bench.threads.lines)
-
-    play(story)
-
-
-def test_close_without_draining_fails_everyone_at_once() -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop, FakeEngine([Act(5.0)] * 9), max_rows=1)
-        tasks = [bench.submit(n) for n in range(3)]
-        await asyncio.sleep(0.1)
-        await bench.batcher.close(drain=False)
-        assert bench.now_s() == pytest.approx(0.1)
-        assert all([isinstance(await outcome(task), Draining) for task in tasks])
-
-    play(story)
-
-
-def test_a_held_batch_goes_when_the_batcher_closes() -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop, max_delay_s=60.0)
-        task = bench.submit(1)
-        await asyncio.sleep(0.1)
-        await bench.batcher.close(drain=True)
-        assert row(task) == [2]
-        assert bench.now_s() == pytest.approx(0.1)
-        assert [report.close_reason for report in bench.observer.reports] == [CloseReason.DRAIN]
-
-    play(story)
-
-
-def test_closing_twice_and_harder_the_second_time() -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop, FakeEngine([Act(5.0)] * 9), max_rows=1)
-        tasks = [bench.submit(n) for n in range(3)]
-        await asyncio.sleep(0.1)
-        gently = asyncio.ensure_future(bench.batcher.close(drain=True))
-        await asyncio.sleep(0.1)
-        await bench.batcher.close(drain=False)
-        await gently
-        assert bench.now_s() < 1.0
-        assert all([isinstance(await outcome(task), Draining) for task in tasks])
-
-    play(story)
-
-
-@pytest.mark.parametrize("drain", [True, False])
-def test_close_never_waits_for_an_engine_that_hangs_for_ever(drain: bool) -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop, FakeEngine([Act(fault=Fault.DEAF)]), replace=FakeEngine, max_rows=1)
-        tasks = [bench.submit(1), bench.submit(2)]
-        await asyncio.sleep(0.1)
-        await bench.batcher.close(drain)
-        assert bench.now_s() == pytest.approx(12.0 if drain else 2.1)
-        for task in tasks:
-            assert isinstance(await outcome(task), Stuck if drain else Draining)
-
-    play(story)
-
-
-def test_close_of_an_idle_batcher_is_immediate() -> None:
-    async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop)
-        await bench.batcher.close(drain=True)
-        await bench.batcher.close(drain=True)
-        assert bench.now_s() == 0.0
-        assert not bench.batcher.healthy
 
     play(story)
 

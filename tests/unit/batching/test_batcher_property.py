@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.unit.batching.scenario import Scenario, play
+from tests.unit.batching.player import play
+from tests.unit.batching.scenario import Scenario
 from tests.unit.batching.scenarios import scenarios
 
 

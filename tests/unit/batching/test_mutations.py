@@ -20,7 +20,8 @@ from service.batching.forming import Former
 from service.batching.ledger import Ledger
 from service.batching.outcomes import Outcomes
 from service.batching.queue import Queue
-from tests.unit.batching.scenario import Scenario, play
+from tests.unit.batching.player import play
+from tests.unit.batching.scenario import Scenario
 from tests.unit.batching.scenarios import scenarios
 
 Patch = pytest.MonkeyPatch
