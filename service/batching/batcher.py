@@ -22,6 +22,7 @@ from service.batching.forming import Former
 from service.batching.guard import Guard
 from service.batching.ledger import Ledger, expired
 from service.batching.outcomes import Outcomes
+from service.batching.quick import Quick
 from service.batching.run import Run
 from service.batching.seams import USUAL, BatcherSeams
 from service.batching.suspects import Suspects
@@ -73,7 +74,7 @@ class Batcher:
             on_restart=self._wake,
             on_give_up=lambda: on_fatal("the batcher keeps failing: the third crash within a minute"),
         )
-        threads = seams.threads or LoopThreads(loop, clock)
+        threads = seams.threads or LoopThreads(loop, clock, Quick(config.inline_limit_s, curve.predict_s, clock))
         limits = CrewLimits(run_timeout_s, seams.stop_grace_s)
         self._crew = Crew(
             threads, clock, limits, self, guard=guard.wrap, curve=curve, replace=replace, on_fatal=on_fatal
@@ -248,7 +249,7 @@ class Batcher:
         if not self._guard.up:
             return
         self._on_pump()
-        if self._ledger.next_deadline_s <= now_s:
+        if self._ledger.any_due(now_s):
             self._expire(now_s)
         while self._crew.idle:
             run = self._former.next_run(now_s, self._crew.idle, draining=self._closing)

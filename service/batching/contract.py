@@ -63,6 +63,8 @@ class BatchConfig:
         max_queue: requests that may wait; one more is rejected.
         default_timeout_s: deadline of a request that names none; None for no deadline.
         mixes: False runs every request alone and whole, whatever its rows.
+        inline_limit_s: runs quicker than this are done on the event loop itself; 0 for none. Only where the time of a
+            run depends on its rows alone: no other request is served meanwhile, and no such run can be stopped.
     """
 
     max_rows: int = 32
@@ -71,6 +73,7 @@ class BatchConfig:
     max_queue: int = 1024
     default_timeout_s: float | None = None
     mixes: bool = True
+    inline_limit_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_rows < 1 or self.max_queue < 1:

@@ -1,8 +1,7 @@
 """The threads of a batcher: one for each engine, and one for each piece of blocking work beside it.
 
 One hop each way: a run goes in through a queue without a lock of ours and comes back by `call_soon_threadsafe`. All are
-daemons, so that an engine that never returns can be left behind. An engine that is quick enough to run on the loop
-itself would be another `EngineLine`.
+daemons, so that an engine that never returns can be left behind. A run that `quick` allows is done on the loop itself.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from service.batching.contract import Engine
+from service.batching.quick import Quick
 from service.batching.run import Run
 from service.core.clock import Clock
 
@@ -47,16 +47,28 @@ class Threads(Protocol):
 
 
 class EngineThread:
-    """A line that is one dedicated thread."""
+    """A line that is one dedicated thread, and the loop's own for runs that are too quick to be worth a hop."""
 
-    def __init__(self, engine: Engine, returned: Returned, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, returned: Returned, loop: asyncio.AbstractEventLoop, clock: Clock, quick: Quick | None
+    ) -> None:
         self._engine = engine
         self._returned = returned
         self._loop = loop
         self._clock = clock
+        self._quick = quick
         self._runs: SimpleQueue[Run | None] = SimpleQueue()
-        self.put = self._runs.put
         threading.Thread(target=self._serve, name="engine", daemon=True).start()
+
+    def put(self, run: Run) -> None:
+        """Runs it here and now where it is quick, and lets the loop turn before it comes back; else on the thread."""
+        if self._quick is None or not self._quick.allows(run.rows):
+            self._runs.put(run)
+            return
+        run.execute(self._engine, self._clock)
+        if run.error is None:
+            self._quick.learn(run.rows, run.ended_s - run.started_s)
+        self._loop.call_soon(self._returned, run)
 
     def end(self) -> None:
         """Ends the thread once it is back from the run in flight."""
@@ -71,15 +83,22 @@ class EngineThread:
 
 
 class LoopThreads:
-    """Real threads that report to one event loop."""
+    """Real threads that report to one event loop.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+    Args:
+        loop: where runs come back.
+        clock: monotonic seconds.
+        quick: which runs are done on the loop itself; None for none.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, quick: Quick | None = None) -> None:
         self._loop = loop
         self._clock = clock
+        self._quick = quick
 
     def line(self, engine: Engine, returned: Returned) -> EngineLine:
         """A dedicated thread for `engine`."""
-        return EngineThread(engine, returned, self._loop, self._clock)
+        return EngineThread(engine, returned, self._loop, self._clock, self._quick)
 
     def aside(self, work: Work, settle: Settle) -> None:
         """One more daemon thread, for this piece of work alone."""

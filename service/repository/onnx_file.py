@@ -38,6 +38,11 @@ _DOMAIN_PREFIXES = ("ai.onnx.", "com.microsoft.")
 # Its attribute is the path of a compiled engine: a file outside every check, and code.
 _OPENS_FILES = ("com.microsoft", "EPContext")
 # Parts of the names of operators, standard and contributed: (De)QuantizeLinear, MatMulInteger, QLinearConv, ...
+# Operators whose work, or the size of whose output, may depend on the values that a client sends.
+_UNSTEADY = frozenset(
+    ("If", "Loop", "Scan", "SequenceMap", "ConstantOfShape", "Range", "Tile", "Expand")
+    + ("Resize", "Upsample", "OneHot", "Pad", "NonMaxSuppression")
+)
 _QUANTISED = ("uantize", "Integer", "QLinear", "QGemm", "QAttention", "QMoE", "NBits", "Bnb4")
 _FOREIGN = (
     (0, b"\x80", "a Python pickle"),
@@ -56,6 +61,7 @@ class OnnxFacts:
         opsets: imported domain -> version; the default domain is "".
         domains: those that a node or a function uses.
         quantised: whether any operator stores or computes in integers what stands for real numbers.
+        steady: whether no operator is one whose work may depend on the values of the inputs.
         external: every tensor whose data lies in another file, in the order of the graph.
     """
 
@@ -63,6 +69,7 @@ class OnnxFacts:
     opsets: Mapping[str, int]
     domains: frozenset[str]
     quantised: bool
+    steady: bool
     external: tuple[ExternalTensor, ...]
 
     @property
@@ -100,7 +107,9 @@ def read_onnx_facts(data: bytes, *, fields_limit: int = FIELDS_LIMIT) -> OnnxFac
         walk.model(0, len(data))
     except Malformed as error:
         raise BadModel(f"model.onnx is not an ONNX file or is damaged: {error}.") from None
-    return OnnxFacts(walk.ir_version, walk.opsets, frozenset(walk.domains), walk.quantised, tuple(walk.external))
+    return OnnxFacts(
+        walk.ir_version, walk.opsets, frozenset(walk.domains), walk.quantised, walk.steady, tuple(walk.external)
+    )
 
 
 @dataclass(slots=True)
@@ -112,6 +121,7 @@ class _Walk:
     opsets: dict[str, int] = field(default_factory=dict)
     domains: set[str] = field(default_factory=set)
     quantised: bool = False
+    steady: bool = True
     external: list[ExternalTensor] = field(default_factory=list)
 
     def model(self, start: int, stop: int) -> None:
@@ -168,6 +178,7 @@ class _Walk:
         self._use_domain(domain, op_type)
         if (domain, op_type) == _OPENS_FILES:
             raise BadModel("Operator 'EPContext' loads an engine from a file of its own, which is not served.")
+        self.steady = self.steady and op_type not in _UNSTEADY
         self.quantised = self.quantised or any(mark in op_type for mark in _QUANTISED)
         is_constant = op_type == "Constant" and domain in ("", "ai.onnx")
         for _, _, value, end in self.wire.fields(start, stop, NODE_ATTRIBUTES):

@@ -37,6 +37,8 @@ class Examined:
         expected: the answer to the first of them, without the outputs that a second run gave otherwise.
         machine: provider and CPU class.
         golden_chunk_rows: rows of one run of golden cases, see `golden_chunk_rows`.
+        steady: whether the time of a run depends on its rows alone: on the CPU, every other axis fixed, and no operator
+            whose work depends on values.
     """
 
     signature: Signature
@@ -47,6 +49,7 @@ class Examined:
     expected: Arrays
     machine: Machine
     golden_chunk_rows: int | None
+    steady: bool
 
 
 def golden_chunk_rows(signature: Signature, batchability: Batchability, max_rows: int) -> int | None:
@@ -88,7 +91,8 @@ def _examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner]
     for other in runners[1:]:
         other.run(rows.take(range(config.max_batch_size if batchability.mixes else 1)))
     expected = _repeated(runner, rows.take([0]))
-    return Examined(signature, batchability, curve, golden, rows, expected, machine, chunk_rows)
+    steady = files.facts.steady and machine.provider == "cpu" and _fixed(signature)
+    return Examined(signature, batchability, curve, golden, rows, expected, machine, chunk_rows, steady)
 
 
 def signature_of(files: VersionFiles, runner: Runner) -> Signature:
@@ -100,6 +104,12 @@ def signature_of(files: VersionFiles, runner: Runner) -> Signature:
         {spec.name: spec for spec in runner.outputs},
         axis,
     )
+
+
+def _fixed(signature: Signature) -> bool:
+    """Whether every input has one shape but for its rows."""
+    dims = [dim for spec in signature.inputs.values() for dim in spec.dims]
+    return all(isinstance(dim, int) or dim == signature.batch_axis for dim in dims)
 
 
 def _repeated(runner: Runner, row: Arrays) -> dict[str, Array]:

@@ -31,6 +31,8 @@ from service.serving.pulse import Pulse
 from service.serving.servable import Identity, Origins, Servable
 from service.serving.threads import stand_back
 
+INLINE_LIMIT_S = 200e-6  # a hop to a thread and back costs about as much; the loop may stand still for 0.2 ms
+
 Trial = Callable[[VersionFiles, RunnerOptions], None]
 
 
@@ -131,7 +133,7 @@ class Loader:
 
         batcher = Batcher(
             built.runners,
-            batch_config(identity.config, mixes=examined.batchability.mixes),
+            batch_config(identity.config, mixes=examined.batchability.mixes, inline=examined.steady),
             examined.curve,
             clock=self.clock,
             observer=pulse,
@@ -171,8 +173,8 @@ class Loader:
         return self._runner(files, identity.config)
 
 
-def batch_config(config: ModelConfig, *, mixes: bool) -> BatchConfig:
-    """The batcher's knobs as model.yaml gives them."""
+def batch_config(config: ModelConfig, *, mixes: bool, inline: bool) -> BatchConfig:
+    """The batcher's knobs as model.yaml gives them, with what was found out about the version."""
     queueing = config.dynamic_batching
     return BatchConfig(
         max_rows=config.max_batch_size,
@@ -181,6 +183,7 @@ def batch_config(config: ModelConfig, *, mixes: bool) -> BatchConfig:
         max_queue=queueing.max_queue_size,
         default_timeout_s=queueing.default_timeout_microseconds / 1e6 or None,
         mixes=mixes,
+        inline_limit_s=INLINE_LIMIT_S if inline else 0.0,
     )
 
 

@@ -46,7 +46,7 @@ def sparse(values: onnx.TensorProto, indices: onnx.TensorProto) -> onnx.SparseTe
 def test_says_versions_and_domains() -> None:
     nodes = [helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")]
     assert facts(model(graph(nodes), domains=["com.microsoft"])) == OnnxFacts(
-        8, {"": 17, "com.microsoft": 1}, frozenset({"com.microsoft"}), False, ()
+        8, {"": 17, "com.microsoft": 1}, frozenset({"com.microsoft"}), quantised=False, steady=True, external=()
     )
 
 
@@ -72,6 +72,14 @@ def test_an_imported_domain_that_nothing_uses_is_harmless() -> None:
 )
 def test_says_whether_the_graph_is_quantised(op_type: str, expected: bool) -> None:
     assert facts(model(graph([helper.make_node(op_type, ["x"], ["y"])]))).quantised is expected
+
+
+@pytest.mark.parametrize(
+    ("op_type", "expected"),
+    [*((name, True) for name in ("Conv", "Gemm", "LSTM")), *((name, False) for name in ("Loop", "If", "Expand"))],
+)
+def test_says_whether_the_work_may_depend_on_values(op_type: str, expected: bool) -> None:
+    assert facts(model(graph([helper.make_node(op_type, ["x"], ["y"])]))).steady is expected
 
 
 def test_lists_external_data_of_initializers_and_constants() -> None:

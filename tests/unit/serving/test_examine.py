@@ -162,3 +162,21 @@ def test_golden_rows_run_as_requests_would(house: House, onnx: bytes, rows: int 
     examined = found(house)
     assert examined.golden_chunk_rows == rows
     assert golden_chunk_rows(examined.signature, examined.batchability, 32) == rows
+
+
+@pytest.mark.parametrize(
+    ("onnx", "steady"),
+    [
+        (models.scales(2.0), True),
+        (graphs.identity(shape=(3, 4)), True),
+        (graphs.identity(shape=("N", "length")), False),
+        (graphs.identity(shape=("N", None)), False),
+        (graphs.loop(), False),
+    ],
+    ids=["batch", "fixed", "variable axis", "unknown axis", "loop"],
+)
+def test_a_version_is_steady_where_a_runs_time_depends_on_its_rows_alone(
+    house: House, onnx: bytes, steady: bool
+) -> None:
+    house.put("1", onnx)
+    assert found(house).steady is steady

@@ -16,7 +16,7 @@ from service.repository.store import VersionFiles
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from service.serving import load_job
-from service.serving.loader import batch_config
+from service.serving.loader import INLINE_LIMIT_S, batch_config
 from service.serving.servable import State
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
@@ -124,8 +124,10 @@ def test_the_batchers_knobs_are_model_yamls() -> None:
         "max_queue_size": 7,
         "default_timeout_microseconds": 2_000_000,
     }
-    config = batch_config(ModelConfig(max_batch_size=16, dynamic_batching=queueing), mixes=True)
+    config = batch_config(ModelConfig(max_batch_size=16, dynamic_batching=queueing), mixes=True, inline=False)
     assert (config.max_rows, config.max_delay_s, config.preferred_rows) == (16, 0.0015, (4, 8))
     assert (config.max_queue, config.default_timeout_s, config.mixes) == (7, 2.0, True)
-    assert batch_config(ModelConfig(), mixes=False).default_timeout_s is None
-    assert not batch_config(ModelConfig(), mixes=False).mixes
+    assert batch_config(ModelConfig(), mixes=False, inline=True).default_timeout_s is None
+    assert not batch_config(ModelConfig(), mixes=False, inline=True).mixes
+    assert batch_config(ModelConfig(), mixes=False, inline=True).inline_limit_s == INLINE_LIMIT_S
+    assert config.inline_limit_s == 0.0

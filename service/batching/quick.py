@@ -1,0 +1,61 @@
+"""Which runs are so quick that handing them to a thread would cost more than they do: those run on the event loop.
+
+A hop to a thread and back is two wake-ups and two hand-overs of the interpreter's lock: about 0.2 ms where a run of a
+tiny network takes 0.05. Judges each size by how long it took on the loop itself: a few slow runs in a row close it, one
+quick run opens it again. Knows nothing of what runs; whoever sets the limit vouches that a run's time depends on its
+rows alone, since the loop stands still meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from service.core.clock import Clock
+
+SLOW_RUNS_ALLOWED = 3  # in a row: the first ones find cold caches, and any may be interrupted
+LOOK_AGAIN_S = 1.0
+FIRST_TRY = 2.0  # a size never run here is tried when a thread's run of it took at most so many times the limit
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one size: slow runs in a row, and when the last of them was."""
+
+    slow_runs: int = 0
+    slow_at_s: float = -math.inf
+
+
+@dataclass(slots=True)
+class Quick:
+    """The judge of a batcher's runs.
+
+    Args:
+        limit_s: how long a run may hold the loop up; 0 lets none.
+        predict_s: rows -> seconds, as measured on threads.
+        clock: monotonic seconds.
+    """
+
+    limit_s: float
+    predict_s: Callable[[int], float]
+    clock: Clock
+    _seen: dict[int, _Seen] = field(default_factory=dict)
+
+    def allows(self, rows: int) -> bool:
+        """Whether a run of `rows` rows should be done on the loop."""
+        if self.limit_s <= 0:
+            return False
+        seen = self._seen.get(rows)
+        if seen is None:
+            return 0 < self.predict_s(rows) <= FIRST_TRY * self.limit_s
+        return seen.slow_runs < SLOW_RUNS_ALLOWED or self.clock.now_s() - seen.slow_at_s >= LOOK_AGAIN_S
+
+    def learn(self, rows: int, seconds: float) -> None:
+        """Notes that a run of `rows` rows took `seconds` on the loop."""
+        seen = self._seen.setdefault(rows, _Seen())
+        if seconds <= self.limit_s:
+            seen.slow_runs = 0
+        else:
+            seen.slow_runs += 1
+            seen.slow_at_s = self.clock.now_s()

@@ -1,0 +1,138 @@
+"""Quick runs go on the loop; slow ones are found out after three, and looked at again once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.batching.batcher import Batcher
+from service.batching.contract import BatchConfig
+from service.batching.curve import CostCurve
+from service.batching.quick import FIRST_TRY, LOOK_AGAIN_S, SLOW_RUNS_ALLOWED, Quick
+from service.core.clock import MonotonicClock
+from service.core.contract import Arrays
+from service.core.deadline import Deadline
+from service.core.errors import RunFailed
+from service.observe.statistics import VersionStatistics
+from tests.fakes import ManualClock
+
+LIMIT_S = 100e-6
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(100.0)
+
+
+def judge(clock: ManualClock, predicted_s: float = LIMIT_S, limit_s: float = LIMIT_S) -> Quick:
+    return Quick(limit_s, lambda rows: predicted_s * rows, clock)
+
+
+@pytest.mark.parametrize(
+    ("predicted_s", "limit_s", "rows", "allowed"),
+    [
+        (LIMIT_S, LIMIT_S, 1, True),
+        (FIRST_TRY * LIMIT_S, LIMIT_S, 1, True),
+        (1.01 * FIRST_TRY * LIMIT_S, LIMIT_S, 1, False),
+        (LIMIT_S, LIMIT_S, 8, False),
+        (0.0, LIMIT_S, 1, False),  # nothing was measured: nothing is known
+        (1e-9, 0.0, 1, False),  # switched off
+    ],
+)
+def test_a_size_never_run_here_is_judged_by_what_threads_measured(
+    clock: ManualClock, predicted_s: float, limit_s: float, rows: int, allowed: bool
+) -> None:
+    assert judge(clock, predicted_s, limit_s).allows(rows) is allowed
+
+
+def test_slow_runs_in_a_row_close_a_size_and_no_other(clock: ManualClock) -> None:
+    quick = judge(clock)
+    for _ in range(SLOW_RUNS_ALLOWED):
+        assert quick.allows(1)
+        quick.learn(1, 2 * LIMIT_S)
+    assert not quick.allows(1)
+    assert quick.allows(2)
+
+
+def test_one_quick_run_between_forgives_the_slow_ones(clock: ManualClock) -> None:
+    quick = judge(clock)
+    for seconds in [2 * LIMIT_S, 2 * LIMIT_S, LIMIT_S, 2 * LIMIT_S, 2 * LIMIT_S]:
+        quick.learn(1, seconds)
+    assert quick.allows(1)
+
+
+def test_a_closed_size_is_looked_at_again_once_a_second(clock: ManualClock) -> None:
+    quick = judge(clock)
+    for _ in range(SLOW_RUNS_ALLOWED):
+        quick.learn(1, 2 * LIMIT_S)
+    clock.advance(0.99 * LOOK_AGAIN_S)
+    assert not quick.allows(1)
+    clock.advance(0.02 * LOOK_AGAIN_S)
+    assert quick.allows(1)
+    quick.learn(1, 2 * LIMIT_S)
+    assert not quick.allows(1)
+    clock.advance(LOOK_AGAIN_S)
+    quick.learn(1, LIMIT_S)
+    assert quick.allows(1)
+
+
+class Where:
+    """Doubles x, and notes on which thread."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+        self.fails = False
+
+    def run(self, arrays: Arrays) -> dict[str, Any]:
+        self.threads.add(threading.get_ident())
+        if self.fails:
+            raise RunFailed("planted")
+        return {"y": arrays["x"] * 2}
+
+    def stop(self) -> None:
+        raise AssertionError("nothing here takes long")
+
+
+async def served(engine: Where, inline_limit_s: float, requests: int = 20) -> list[Any]:
+    curve = CostCurve(4)
+    curve.observe(1, 1e-6)
+    curve.observe(4, 2e-6)
+    batcher = Batcher(
+        [engine],
+        BatchConfig(max_rows=4, inline_limit_s=inline_limit_s),
+        curve,
+        clock=MonotonicClock(),
+        observer=VersionStatistics("m", "1"),
+        replace=None,
+        on_fatal=pytest.fail,
+        run_timeout_s=5,
+    )
+    batcher.start()
+    asked = (batcher.submit({"x": np.full((1, 2), float(i))}, 1, Deadline.never()) for i in range(requests))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    await batcher.close(drain=True)
+    return answers
+
+
+@pytest.mark.parametrize(("limit_s", "on_loop"), [(0.5, True), (0.0, False)])
+async def test_where_runs_are_done(limit_s: float, on_loop: bool) -> None:
+    engine = Where()
+    answers = await served(engine, limit_s)
+    assert [answer.outputs["y"].tolist() for answer in answers] == [[[2.0 * i, 2.0 * i]] for i in range(20)]
+    assert (engine.threads == {threading.get_ident()}) is on_loop
+
+
+async def test_a_failing_run_on_the_loop_fails_its_own_requests_only() -> None:
+    engine = Where()
+    engine.fails = True
+    assert all(isinstance(answer, RunFailed) for answer in await served(engine, 0.5))
+
+
+async def test_a_long_queue_is_worked_off_without_recursion() -> None:
+    engine = Where()
+    answers = await served(engine, 0.5, requests=1000)
+    assert sum(not isinstance(answer, BaseException) for answer in answers) == 1000
