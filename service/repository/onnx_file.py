@@ -37,12 +37,14 @@ _DOMAINS_LIMIT = 100
 _DOMAIN_PREFIXES = ("ai.onnx.", "com.microsoft.")
 # Its attribute is the path of a compiled engine: a file outside every check, and code.
 _OPENS_FILES = ("com.microsoft", "EPContext")
-# Parts of the names of operators, standard and contributed: (De)QuantizeLinear, MatMulInteger, QLinearConv, ...
 # Operators whose work, or the size of whose output, may depend on the values that a client sends.
 _UNSTEADY = frozenset(
-    ("If", "Loop", "Scan", "SequenceMap", "ConstantOfShape", "Range", "Tile", "Expand")
-    + ("Resize", "Upsample", "OneHot", "Pad", "NonMaxSuppression")
+    {
+        *("If", "Loop", "Scan", "SequenceMap", "ConstantOfShape", "Range", "Tile", "Expand"),
+        *("Resize", "Upsample", "OneHot", "Pad", "NonMaxSuppression"),
+    }
 )
+# Parts of the names of operators, standard and contributed: (De)QuantizeLinear, MatMulInteger, QLinearConv, ...
 _QUANTISED = ("uantize", "Integer", "QLinear", "QGemm", "QAttention", "QMoE", "NBits", "Bnb4")
 _FOREIGN = (
     (0, b"\x80", "a Python pickle"),

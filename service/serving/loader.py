@@ -47,6 +47,7 @@ class LoadOptions:
         run_timeout_s: after which a run is stopped.
         obstacles: why a provider is not to be had here, "" where nothing is in its way.
         cache_dir: for TensorRT engines; None keeps none.
+        inline_limit_s: runs of steady versions quicker than this are done on the event loop; 0 for none.
     """
 
     provider: str
@@ -55,6 +56,7 @@ class LoadOptions:
     run_timeout_s: float
     obstacles: Mapping[Provider, str]
     cache_dir: Path | None = None
+    inline_limit_s: float = INLINE_LIMIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,10 @@ class Loader:
             built.runners.append(runner)  # closed with the others
             return runner
 
+        inline_limit_s = self._options.inline_limit_s if examined.steady else 0.0
         batcher = Batcher(
             built.runners,
-            batch_config(identity.config, mixes=examined.batchability.mixes, inline=examined.steady),
+            batch_config(identity.config, mixes=examined.batchability.mixes, inline_limit_s=inline_limit_s),
             examined.curve,
             clock=self.clock,
             observer=pulse,
@@ -173,7 +176,7 @@ class Loader:
         return self._runner(files, identity.config)
 
 
-def batch_config(config: ModelConfig, *, mixes: bool, inline: bool) -> BatchConfig:
+def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> BatchConfig:
     """The batcher's knobs as model.yaml gives them, with what was found out about the version."""
     queueing = config.dynamic_batching
     return BatchConfig(
@@ -183,7 +186,7 @@ def batch_config(config: ModelConfig, *, mixes: bool, inline: bool) -> BatchConf
         max_queue=queueing.max_queue_size,
         default_timeout_s=queueing.default_timeout_microseconds / 1e6 or None,
         mixes=mixes,
-        inline_limit_s=INLINE_LIMIT_S if inline else 0.0,
+        inline_limit_s=inline_limit_s,
     )
 
 

@@ -91,9 +91,11 @@ class House:
         run_timeout_s: float = 30.0,
         provider: str = "cpu",
         clock: Clock | None = None,
+        inline_limit_s: float = 0.0,
     ) -> Loader:
+        """A loader whose runs all have a thread of their own, so that tests may make them hang."""
         obstacles = {"cpu": "", "cuda": "this is a test", "tensorrt": "this is a test"}
-        options = LoadOptions(provider, 1, load_timeout_s, run_timeout_s, obstacles)  # type: ignore[arg-type]
+        options = LoadOptions(provider, 1, load_timeout_s, run_timeout_s, obstacles, None, inline_limit_s)  # type: ignore[arg-type]
         return Loader(self.source, options, trial=trial, clock=clock or MonotonicClock(), on_fatal=self.fatal.append)
 
     def catalog(self, *, state: StateFile | None = None, **loader: Any) -> Catalog:

@@ -16,7 +16,7 @@ from service.repository.store import VersionFiles
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from service.serving import load_job
-from service.serving.loader import INLINE_LIMIT_S, batch_config
+from service.serving.loader import batch_config
 from service.serving.servable import State
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
@@ -106,6 +106,31 @@ async def test_an_engine_that_hangs_is_replaced_and_both_are_closed_in_the_end(
     assert (servable.state, open_runners) == (State.CLOSED, [])
 
 
+@pytest.mark.parametrize(
+    ("onnx", "inline_limit_s", "on_loop"),
+    [(models.scales(2.0), 1.0, True), (models.scales(2.0), 0.0, False), (graphs.loop(), 1.0, False)],
+    ids=["steady", "switched off", "loop"],
+)
+async def test_only_steady_versions_may_run_on_the_event_loop(
+    house: House, monkeypatch: pytest.MonkeyPatch, onnx: bytes, inline_limit_s: float, on_loop: bool
+) -> None:
+    house.put("1", onnx)
+    servable = await house.loader(inline_limit_s=inline_limit_s).load("m", "1", ModelConfig())
+    assert servable is not None
+    threads: list[int] = []
+    run = OnnxRunner.run
+
+    def noting(runner: OnnxRunner, arrays: Any) -> dict[str, Array]:
+        threads.append(threading.get_ident())
+        return run(runner, arrays)
+
+    monkeypatch.setattr(OnnxRunner, "run", noting)
+    await servable.hold_golden()
+    await servable.infer(InferRequest(servable.examined.rows.take([0])), Deadline.never())
+    assert (threads == [threading.get_ident()]) is on_loop
+    await servable.retire()
+
+
 async def test_an_engine_is_not_replaced_by_other_files(house: House) -> None:
     folder = house.put("1", models.scales(2.0))
     loader = house.loader()
@@ -124,10 +149,10 @@ def test_the_batchers_knobs_are_model_yamls() -> None:
         "max_queue_size": 7,
         "default_timeout_microseconds": 2_000_000,
     }
-    config = batch_config(ModelConfig(max_batch_size=16, dynamic_batching=queueing), mixes=True, inline=False)
+    config = batch_config(ModelConfig(max_batch_size=16, dynamic_batching=queueing), mixes=True, inline_limit_s=0.0)
     assert (config.max_rows, config.max_delay_s, config.preferred_rows) == (16, 0.0015, (4, 8))
     assert (config.max_queue, config.default_timeout_s, config.mixes) == (7, 2.0, True)
-    assert batch_config(ModelConfig(), mixes=False, inline=True).default_timeout_s is None
-    assert not batch_config(ModelConfig(), mixes=False, inline=True).mixes
-    assert batch_config(ModelConfig(), mixes=False, inline=True).inline_limit_s == INLINE_LIMIT_S
+    assert batch_config(ModelConfig(), mixes=False, inline_limit_s=0.0).default_timeout_s is None
+    assert not batch_config(ModelConfig(), mixes=False, inline_limit_s=0.0).mixes
+    assert batch_config(ModelConfig(), mixes=False, inline_limit_s=1e-4).inline_limit_s == 1e-4
     assert config.inline_limit_s == 0.0
