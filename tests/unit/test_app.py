@@ -1,8 +1,11 @@
 """What the settings are made into; the running server is tested as a process, see tests/fault."""
 
 import asyncio
+import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -15,6 +18,8 @@ from service.repository.layout import Repositories, SingleFile
 from service.repository.model_config import ModelConfig
 from service.settings import Settings
 from tests.unit.serving import models
+
+IMPORT_LIMIT_S = 2.0  # it takes 0.7 on a quiet machine; a noisy one doubles that, an import of torch triples it
 
 OBSTACLES = {"cpu": "", "cuda": "this is a test", "tensorrt": "this is a test"}
 
@@ -187,3 +192,17 @@ def test_what_an_operator_should_know_of_the_disk_is_logged_at_the_start(reposit
     told = {line["event"]: line for line in lines if line["log_level"] == "warning"}
     assert told["model in two repositories, served from the first"]["model"] == "m"
     assert "damaged" in told["state not read"]["reason"]
+
+
+def test_the_server_imports_nothing_of_the_workshop_and_starts_quickly() -> None:
+    """In a fresh interpreter; the quickest of three in CPU seconds, since others may keep the machine busy."""
+    script = "import sys, time, service.app; print(time.process_time()); print(*{name.split('.')[0] for name in sys.modules})"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    seconds, modules = [], set[str]()
+    for _ in range(3):
+        command = [sys.executable, "-c", script]
+        took, names = subprocess.run(command, capture_output=True, text=True, check=True, env=clean).stdout.splitlines()
+        seconds.append(float(took))
+        modules.update(names.split())
+    assert not modules & {"torch", "onnx", "onnxscript", "sklearn", "models", "loadtests", "matplotlib"}
+    assert min(seconds) < IMPORT_LIMIT_S, seconds
