@@ -196,7 +196,8 @@ def test_what_an_operator_should_know_of_the_disk_is_logged_at_the_start(reposit
 
 def test_the_server_imports_nothing_of_the_workshop_and_starts_quickly() -> None:
     """In a fresh interpreter; the quickest of three in CPU seconds, since others may keep the machine busy."""
-    script = "import sys, time, service.app; print(time.process_time()); print(*{name.split('.')[0] for name in sys.modules})"
+    shown = "print(time.process_time()); print(*{name.split('.')[0] for name in sys.modules})"
+    script = f"import sys, time, service.app; {shown}"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     seconds, modules = [], set[str]()
     for _ in range(3):
