@@ -17,6 +17,7 @@ from service.core.contract import ModelRef
 from service.core.errors import BadInput, Conflict, NotFound, NotReady, Refused, RetortError
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.layout import Source
+from service.runtime.threads import usable_cores
 from service.serving.entry import Entry
 from service.serving.gate import FORCED
 from service.serving.lifecycle import Lifecycle
@@ -136,7 +137,13 @@ class Catalog:
         names = await in_thread("list models", self._source.models)
         for name in names:
             self._entries[name] = _new_entry(name)
-        await asyncio.gather(*(self._load_quietly(name) for name in names))
+        turn = asyncio.Semaphore(usable_cores())  # a load computes, and may hold a child process in memory
+
+        async def load(name: str) -> None:
+            async with turn:
+                await self._load_quietly(name)
+
+        await asyncio.gather(*(load(name) for name in names))
 
     async def load(self, model: str) -> None:
         """(Re)reads a model's files and residency; see `Lifecycle.load`."""
@@ -262,18 +269,21 @@ class Catalog:
         watched = entry.active
         assert watched is not None  # noqa: S101 - a swap has just made it so
 
-        async def revert(tally: Tally) -> None:
-            if entry.active is not watched:
+        named = {"model": entry.name, "version": watched.version}
+
+        async def body(tally: Tally) -> None:
+            if entry.active is not watched:  # asked in its turn: what ran before it may have swapped already
                 return
-            named = {"model": entry.name, "version": watched.version}
             self._log.warning("swap reverts by itself", failed=tally.failed, answered=tally.answered, **named)
+            await self._lifecycle.rollback(entry)
+            self._count(entry, "reverted")
+
+        async def revert(tally: Tally) -> None:
             try:
-                await self._operate(entry, "revert", lambda: self._lifecycle.rollback(entry))
+                await self._operate(entry, "revert", lambda: body(tally))
             except RetortError as error:
                 self._count(entry, "revert_failed")
                 self._log.error("revert failed", reason=str(error), **named)
-            else:
-                self._count(entry, "reverted")
 
         self._watches.start(entry.name, watched.statistics, watch_s, max_error_rate, revert)
 

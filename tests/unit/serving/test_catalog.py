@@ -1,6 +1,8 @@
 """The face of serving: names become servables or the reason why not, and everything is listed."""
 
 import asyncio
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from service.core.cpu import cpu_class
 from service.core.errors import NotFound, NotReady
 from service.repository.card import Golden, GoldenTolerance
 from service.runtime.onnx import OnnxRunner
+from service.serving import catalog as catalog_module
 from service.serving.servable import State
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
@@ -73,6 +76,35 @@ async def test_a_model_that_loads_is_not_ready_yet_and_says_so(house: House, mon
     slow.go.set()
     await starting
     assert (await ask(catalog, x=ROWS)).version == "1"
+
+
+class _Crowd:
+    """A trial that takes a while, and remembers how many went on at once."""
+
+    def __init__(self) -> None:
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, *_: object) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(0.05)
+        with self._lock:
+            self._now -= 1
+
+
+@pytest.mark.parametrize(("cores", "most"), [(2, 2), (6, 6)])
+async def test_no_more_models_load_at_once_at_the_start_than_there_are_cores(
+    house: House, monkeypatch: pytest.MonkeyPatch, cores: int, most: int
+) -> None:
+    for name in "abcdef":
+        house.put("1", models.scales(2.0), model=name)
+    monkeypatch.setattr(catalog_module, "usable_cores", lambda: cores)
+    crowd = _Crowd()
+    catalog = await house.started(trial=crowd)
+    assert crowd.most == most
+    assert all(catalog.ready(name).ok for name in "abcdef")
 
 
 async def test_a_version_that_drains_takes_no_new_lease(house: House) -> None:

@@ -91,6 +91,24 @@ async def test_a_revert_that_comes_too_late_leaves_the_newer_choice(house: House
     assert "reverted" not in swaps(catalog)
 
 
+async def test_a_revert_whose_turn_comes_after_another_swap_leaves_that_one(house: House) -> None:
+    catalog = await watched(house, watch_s=30.0, max_error_rate=0.0)
+    entry, under_way = entry_of(catalog), asyncio.Event()
+
+    async def swap_back() -> None:
+        await under_way.wait()
+        entry.active, entry.previous = servable_of(catalog, "1"), "2"
+
+    swapping = asyncio.ensure_future(entry.operations.run("swap to '1'", swap_back))
+    await fail(catalog, 25)
+    await until(lambda: entry.operations._waiting is not None)
+    under_way.set()
+    await swapping
+    await until(lambda: entry.operations.running is None)
+    assert catalog.active_version("m") == "1"
+    assert "reverted" not in swaps(catalog)
+
+
 async def test_a_revert_that_fails_is_counted_and_told(house: House) -> None:
     catalog = await watched(house, watch_s=30.0, max_error_rate=0.0)
     entry_of(catalog).previous = "gone"
