@@ -68,11 +68,12 @@ class Lifecycle:
 
         Raises:
             NotFound: there is no such version.
-            Refused: the gate or the golden cases say no.
+            Refused: the gate or the golden cases say no, or it cannot take the active version's place.
             BadModel, DoesNotFit, Stuck: it could not be loaded.
         """
         servable, loaded_now = await self._ready_version(entry, version)
         try:
+            _check_takes_the_place(servable, entry.active)
             warnings = self._gate(servable, force=force)
             report = servable.examined.golden if loaded_now else await servable.hold_golden()
         except RetortError:
@@ -272,3 +273,11 @@ class Lifecycle:
         if slot.servable is not None:
             await slot.servable.retire()
             slot.servable, slot.state, slot.reason = None, State.NOT_LOADED, reason
+
+
+def _check_takes_the_place(servable: Servable, active: Servable | None) -> None:
+    """Refuses a version that would fail the requests that the active one answers; nothing overrides that."""
+    gap = servable.signature.gap(active.signature) if active is not None else ""
+    if active is not None and gap:
+        sentence = f"version '{servable.version}' of model '{servable.model}' cannot take the place of version "
+        raise Refused(f"{sentence}'{active.version}': {gap}", {"signature": gap})

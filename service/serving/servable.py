@@ -30,6 +30,8 @@ from service.serving.pulse import Pulse
 from service.serving.threads import in_thread
 
 PROBE_ORIGIN = "retort-probe"  # the server's own requests: run like any other, counted in no statistics
+# A row may be as small as nothing, so the body's limit is none for rows: [2^40, 0] is a request of no bytes.
+RUNS_LIMIT = 4096
 
 
 class State(Enum):
@@ -212,14 +214,24 @@ class Servable:
     def _rows(self, request: InferRequest) -> int | None:
         self.signature.check_outputs(request)
         rows = self.signature.rows(request.inputs)
-        if rows is None or self.batchability.mixes:
-            return rows
-        if rows > self.config.max_batch_size:
-            raise BadInput(
-                f"{self.signature.where} takes at most {self.config.max_batch_size} rows a request, got {rows}; "
-                f"larger ones are not split because {self.batchability.reason}"
+        if rows is None:
+            return None
+        mixes, most_rows = self.batchability.mixes, self.config.max_batch_size
+        if rows > most_rows * (RUNS_LIMIT if mixes else 1):
+            raise BadInput(self._rows_sentence(rows))
+        return rows if mixes else None
+
+    def _rows_sentence(self, rows: int) -> str:
+        where, most_rows = self.signature.where, self.config.max_batch_size
+        if self.batchability.mixes:
+            return (
+                f"{where} takes at most {most_rows * RUNS_LIMIT} rows a request, got {rows}: "
+                f"they are run {most_rows} at a time"
             )
-        return None
+        return (
+            f"{where} takes at most {most_rows} rows a request, got {rows}; "
+            f"larger ones are not split because {self.batchability.reason}"
+        )
 
     def _check_finite(self, outputs: Arrays) -> None:
         for name, array in outputs.items():

@@ -5,7 +5,7 @@ Knows the tensor specs and whether the first axis is a batch; nothing of how or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.core.contract import Array, Arrays, InferRequest, TensorSpec
@@ -61,6 +61,14 @@ class Signature:
             if output.name not in self.outputs:
                 raise BadInput(f"{self.where} has no output '{output.name[:100]}', only {_listed(self.outputs)}")
 
+    def gap(self, before: Signature) -> str:
+        """What requests and readers of `before` would miss here, as a clause; "" when this can take its place."""
+        for name in self.inputs:
+            if name not in before.inputs:
+                return f"it needs input '{name}' as well"
+        inputs = _gap("input", before.inputs, self.inputs, lambda old, new: _covers(new, old))
+        return inputs or _gap("output", before.outputs, self.outputs, _covers)
+
     def _names_sentence(self, arrays: Arrays) -> str:
         for name in arrays:
             if name not in self.inputs:
@@ -79,6 +87,32 @@ def _fits(array: Array, spec: TensorSpec) -> bool:
     if array.dtype != spec.dtype or array.ndim != len(spec.dims):
         return False
     return all(size == dim for size, dim in zip(array.shape, spec.dims, strict=True) if isinstance(dim, int))
+
+
+def _gap(
+    kind: str,
+    before: Mapping[str, TensorSpec],
+    after: Mapping[str, TensorSpec],
+    fits: Callable[[TensorSpec, TensorSpec], bool],
+) -> str:
+    for name, old in before.items():
+        new = after.get(name)
+        if new is None:
+            return f"it has no {kind} '{name}'"
+        if not fits(old, new):
+            return f"its {kind} '{name}' is {_shown(new)} instead of {_shown(old)}"
+    return ""
+
+
+def _covers(wide: TensorSpec, narrow: TensorSpec) -> bool:
+    """Whether whatever fits `narrow` fits `wide`."""
+    if wide.datatype != narrow.datatype or len(wide.dims) != len(narrow.dims):
+        return False
+    return all(size in (-1, other) for size, other in zip(wide.shape, narrow.shape, strict=True))
+
+
+def _shown(spec: TensorSpec) -> str:
+    return f"{spec.datatype} {list(spec.shape)}"
 
 
 def _listed(names: Sequence[str] | Mapping[str, object]) -> str:

@@ -124,8 +124,8 @@ def external_in_constant(location: str) -> bytes:
     )
 
 
-def loop() -> bytes:
-    """Multiplies `x` [64, 64] by zeros `n` times: a run that lasts as long as one likes, in short operators."""
+def loop(factor: float = 0.0) -> bytes:
+    """Multiplies `x` [64, 64] by `factor` `n` times: a run that lasts as long as one likes, in short operators."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["c"], ["c2"]), helper.make_node("MatMul", ["v", "w"], ["v2"])],
         "body",
@@ -136,7 +136,7 @@ def loop() -> bytes:
         [helper.make_node("Loop", ["n", "go", "x"], ["y"], body=body)],
         [value("n", TensorProto.INT64, []), value("x", TensorProto.FLOAT, [64, 64])],
         [value("y", TensorProto.FLOAT, [64, 64])],
-        [numpy_helper.from_array(np.array(True), "go"), numpy_helper.from_array(WEIGHTS * 0, "w")],
+        [numpy_helper.from_array(np.array(True), "go"), numpy_helper.from_array(EYE * np.float32(factor), "w")],
     )
 
 

@@ -203,7 +203,7 @@ async def test_closing_ends_operations_watches_and_requests_in_order(
     house: House, open_runners: list[OnnxRunner]
 ) -> None:
     house.put("1", graphs.loop())
-    house.put("2", models.scales(2.0))
+    house.put("2", graphs.loop(1.0))
     house.configure(active="1")
     catalog = await house.started()
     slow = asyncio.ensure_future(ask(catalog, **models.turns(5_000)))

@@ -77,3 +77,34 @@ def test_an_unknown_output_is_refused_before_the_run() -> None:
 )
 def test_a_batch_axis_is_one_symbol_everywhere(dims: list[tuple[int | str | None, ...]], axis: str | None) -> None:
     assert common_first_axis([TensorSpec("t", "FP32", each) for each in dims]) == axis
+
+
+def one(inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> Signature:
+    return Signature("model 'm'", inputs, outputs, None)
+
+
+def spec(*dims: int | str | None, datatype: str = "FP32") -> TensorSpec:
+    return TensorSpec("t", datatype, dims)
+
+
+BEFORE = one({"x": spec("n", 4)}, {"y": spec("n", 3)})
+
+
+@pytest.mark.parametrize(
+    ("after", "gap"),
+    [
+        (one({"x": spec("n", 4)}, {"y": spec("n", 3)}), ""),
+        (one({"x": spec("batch", "width")}, {"y": spec("batch", 3)}), ""),  # takes more than before
+        (one({"x": spec("n", 4)}, {"y": spec("n", 3), "z": spec("n")}), ""),  # says more than before
+        (one({"x": spec(1, 4)}, {"y": spec(1, 3)}), "its input 'x' is FP32 [1, 4] instead of FP32 [-1, 4]"),
+        (one({"x": spec("n", 5)}, {"y": spec("n", 3)}), "its input 'x' is FP32 [-1, 5] instead of FP32 [-1, 4]"),
+        (one({"x": spec("n", 4, datatype="FP16")}, {}), "its input 'x' is FP16 [-1, 4] instead of FP32 [-1, 4]"),
+        (one({"x": spec("n")}, {}), "its input 'x' is FP32 [-1] instead of FP32 [-1, 4]"),
+        (one({"x": spec("n", 4), "w": spec("n")}, {}), "it needs input 'w' as well"),
+        (one({}, {}), "it has no input 'x'"),
+        (one({"x": spec("n", 4)}, {"z": spec("n", 3)}), "it has no output 'y'"),
+        (one({"x": spec("n", 4)}, {"y": spec("n", 7)}), "its output 'y' is FP32 [-1, 7] instead of FP32 [-1, 3]"),
+    ],
+)
+def test_what_another_version_would_miss(after: Signature, gap: str) -> None:
+    assert after.gap(BEFORE) == gap

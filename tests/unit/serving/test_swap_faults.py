@@ -138,13 +138,16 @@ async def test_a_broken_version_is_refused_in_time_while_the_old_answers(
     assert (await catalog.swap("m", "4")).to_version == "4"  # nothing is left in the way of a good one
 
 
-async def test_a_version_with_other_inputs_is_swapped_in_and_old_requests_are_told(house: House) -> None:
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_version_with_other_inputs_cannot_take_the_place_of_the_active_one(house: House, force: bool) -> None:
     house.put("1", models.scales(2.0))
     catalog = await house.started()
     house.put("2", models.scales_wide(3.0))
-    await catalog.swap("m", "2")
-    with pytest.raises(RetortError, match=r"input 'x' of model 'm' has shape \[3, 4\], expected \[-1, 5\]"):
-        await ask(catalog, x=ROWS)
+    sentence = "version '2' of model 'm' cannot take the place of version '1': its input 'x' is FP32 [-1, 5] instead of"
+    with pytest.raises(Refused) as refused:
+        await catalog.swap("m", "2", force=force)
+    assert str(refused.value) == f"{sentence} FP32 [-1, 4]"
+    assert (await ask(catalog, x=ROWS)).version == "1"
 
 
 async def test_a_load_slower_than_its_time_is_given_up_while_the_old_answers(
