@@ -30,7 +30,7 @@ from service.serving.pulse import Pulse
 from service.serving.threads import in_thread
 
 PROBE_ORIGIN = "retort-probe"  # the server's own requests: run like any other, counted in no statistics
-# A row may be as small as nothing, so the body's limit is none for rows: [2^40, 0] is a request of no bytes.
+# A row may hold no bytes at all, [2^40, 0] for one, so that the limit of the body is none of the rows.
 RUNS_LIMIT = 4096
 
 

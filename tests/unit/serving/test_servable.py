@@ -14,7 +14,7 @@ from service.repository.card import Batching
 from service.repository.model_config import ModelConfig
 from service.runtime.onnx import OnnxRunner
 from service.serving.failures import BACKEND, CANCELED, OTHER
-from service.serving.servable import Servable, State
+from service.serving.servable import RUNS_LIMIT, Servable, State
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.cards import card
@@ -75,6 +75,21 @@ async def test_a_wrong_request_is_refused_in_words_and_counted_against_nobody(
     with pytest.raises(BadInput, match=sentence):
         await infer(servable, **inputs)
     assert failures(servable) == {OTHER: 1}
+
+
+async def test_a_request_of_more_rows_than_its_bytes_tell_costs_nothing(house: House) -> None:
+    servable = await loaded(house, graphs.identity(shape=("n", "w")))
+    with pytest.raises(BadInput, match=f"at most {32 * RUNS_LIMIT} rows a request, got {1 << 40}: .* 32 at a time"):
+        await infer(servable, x=np.zeros((1 << 40, 0), np.float32))
+    assert servable.batcher.pending == 0
+
+
+async def test_a_request_of_as_many_runs_as_the_limit_is_answered_whole(house: House) -> None:
+    servable = await loaded(house, models.scales(2.0), max_batch_size=2)
+    most = np.arange(8 * RUNS_LIMIT, dtype=np.float32).reshape(-1, 4)
+    assert np.array_equal((await infer(servable, x=most))["y"], most * 2)
+    with pytest.raises(BadInput, match=f"at most {2 * RUNS_LIMIT} rows a request, got {2 * RUNS_LIMIT + 1}"):
+        await infer(servable, x=np.zeros((2 * RUNS_LIMIT + 1, 4), np.float32))
 
 
 async def test_an_output_that_it_does_not_have_is_refused_before_anything_runs(house: House) -> None:
