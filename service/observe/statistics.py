@@ -116,7 +116,7 @@ class VersionStatistics:
         wall_clock_s: seconds since the epoch, for `last_inference` alone.
 
     Attributes:
-        load_s: how long the last load took, None before it.
+        load_s: how long the last load took, None before the first.
         memory_bytes: what the version keeps in memory, None when not known.
         non_finite: outputs that held NaN or infinity.
     """

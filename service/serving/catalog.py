@@ -112,6 +112,11 @@ class Catalog:
             raise NotFound(f"version '{version[:100]}' of model '{model}' is not loaded")
         return chosen
 
+    def counters(self) -> list[VersionStatistics]:
+        """Statistics of every version that was ever loaded: closing one takes no counter back."""
+        slots = (slot for entry in self._entries.values() for slot in entry.slots.values())
+        return [slot.statistics for slot in slots if slot.statistics.load_s is not None]
+
     def model_statistics(self) -> list[ModelStatistics]:
         """What is counted per model: its active version and its swaps by outcome."""
         for entry in self._entries.values():

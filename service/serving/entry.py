@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from service.observe.statistics import ModelStatistics
+from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.card import Card
 from service.repository.model_config import ModelConfig
 from service.serving.heart import Heart
@@ -21,6 +21,7 @@ class Slot:
     """One version of a model.
 
     Attributes:
+        statistics: of all its loads together, so that no counter goes back when it is closed.
         state: NOT_LOADED, LOADING or FAILED while there is no servable; the servable's own state otherwise.
         reason: why it is not loaded.
         card: what its card says, once read.
@@ -28,10 +29,15 @@ class Slot:
     """
 
     version: str
+    statistics: VersionStatistics
     state: State = State.NOT_LOADED
     reason: str = ""
     card: Card | None = None
     servable: Servable | None = None
+
+    def pending(self) -> int:
+        """Requests that wait in its queue."""
+        return self.servable.batcher.pending if self.servable is not None else 0
 
 
 @dataclass(slots=True)
@@ -58,7 +64,11 @@ class Entry:
 
     def slot(self, version: str) -> Slot:
         """The slot of `version`, made when it is new."""
-        return self.slots.setdefault(version, Slot(version))
+        slot = self.slots.get(version)
+        if slot is None:
+            slot = self.slots[version] = Slot(version, VersionStatistics(self.name, version))
+            slot.statistics.pending = slot.pending
+        return slot
 
     def servable(self, version: str) -> Servable | None:
         """The loaded servable of `version`."""

@@ -185,7 +185,11 @@ class Lifecycle:
             slot.state, slot.reason = State.LOADING, ""
         try:
             fresh = await self._loader.load(
-                entry.name, slot.version, entry.config, unless=old.identity if old else None
+                entry.name,
+                slot.version,
+                entry.config,
+                unless=old.identity if old else None,
+                statistics=slot.statistics,
             )
         except Exception as error:
             expected = isinstance(error, RetortError)

@@ -90,7 +90,13 @@ class Loader:
         self._on_fatal = on_fatal
 
     async def load(
-        self, model: str, version: str, config: ModelConfig, *, unless: Identity | None = None
+        self,
+        model: str,
+        version: str,
+        config: ModelConfig,
+        *,
+        unless: Identity | None = None,
+        statistics: VersionStatistics | None = None,
     ) -> Servable | None:
         """Loads one version.
 
@@ -99,6 +105,7 @@ class Loader:
             version: its id.
             config: model.yaml as read.
             unless: the identity of what serves already; None is returned when the files are still the same.
+            statistics: what counts its requests from now on; None for new ones.
 
         Raises:
             NotFound, BadModel, ProviderMissing, DoesNotFit: it cannot be served.
@@ -121,11 +128,10 @@ class Loader:
 
         job = LoadJob(f"version '{version}' of model '{model}'", work)
         built = await job.within(self._options.load_timeout_s)
-        return self._assemble(built) if built is not None else None
+        return self._assemble(built, statistics or VersionStatistics(model, version)) if built is not None else None
 
-    def _assemble(self, built: _Built) -> Servable:
+    def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:
         identity, examined = built.identity, built.examined
-        statistics = VersionStatistics(identity.model, identity.version)
         pulse = Pulse(statistics, self.clock)
 
         def replace() -> Runner:
@@ -144,7 +150,6 @@ class Loader:
             on_fatal=self._on_fatal,
             run_timeout_s=self._options.run_timeout_s,
         )
-        statistics.pending = lambda: batcher.pending
         statistics.load_s = (built.origins.load_ms + built.origins.warm_ms) / 1e3
         batcher.start()
         return Servable(identity, examined, built.origins, built.runners, batcher, statistics, pulse)

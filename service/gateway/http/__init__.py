@@ -47,7 +47,7 @@ def build(
     clock = clock or MonotonicClock()
     version = installed_version("retort")
     responses: Counter[int] = Counter()
-    statistics = StatisticsCollector(catalog.statistics, catalog.model_statistics, responses, Machine())
+    statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, Machine())
     inference = OpenInference(catalog, clock, max_body_bytes, version)
     routes = [
         *inference.routes(),

@@ -137,6 +137,9 @@ class FakeCatalog:
         found = self.servables if model is None else self._of(model)
         return [s.statistics for s in found if version in (None, s.version)]
 
+    def counters(self) -> list[VersionStatistics]:
+        return self.statistics()
+
     def model_statistics(self) -> list[ModelStatistics]:
         for name, counted in self.counted.items():
             counted.active = self.active_version(name)

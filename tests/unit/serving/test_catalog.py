@@ -152,6 +152,25 @@ async def test_every_version_is_listed_with_what_is_known_of_it(house: House) ->
     assert servable_of(catalog, "4").verified_here
 
 
+async def test_counters_outlive_a_close_and_go_on_with_the_next_load(house: House) -> None:
+    for version in ("1", "2", "3"):
+        house.put(version, models.scales(float(version)))
+    house.configure(versions="active", active="1")
+    catalog = await house.started()
+    assert [s.version for s in catalog.counters()] == ["1"]
+    await ask(catalog, x=ROWS)
+    await catalog.swap("m", "2")
+    assert [s.version for s in catalog.statistics("m")] == ["2"]
+    await ask(catalog, x=ROWS)
+    await catalog.rollback("m")
+    await ask(catalog, x=ROWS)
+    assert {s.version: (s.success.count, s.pending()) for s in catalog.counters()} == {"1": (2, 0), "2": (1, 0)}
+    house.put("1", models.scales(7.0))
+    await catalog.load("m")
+    await ask(catalog, x=ROWS)
+    assert catalog.statistics("m", "1")[0].success.count == 3
+
+
 async def test_statistics_are_picked_by_name_and_forgotten_with_the_version(house: House) -> None:
     house.put("1", models.scales(2.0))
     house.put("2", models.scales(3.0))
