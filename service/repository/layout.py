@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Protocol
 
 from service.core.errors import BadModel, NotFound
+from service.repository.card import Card
 from service.repository.folder import Folder
 from service.repository.model_config import MODEL_YAML_LIMIT_BYTES, ModelConfig, read_model_config
 from service.repository.names import is_name, legal_name, version_order
-from service.repository.store import VERSION_LIMIT_BYTES, VersionFiles, read_single_file, read_version_files
+from service.repository.store import (
+    VERSION_LIMIT_BYTES,
+    VersionFiles,
+    read_single_file,
+    read_version_card,
+    read_version_files,
+)
 from service.repository.suggest import did_you_mean, quoted
 
 _CONFIG_FILE = "model.yaml"
@@ -57,6 +64,15 @@ class Source(Protocol):
         Raises:
             NotFound: there is no such model or version.
             BadModel: its files cannot be served.
+        """
+        ...
+
+    def read_card(self, model: str, version: str) -> Card | None:
+        """The card of one version alone, to be shown while it is not loaded; None where it has none.
+
+        Raises:
+            NotFound: there is no such model or version.
+            BadModel: it cannot be read.
         """
         ...
 
@@ -116,6 +132,11 @@ class Repository:
         with self._open_version(model, version) as folder:
             return read_version_files(folder, model, version, max_bytes=self._max_bytes)
 
+    def read_card(self, model: str, version: str) -> Card | None:
+        """As `Source.read_card`."""
+        with self._open_version(model, version) as folder:
+            return read_version_card(folder)
+
     def _open_model(self, model: str) -> Folder:
         if is_name(model):
             try:
@@ -171,6 +192,10 @@ class Repositories:
         """As `Source.read_version`."""
         return self._holding(model).read_version(model, version)
 
+    def read_card(self, model: str, version: str) -> Card | None:
+        """As `Source.read_card`."""
+        return self._holding(model).read_card(model, version)
+
     def _count(self) -> Counter[str]:
         return Counter(name for repository in self._repositories for name in repository.models())
 
@@ -221,6 +246,11 @@ class SingleFile:
                 return read_single_file(folder, self._path.name, model, version, max_bytes=self._max_bytes)
         except OSError as error:
             raise BadModel(f"The folder of {quoted(self._path.name)} cannot be opened.") from error
+
+    def read_card(self, model: str, version: str) -> Card | None:
+        """As `Source.read_card`: none."""
+        self._check(model, version)
+        return None
 
     def _check(self, model: str, version: str) -> None:
         if (model, version) != (self._model, _SINGLE_VERSION):

@@ -76,7 +76,7 @@ def read_version_files(
         BadModel: a file is missing, extra, of another size or hash than the card says, over a limit, not readable in
             place, or not what its name says; or the ONNX file needs what is not served.
     """
-    card = read_card(folder.read(CARD_FILE, limit_bytes=CARD_LIMIT_BYTES)) if folder.has(CARD_FILE) else None
+    card = read_version_card(folder)
     reader = _Reader(folder, max_bytes)
     if card is not None:
         reader.read_listed(card.files)
@@ -85,6 +85,11 @@ def read_version_files(
     facts, external = _examine(onnx, reader)
     golden = read_golden(reader.bytes_of(GOLDEN_FILE)) if has_golden else None
     return VersionFiles(model, version, onnx, external, reader.sha256_of(MODEL_FILE), card, golden, facts)
+
+
+def read_version_card(folder: Folder) -> Card | None:
+    """What card.json says, with nothing held against it yet; None where there is none. Raises BadModel."""
+    return read_card(folder.read(CARD_FILE, limit_bytes=CARD_LIMIT_BYTES)) if folder.has(CARD_FILE) else None
 
 
 def read_single_file(

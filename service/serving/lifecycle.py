@@ -7,6 +7,7 @@ exchanged in one place, `_activate`, after the new version was checked and warme
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from structlog.stdlib import BoundLogger
 
@@ -109,14 +110,21 @@ class Lifecycle:
             entry.reason = str(error)
             raise
         entry.config, entry.reason = config, ""
-        for version in versions:
-            entry.slot(version)
+        unloaded = [slot for slot in map(entry.slot, versions) if slot.servable is None]
+        await in_thread(f"cards of {name}", lambda: self._read_cards(name, unloaded))
         for gone in [slot for slot in entry.slots.values() if slot.version not in versions and slot.servable is None]:
             del entry.slots[gone.version]
         if not versions:
             entry.reason = f"model '{name}' has no version with a model.onnx"
             raise BadModel(entry.reason)
         return config, versions
+
+    def _read_cards(self, model: str, slots: list[Slot]) -> None:
+        """Reads what is shown of versions that are not loaded; why a card is wrong is said when its version loads."""
+        for slot in slots:
+            slot.card = None
+            with suppress(BadModel, NotFound):
+                slot.card = self._source.read_card(model, slot.version)
 
     def _choice(self, entry: Entry, config: ModelConfig, versions: list[str]) -> str | None:
         record = self._state.read().get(entry.name)

@@ -55,6 +55,22 @@ def test_lists_folders_only_and_none_that_is_hidden_or_a_link(root: Path, outsid
     assert repository.versions("digits") == ["1", "1-int8", "2", "10", "beta"]
 
 
+def test_a_card_is_read_alone(root: Path) -> None:
+    for source in (Repository(root), Repositories([root])):
+        card = source.read_card("digits", "1-int8")
+        assert card is not None and "model.onnx" in card.files
+        assert source.read_card("sst2", "1") is None
+        with pytest.raises(NotFound, match="no version '9'"):
+            source.read_card("digits", "9")
+    (root / "digits" / "2" / "card.json").write_text("{")
+    with pytest.raises(BadModel, match=r"card\.json"):
+        Repository(root).read_card("digits", "2")
+    file = SingleFile(root / "digits" / "1" / "model.onnx")
+    assert file.read_card("model", "1") is None
+    with pytest.raises(NotFound):
+        file.read_card("model", "2")
+
+
 def test_what_is_published_later_is_seen_without_a_restart(root: Path) -> None:
     repository = Repository(root)
     write_version(root / "new" / "1")

@@ -152,6 +152,21 @@ async def test_every_version_is_listed_with_what_is_known_of_it(house: House) ->
     assert servable_of(catalog, "4").verified_here
 
 
+async def test_a_version_that_is_not_loaded_shows_its_card(house: House) -> None:
+    house.put("1", models.scales(2.0))
+    house.put("1-int8", models.scales(3.0), card=variant("fail"))
+    (house.put("2", models.scales(4.0), card=variant()) / "card.json").write_text("{")
+    house.configure(versions="active", active="1")
+    catalog = await house.started()
+    _, shown, broken = catalog.versions("m")
+    assert (shown.state, shown.card and shown.card.verdict) == ("NOT_LOADED", "fail")
+    assert (broken.state, broken.card) == ("NOT_LOADED", None)
+    house.put("1-int8", models.scales(3.0), card=variant("pass"))
+    await catalog.load("m")
+    shown = catalog.versions("m")[1]
+    assert (shown.state, shown.card and shown.card.verdict) == ("NOT_LOADED", "pass")
+
+
 async def test_counters_outlive_a_close_and_go_on_with_the_next_load(house: House) -> None:
     for version in ("1", "2", "3"):
         house.put(version, models.scales(float(version)))
