@@ -57,9 +57,8 @@ class StateFile:
             self._load(path)
 
     def read(self) -> dict[str, ActiveRecord]:
-        """Model -> what is remembered of it; a copy, and no disk is touched."""
-        with self._lock:
-            return dict(self._records)
+        """Model -> what is remembered of it; a copy. Waits for no disk, not even while another thread writes."""
+        return dict(self._records)
 
     def write(self, model: str, record: ActiveRecord) -> str | None:
         """Remembers a record, durably when it returns None.
@@ -68,7 +67,7 @@ class StateFile:
             Why it will not outlive this process, in one sentence; None when it will.
         """
         with self._lock:
-            self._records[model] = record
+            self._records = {**self._records, model: record}  # a new one: `read` takes no lock
             if self._path is None:
                 return None
             try:

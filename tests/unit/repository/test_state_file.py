@@ -244,6 +244,29 @@ def test_an_enormous_file_is_damaged(path: Path) -> None:
     assert StateFile(path).problem is not None
 
 
+def test_reading_does_not_wait_for_a_slow_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StateFile(path)
+    syncing, go_on, real = threading.Event(), threading.Event(), os.fsync
+
+    def slow(descriptor: int) -> None:
+        syncing.set()
+        go_on.wait(10)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    writer = threading.Thread(target=lambda: file.write("digits", NEW))
+    writer.start()
+    assert syncing.wait(10)
+    found: list[Any] = []
+    reader = threading.Thread(target=lambda: found.append(file.read()))
+    reader.start()
+    reader.join(2)
+    assert found == [{"digits": NEW}]
+    go_on.set()
+    writer.join()
+    reader.join()
+
+
 @given(content=st.binary(max_size=100))
 def test_random_content_is_never_fatal(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("state") / "active.json"
