@@ -6,6 +6,7 @@ cost several times what the handler itself does; the route is registered there a
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.stdlib import BoundLogger
 
+from service.core.errors import Draining
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.request_head import RequestIds, origin_of
 from service.gateway.problems import problem, problem_of, was_meant
@@ -83,6 +85,10 @@ class Entrance:
         sender = _Sender(send, request_id.encode())
         try:
             await self._answer(scope, receive, sender)
+        except asyncio.CancelledError:  # by the server alone, when it stops and has waited long enough
+            if not sender.status:
+                error = Draining("the server is shutting down, and this request took too long")
+                await problem_answer(problem_of(error, request_id))(scope, receive, sender)
         except Exception as error:
             if not sender.status:
                 await (await self._problems(Request(scope), error))(scope, receive, sender)

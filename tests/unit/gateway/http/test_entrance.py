@@ -202,14 +202,30 @@ async def test_an_error_after_the_head_was_sent_sends_no_second_head() -> None:
     assert responses == {200: 1}
 
 
-async def test_a_cancel_is_passed_on_and_no_answer_is_counted() -> None:
-    async def infer(_request: Request) -> Response:
+@pytest.mark.parametrize("path", [INFER, "/elsewhere"])
+async def test_a_request_that_the_stopping_server_gives_up_is_told_to_come_again(path: str) -> None:
+    async def endless(*_: Any) -> Response:
+        await asyncio.sleep(60)
+        raise AssertionError("too late")
+
+    entrance, responses = entrance_of(endless)
+    request = asyncio.ensure_future(drive(entrance, path))
+    await asyncio.sleep(0)
+    request.cancel()
+    head, body = await request
+    assert (head["status"], dict(head["headers"])[b"retry-after"]) == (503, b"1")
+    assert b"shutting down" in body["body"]
+    assert responses == {503: 1}
+
+
+async def test_giving_up_an_answer_that_has_begun_adds_nothing_to_it() -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
         raise asyncio.CancelledError
 
-    entrance, responses = entrance_of(infer)
-    with pytest.raises(asyncio.CancelledError):
-        await drive(entrance)
-    assert not responses
+    entrance, responses = entrance_of(app, app)
+    assert [message["type"] for message in await drive(entrance, "/elsewhere")] == ["http.response.start"]
+    assert responses == {200: 1}
 
 
 async def test_what_is_not_http_is_passed_on() -> None:
