@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from service.core.errors import Conflict
+from service.core.errors import Conflict, RetortError
 
 T = TypeVar("T")
 
@@ -45,7 +45,11 @@ class Operations:
         task: asyncio.Task[T] = asyncio.ensure_future(self._owned(body))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_unheard)
+            raise
 
     @property
     def running(self) -> str | None:
@@ -87,3 +91,11 @@ class Operations:
             return
         self._running = waiting.what
         waiting.turn.set_result(None)
+
+
+def _unheard(task: asyncio.Task[Any]) -> None:
+    """Its caller is gone: an error that was meant is noted where it arose, any other is a defect and for the log."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, RetortError):
+        context = {"message": "an operation failed that nobody waits for", "exception": error, "task": task}
+        task.get_loop().call_exception_handler(context)

@@ -1,10 +1,12 @@
 """One operation at a time, one waiting, the newest wins; the caller's leaving undoes nothing."""
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 
-from service.core.errors import Conflict
+from service.core.errors import BadModel, Conflict
 from service.serving.operations import Operations
 
 
@@ -153,3 +155,28 @@ async def test_a_storm_leaves_nothing_behind(operations: Operations) -> None:
     assert len(journal) == 2 * len(done)
     assert all(begin.split()[0] == end.split()[0] for begin, end in zip(journal[::2], journal[1::2], strict=True))
     assert operations.running is None
+
+
+@pytest.mark.parametrize(("error", "told"), [(BadModel("damaged"), []), (KeyError("ours"), ["KeyError('ours')"])])
+async def test_a_failure_that_nobody_waits_for_is_told_to_the_log_only_where_it_was_not_meant(
+    operations: Operations, error: Exception, told: list[str]
+) -> None:
+    heard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: heard.append(context))
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def body() -> None:
+        begun.set()
+        await go_on.wait()
+        raise error
+
+    caller = asyncio.ensure_future(operations.run("load", body))
+    await begun.wait()
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    del caller
+    go_on.set()
+    await operations.idle()
+    await asyncio.sleep(0)
+    gc.collect()  # a task that nobody asked for its error tells the log when it is collected
+    assert [repr(context["exception"]) for context in heard] == told
