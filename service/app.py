@@ -18,6 +18,7 @@ import uvloop
 from structlog.stdlib import BoundLogger
 
 from service.core.clock import Clock, MonotonicClock
+from service.core.errors import ProviderMissing
 from service.core.supervise import Supervisor
 from service.gateway.http import build
 from service.gateway.http.server import HttpServer
@@ -163,7 +164,10 @@ class Server:
         for hidden in source.hidden() if isinstance(source, Repositories) else ():
             log.warning("model in two repositories, served from the first", model=hidden)
         obstacles = find_obstacles()
-        log.info("provider", **asdict(choose_provider("auto", obstacles)))
+        try:
+            log.info("provider", **asdict(choose_provider(settings.provider, obstacles)))
+        except ProviderMissing as error:  # a model may name another in its model.yaml
+            log.error("provider", provider=settings.provider, reason=str(error))
         loader = loader_of(settings, source, obstacles, clock=self._clock, report=log.warning, on_fatal=self._fatal)
         state = StateFile(state_path(settings))
         if state.problem:

@@ -194,6 +194,25 @@ def test_what_an_operator_should_know_of_the_disk_is_logged_at_the_start(reposit
     assert "damaged" in told["state not read"]["reason"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "level", "provider", "reason"),
+    [
+        ("auto", "info", "cpu", "no CUDA: this is a test"),
+        ("cpu", "info", "cpu", "asked for"),
+        ("cuda", "error", "cuda", "the cuda provider cannot be had here: this is a test"),
+    ],
+)
+def test_the_log_says_which_provider_serves_or_why_the_one_asked_for_does_not(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, asked: str, level: str, provider: str, reason: str
+) -> None:
+    monkeypatch.setattr("service.app.find_obstacles", lambda: OBSTACLES)
+    with capture_logs() as lines:
+        Server(settings(repository, provider=asked), lambda _line: None)
+    [line] = [line for line in lines if line["event"] == "provider"]
+    assert (line["log_level"], line["provider"]) == (level, provider)
+    assert line["reason"].startswith(reason)
+
+
 def test_the_server_imports_nothing_of_the_workshop_and_starts_quickly() -> None:
     """In a fresh interpreter; the quickest of three in CPU seconds, since others may keep the machine busy."""
     shown = "print(time.process_time()); print(*{name.split('.')[0] for name in sys.modules})"
