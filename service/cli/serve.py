@@ -11,10 +11,10 @@ import typer
 from service.cli.failure import Failure
 from service.cli.server_settings import read_settings
 
-HELP = """Serve the models of one or more repositories, or a single ONNX file, until SIGTERM or SIGINT.
+HELP = """Serve repositories of models, or one ONNX file.
 
 A repository is a folder: REPOSITORY/MODEL/VERSION/model.onnx. A single file needs none: it becomes version 1 of a
-model with the file's name.
+model with the file's name. It runs until SIGTERM or SIGINT (Ctrl-C).
 
 \b
 Examples:
@@ -36,11 +36,11 @@ Exit codes:
 def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
     model_file: Annotated[
         Path | None,
-        typer.Argument(metavar="[MODEL.onnx]", exists=True, dir_okay=False, help="Serve this one file."),
+        typer.Argument(metavar="MODEL.onnx", exists=True, help="Serve this one file."),
     ] = None,
     repository: Annotated[
         list[Path] | None,
-        typer.Option(exists=True, file_okay=False, help="A folder of models; may be given again."),
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="A folder of models; may be given again."),
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on [127.0.0.1].")] = None,
     http_port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one [8000].")] = None,
@@ -63,6 +63,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
     """See `HELP`."""
     if model_file and repository:
         raise typer.BadParameter("give MODEL.onnx or --repository, not both")
+    if model_file and model_file.is_dir():
+        raise typer.BadParameter(f"{model_file} is a folder: serve a folder of models with --repository {model_file}")
     raise typer.Exit(
         _run(
             {
@@ -83,6 +85,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 def _run(given: Mapping[str, object]) -> int:
     settings = read_settings(given)
+    if settings.model_file and not settings.model_file.is_file():
+        raise Failure(f"there is no file {settings.model_file}: name one as MODEL.onnx, or a folder with --repository.")
     for folder in () if settings.model_file else settings.repository:
         if not folder.is_dir():
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")

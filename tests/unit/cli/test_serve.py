@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,13 @@ def test_one_file_is_served_without_any_repository(retort: Retort, app: Server, 
     assert app.settings.model_file == Path("net.onnx")
 
 
+def test_a_folder_in_place_of_the_file_is_told_its_option(retort: Retort, app: Server) -> None:
+    outcome = retort("serve", "models")
+    assert outcome.code == 2
+    assert "--repository models" in outcome.err
+    assert app.settings is None
+
+
 def test_a_file_and_a_repository_together_are_mistyped(retort: Retort, app: Server, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"")
     outcome = retort("serve", "net.onnx", "--repository", "models")
@@ -124,6 +132,17 @@ def test_a_missing_default_repository_says_what_to_do(retort: Retort, app: Serve
     assert outcome.code == 1
     assert outcome.err.startswith("retort: there is no folder models/repository: name one with --repository")
     assert app.settings is None
+
+
+def test_a_model_file_that_is_none_says_what_to_do(
+    retort: Retort, app: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    for name in ("nowhere.onnx", "models", "pipe.onnx"):
+        monkeypatch.setenv("RETORT_MODEL_FILE", name)
+        outcome = retort("serve")
+        assert (outcome.code, app.settings) == (1, None)
+        assert outcome.err.startswith(f"retort: there is no file {name}: name one as MODEL.onnx, or a folder")
 
 
 def test_an_unknown_variable_is_a_failure_with_the_nearest_name(
