@@ -120,7 +120,7 @@ class Server:
         try:
             return HttpServer(app, settings.host, settings.http_port, drain_timeout_s=settings.drain_timeout_s)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = (error.strerror or str(error)).partition(" (while ")[0].lower()
             raise CannotListen(f"cannot listen on {settings.host}:{settings.http_port}: {reason}") from error
 
     async def _load(self, http: HttpServer, probe: Supervisor) -> None:

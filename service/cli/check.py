@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from service.serving.servable import Servable
     from service.settings import Settings
 
-HELP = """Load every version of a repository as the server would, and say which cannot be served.
+HELP = """Say which versions of a repository cannot be served, and why.
 
-Each version is held against the hashes of its card, tried in a child process under the limits of the settings, loaded,
-and run on its golden cases. No server need run, and nothing is written.
+Each version is loaded as the server would: held against the hashes of its card, tried in a child process under the
+limits of the settings, loaded, and run on its golden cases. No server need run, and nothing is written.
 
 \b
 Example:
@@ -44,21 +44,23 @@ def check(
 ) -> None:
     """See `HELP`."""
     settings = read_settings({"repository": (repository,)})
-    asyncio.run(_check_all(settings.model_copy(update={"model_file": None, "state_dir": None})))
+    total, broken = asyncio.run(_check_all(settings.model_copy(update={"model_file": None, "state_dir": None})))
+    if total == 0:
+        raise Failure(f"{repository} holds no version of any model: it must hold MODEL/VERSION/model.onnx.")
+    if broken:
+        raise Failure(f"{broken} of {total} versions cannot be served.")
 
 
-async def _check_all(settings: Settings) -> None:
+async def _check_all(settings: Settings) -> tuple[int, int]:
+    """Prints a line for each version; how many there are, and how many cannot be served."""
     source, loader = _parts(settings)
-    broken = total = 0
+    total = broken = 0
     for model, version in _versions(source):
         total += 1
         problem, found = await _check(source, loader, model, version)
         broken += bool(problem)
         typer.echo(f"{model} {version}: {problem or found}")
-    if total == 0:
-        raise Failure("there is no version of any model to check.")
-    if broken:
-        raise Failure(f"{broken} of {total} versions cannot be served.")
+    return total, broken
 
 
 def _parts(settings: Settings) -> tuple[Source, Loader]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from service.cli.failure import Failure
+from service.cli.options import DEFAULT_URL
 
 if TYPE_CHECKING:
     import httpx
@@ -27,9 +28,14 @@ class Client:
     Args:
         url: scheme, host and port.
         key: sent as a bearer token where given.
+
+    Raises:
+        Failure: `url` has no scheme of HTTP.
     """
 
     def __init__(self, url: str, key: str | None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise Failure(f"'{url}' is not a server's URL: it begins with http:// or https://, as {DEFAULT_URL} does.")
         import httpx  # noqa: PLC0415 - a third of a second that `retort --help` need not pay
 
         self._url = url.rstrip("/")
@@ -60,7 +66,7 @@ class Client:
         except self._unreachable:
             raise Failure(f"no server answers at {self._url}: is `retort serve` running?") from None
         except self._errors as error:
-            raise Failure(f"the server at {self._url} gave no answer: {error}.") from None
+            raise Failure(f"the server at {self._url} gave no answer: {str(error).rstrip('.')}.") from None
         if not answer.is_success:
             raise Failure(_refusal(answer))
         return answer

@@ -11,15 +11,16 @@ import typer
 from service.cli.client import Client, model_path
 from service.cli.options import DEFAULT_URL, Key, Url
 
-HELP = """List every version of every model, with its state and what its card says in short.
+HELP = """List every version of every model.
 
 \b
 Examples:
   retort models
   retort models --json | jq '.[] | select(.active)'
 
-Prints a table; `*` marks the version that answers when none is named. Accuracy and agreement with the full version are
-those that the card measured on the server's kind of machine. With --json: a list of objects with the same fields.
+Prints a table of their states and of what their cards say in short; `*` marks the version that answers when none is
+named. Accuracy and agreement with the full version are those that the card measured on the server's kind of machine.
+Why a version is FAILED is said on standard error. With --json: a list of objects with the same fields, and `reason`.
 
 \b
 Exit codes:
@@ -45,6 +46,10 @@ def models(
         typer.echo(json.dumps(versions, indent=2))
     else:
         typer.echo("\n".join(_table(versions)))
+        for version in versions:
+            if version["state"] == "FAILED":
+                sentence = f"{version['model']} {version['version']}: {version['reason']}"
+                typer.echo(f"retort: warning: {sentence}", err=True)
 
 
 def row(version: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ def print_report(report: Mapping[str, Any]) -> None:
 def report_lines(report: Mapping[str, Any]) -> list[str]:
     """One line each for the exchange, the agreement, the golden cases and the warning, where there is one."""
     times = ", ".join(f"{name} {report[f'{name}_ms']:.0f} ms" for name in ("load", "warm", "drain"))
-    before = report["from"] or "none"
-    lines = [f"{report['model']}: version {report['to']} answers, {before} did before ({times})"]
+    before = "as before" if report["from"] == report["to"] else f"{report['from'] or 'none'} did before"
+    lines = [f"{report['model']}: version {report['to']} answers, {before} ({times})"]
     agreement, golden = report["agreement"], report["golden"]
     if agreement is not None:
         share = f"{agreement['value']:.2%} of {agreement['n']} rows"

@@ -6,9 +6,10 @@ from service.cli.client import Client, model_path
 from service.cli.options import DEFAULT_URL, Key, Model, Url
 from service.cli.report import print_report
 
-HELP = """Make the version that was active before the last swap the active one again.
+HELP = """Go back to the version that was active before the last swap.
 
-It is never held against the gate: going back must always be possible.
+It is never held against the gate: going back must always be possible. A rollback counts as a swap, so a second one
+comes back to where the first began.
 
 \b
 Example:

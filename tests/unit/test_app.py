@@ -162,7 +162,7 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_loaded(repository
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         server = Server(settings(repository, http_port=taken.getsockname()[1]), pytest.fail)
-        with pytest.raises(CannotListen, match=r"cannot listen on 127\.0\.0\.1:\d+: address already in use"):
+        with pytest.raises(CannotListen, match=r"cannot listen on 127\.0\.0\.1:\d+: address already in use$"):
             await server.run()
         assert list(server._catalog.loaded()) == []
 

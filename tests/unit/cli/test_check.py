@@ -74,7 +74,7 @@ def test_broken_versions_are_named_with_the_reason_and_the_others_are_checked_to
 def test_nothing_to_check_is_a_failure(untried: Retort, tmp_path: Path) -> None:
     outcome = untried("check", str(tmp_path))
     assert (outcome.code, outcome.out) == (1, "")
-    assert "no version of any model" in outcome.err
+    assert outcome.err == f"retort: {tmp_path} holds no version of any model: it must hold MODEL/VERSION/model.onnx.\n"
 
 
 def test_a_version_is_tried_in_a_child_process_and_nothing_is_written(

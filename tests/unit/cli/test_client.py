@@ -65,7 +65,13 @@ def test_a_server_that_hangs_up_gives_a_sentence() -> None:
         assert failure(client).startswith(f"the server at {url} gave no answer: ")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://", "ftp://127.0.0.1"])
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost:8000", "", "ftp://127.0.0.1"])
+def test_a_url_without_its_scheme_is_told_what_to_begin_with(url: str) -> None:
+    with pytest.raises(Failure, match=f"'{url}' is not a server's URL: it begins with http://"):
+        Client(url, None)
+
+
+@pytest.mark.parametrize("url", ["http://", "http://127.0.0.1:port"])
 def test_a_url_that_is_none_gives_a_sentence(url: str) -> None:
     assert "gave no answer: " in failure(Client(url, None))
 

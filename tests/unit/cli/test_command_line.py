@@ -18,6 +18,7 @@ def test_the_help_lists_every_command(retort: Retort) -> None:
     assert outcome.err == ""
     for command in COMMANDS:
         assert f"\n  {command} " in outcome.out
+    assert "..." not in outcome.out.partition("Commands:")[2], "a summary is cut off"
 
 
 def test_without_a_command_it_shows_the_help(retort: Retort) -> None:

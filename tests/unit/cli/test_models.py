@@ -30,7 +30,13 @@ VARIANT = FULL | {
     "agreement": 0.9983,
     "verdict": "pass",
 }
-UNLOADED = dict.fromkeys(FULL) | {"model": "shapes", "version": "2", "state": "FAILED", "active": False, "bytes": None}
+UNLOADED = dict.fromkeys(FULL) | {
+    "model": "shapes",
+    "version": "2",
+    "state": "FAILED",
+    "reason": "model.onnx is damaged",
+    "active": False,
+}
 
 
 @pytest.fixture
@@ -53,6 +59,11 @@ def test_the_table_has_a_line_for_each_version(retort: Retort, serving: Scripted
         ["digits", "1-int8", "READY", "1", "50.8", "kiB", "98.50%", "99.83%", "pass"],
         ["shapes", "2", "FAILED", "-", "-", "-", "-", "-"],
     ]
+
+
+def test_why_a_version_failed_is_said_beside_the_table(retort: Retort, serving: ScriptedServer) -> None:
+    outcome = retort("models", "--url", serving.url)
+    assert outcome.err == "retort: warning: shapes 2: model.onnx is damaged\n"
 
 
 def test_columns_are_as_wide_as_their_widest_cell(retort: Retort, serving: ScriptedServer) -> None:

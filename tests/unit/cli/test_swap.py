@@ -73,5 +73,9 @@ def test_what_is_not_known_is_not_said() -> None:
     ]
 
 
+def test_a_swap_to_the_active_version_says_that_nothing_changed() -> None:
+    assert report_lines(REPORT | {"from": "1-int8"})[0].startswith("digits: version 1-int8 answers, as before (")
+
+
 def test_a_warning_has_its_own_line() -> None:
     assert report_lines(REPORT | {"warning": "not-measured-here"})[-1] == "warning: not-measured-here"
