@@ -129,7 +129,7 @@ def _routing_sentence(request: Request, error: HTTPException) -> str:
     path = quote(request.url.path)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return f"the method {quote(request.method)} is not known at {path}"
-    return f"nothing is found at {path}"
+    return f"nothing is found at {path}; GET /docs lists every route"
 
 
 def _log_access(log: BoundLogger, scope: Scope, status: int, took_ns: int) -> None:

@@ -35,8 +35,8 @@ def test_an_answer_without_one_gets_an_id_of_its_own(client: TestClient) -> None
 @pytest.mark.parametrize(
     ("method", "path", "status", "words"),
     [
-        ("GET", "/nowhere", 404, "nothing is found at '/nowhere'"),
-        ("GET", "/v2/", 404, "nothing is found at '/v2/'"),
+        ("GET", "/nowhere", 404, "nothing is found at '/nowhere'; GET /docs lists every route"),
+        ("GET", "/v2/", 404, "nothing is found at '/v2/'; GET /docs lists every route"),
         ("GET", "/" + "x" * 5000, 404, "nothing is found at '/xxx"),
         ("DELETE", "/v2", 405, "the method 'DELETE' is not known at '/v2'"),
         ("GET", INFER, 405, "the method 'GET' is not known at"),
