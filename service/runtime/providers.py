@@ -26,8 +26,8 @@ ORT_NAMES: Mapping[Provider, str] = {
 }
 INSTALL: Mapping[Provider, str] = {
     "cpu": "pip install onnxruntime",
-    "cuda": "pip install 'retort[cuda]'",
-    "tensorrt": "pip install 'retort[cuda,tensorrt]'",
+    "cuda": "pip install '.[cuda]' in Retort's folder",
+    "tensorrt": "pip install '.[cuda,tensorrt]' in Retort's folder",
 }
 
 

@@ -48,8 +48,8 @@ def test_choice(asked: str, obstacles: dict[Provider, str], expected: Choice) ->
 @pytest.mark.parametrize(
     ("asked", "obstacles", "words"),
     [
-        ("cuda", NO_GPU, r"the cuda provider cannot be had here: no device; try: pip install 'retort\[cuda\]'"),
-        ("tensorrt", GPU, r"libnvinfer.so.10 is not installed; try: pip install 'retort\[cuda,tensorrt\]'"),
+        ("cuda", NO_GPU, r"the cuda provider cannot be had here: no device; try: pip install '\.\[cuda\]' in Retort's"),
+        ("tensorrt", GPU, r"libnvinfer.so.10 is not installed; try: pip install '\.\[cuda,tensorrt\]' in "),
         ("rocm", ALL, "there is no provider 'rocm': take auto, cpu, cuda or tensorrt"),
     ],
 )
