@@ -52,6 +52,8 @@ class Lifecycle:
             RetortError: what the first version that did not load failed with; the others are loaded all the same.
         """
         config, versions = await self._scan(entry)
+        unloaded = [slot for slot in entry.slots.values() if slot.servable is None]
+        await in_thread(f"cards of {entry.name}", lambda: self._read_cards(entry.name, unloaded))
         active = entry.active.version if entry.active else self._choice(entry, config, versions)
         plan = reload_plan(resident(versions, config.versions, active), [s.version for s in entry.loaded()])
         failures: list[RetortError] = []
@@ -110,8 +112,8 @@ class Lifecycle:
             entry.reason = str(error)
             raise
         entry.config, entry.reason = config, ""
-        unloaded = [slot for slot in map(entry.slot, versions) if slot.servable is None]
-        await in_thread(f"cards of {name}", lambda: self._read_cards(name, unloaded))
+        for version in versions:
+            entry.slot(version)
         for gone in [slot for slot in entry.slots.values() if slot.version not in versions and slot.servable is None]:
             del entry.slots[gone.version]
         if not versions:

@@ -117,6 +117,9 @@ async def test_swaps_under_traffic(
     )
     assert min(answered.values()) > 0.2 * len(busy)
     assert f'retort_swaps{{model="digits",outcome="swapped"}} {swaps + 4}' in metrics
+    successes = [line for line in metrics.splitlines() if line.startswith("nv_inference_request_success{")]
+    counted = sum(int(line.rpartition(" ")[2]) for line in successes)
+    assert counted == 200 + len(calm) + len(busy), "a close of a version took answers out of the counters"
     assert grown_bytes <= 5 * 2**20
     assert lag_p99_s(busy) <= LAG_LIMIT_S, "the client itself was late: the run proves nothing"
 
