@@ -31,6 +31,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 _INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 _PATH_LIMIT = 300
+# What uvloop says of a connection that its client closed, in the moment before uvicorn hears of it.
+_CLOSED = "the handler is closed"
 
 
 class Problems:
@@ -109,7 +111,10 @@ class Entrance:
 
 
 class _Sender:
-    """Passes messages on, adds the request's id to the head and remembers the status; 0 until there is one."""
+    """Passes messages on, adds the request's id to the head and remembers the status; 0 until there is one.
+
+    A message to a client that has just left goes nowhere, as uvicorn has it for one that left earlier.
+    """
 
     __slots__ = ("_request_id", "_send", "status")
 
@@ -122,7 +127,11 @@ class _Sender:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"].append((b"x-request-id", self._request_id))
-        await self._send(message)
+        try:
+            await self._send(message)
+        except RuntimeError as error:
+            if _CLOSED not in str(error):
+                raise
 
 
 def _routing_sentence(request: Request, error: HTTPException) -> str:

@@ -6,6 +6,7 @@ Signals are the application's: nothing here listens to them. Knows nothing of wh
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
+
+_UNFINISHED = "ASGI callable returned without completing response."
 
 
 class HttpServer:
@@ -32,6 +35,7 @@ class HttpServer:
 
     def __init__(self, app: ASGIApp, host: str, port: int, *, drain_timeout_s: float) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
@@ -77,6 +81,11 @@ class HttpServer:
         if self._task is not None:
             await self._task
         self._socket.close()
+
+
+def _is_news(line: logging.LogRecord) -> bool:
+    """False for what uvicorn says of an answer whose client left while it was sent, which is nobody's error."""
+    return line.msg != _UNFINISHED
 
 
 class _Uvicorn(uvicorn.Server):

@@ -202,6 +202,22 @@ async def test_an_error_after_the_head_was_sent_sends_no_second_head() -> None:
     assert responses == {200: 1}
 
 
+async def test_an_answer_to_a_client_that_has_just_left_is_sent_to_its_end() -> None:
+    tried: list[str] = []
+
+    async def infer(_request: Request) -> Response:
+        return Response(b"answer")
+
+    async def send(message: Any) -> None:
+        tried.append(message["type"])
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    entrance, responses = entrance_of(infer)
+    await entrance({"type": "http", "method": "POST", "path": INFER, "headers": []}, lambda: None, send)  # type: ignore[arg-type,return-value]
+    assert tried == ["http.response.start", "http.response.body"]
+    assert responses == {200: 1}
+
+
 @pytest.mark.parametrize("path", [INFER, "/elsewhere"])
 async def test_a_request_that_the_stopping_server_gives_up_is_told_to_come_again(path: str) -> None:
     async def endless(*_: Any) -> Response:
