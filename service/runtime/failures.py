@@ -19,7 +19,7 @@ _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 # wrote, so nothing here backtracks.
 _SOURCE = re.compile(
     r"(?<!\S)[^\s:]++(?:(?<=\.cc)|(?<=\.cu)|(?<=\.h)):\d++ "
-    r"(?:(?=[^()\n:]*+::)[^()\n]*+\((?:[^()]++|\([^()]*+\))*+\)(?: const)? |[A-Z]\w++ )?"
+    r"(?:(?=[^()\n:]*+::)[^()\n]*+\((?:[^()]++|\([^()]*+\))*+\)(?: const)?(?:::<lambda\([^()]*+\)>)? |[A-Z]\w++ )?"
 )
 _NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ")
 _EXTERNAL = re.compile(r"External (?:file|data path)\b|should be stored in ")

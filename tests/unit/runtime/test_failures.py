@@ -58,6 +58,12 @@ NO_MEMORY = (
             "Got invalid dimensions for input: x for the following indices index: 1 Got: 5 Expected: 4 Please fix"
             " either the inputs/outputs or the model.",
         ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime_src/onnxruntime/core/providers"
+            "/cpu/text/string_normalizer.cc:235 onnxruntime::StringNormalizer::Locale::Locale(const"
+            " std::string&)::<lambda()> Failed to construct locale with name:en_US.UTF-8",
+            "Exception during initialization: Failed to construct locale with name:en_US.UTF-8",
+        ),
         ("in /layer1/conv/Conv", "in /layer1/conv/Conv"),  # a node's name is no path
         ("a\0b\x1b[31mc\u2028d", "a b [31mc d"),
         ("", ""),
