@@ -59,8 +59,8 @@ NO_MEMORY = (
             " either the inputs/outputs or the model.",
         ),
         (
-            "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime_src/onnxruntime/core/providers"
-            "/cpu/text/string_normalizer.cc:235 onnxruntime::StringNormalizer::Locale::Locale(const"
+            "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime_src/onnxruntime/core"
+            "/providers/cpu/text/string_normalizer.cc:235 onnxruntime::StringNormalizer::Locale::Locale(const"
             " std::string&)::<lambda()> Failed to construct locale with name:en_US.UTF-8",
             "Exception during initialization: Failed to construct locale with name:en_US.UTF-8",
         ),
