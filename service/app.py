@@ -48,15 +48,15 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         The exit code: 0 after a signal, 1 when a part gave up for good.
 
     Raises:
-        CannotListen: the address is taken, or not this machine's.
+        CannotStart: the address is taken, or the provider that was asked for is not to be had.
     """
     logs.configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Server(settings, say).run())
 
 
-class CannotListen(Exception):
-    """The address cannot be listened on; the message says which and why."""
+class CannotStart(Exception):
+    """There is no use in starting: one sentence says why, and what to do."""
 
 
 @dataclass(slots=True)
@@ -121,7 +121,10 @@ class Server:
             return HttpServer(app, settings.host, settings.http_port, drain_timeout_s=settings.drain_timeout_s)
         except OSError as error:
             reason = (error.strerror or str(error)).partition(" (while ")[0].lower()
-            raise CannotListen(f"cannot listen on {settings.host}:{settings.http_port}: {reason}") from error
+            where = f"{settings.host}:{settings.http_port}"
+            raise CannotStart(
+                f"cannot listen on {where}: {reason}; choose another with --host and --http-port"
+            ) from error
 
     async def _load(self, http: HttpServer, probe: Supervisor) -> None:
         await self._catalog.start()
@@ -129,6 +132,9 @@ class Server:
         probe.start()
         gc.freeze()  # what lives now lives long: keep it out of later collections
         served = [name for name in self._catalog.models() if self._catalog.ready(name).ok]
+        if self._settings.model_file is not None and not served:
+            self._fatal("; ".join(self._catalog.reason(name) for name in self._catalog.models()))
+            return
         self._say(f"retort ready: {http.url} (models: {', '.join(served) or 'none'})")
 
     def _loaded(self, loading: asyncio.Task[None]) -> None:
@@ -166,8 +172,8 @@ class Server:
         obstacles = find_obstacles()
         try:
             log.info("provider", **asdict(choose_provider(settings.provider, obstacles)))
-        except ProviderMissing as error:  # a model may name another in its model.yaml
-            log.error("provider", provider=settings.provider, reason=str(error))
+        except ProviderMissing as error:
+            raise CannotStart(str(error)) from error
         loader = loader_of(settings, source, obstacles, clock=self._clock, report=log.warning, on_fatal=self._fatal)
         state = StateFile(state_path(settings))
         if state.problem:

@@ -92,10 +92,10 @@ def _run(given: Mapping[str, object]) -> int:
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")
     if given["grpc_port"] is not None:
         typer.echo("retort: warning: gRPC does not answer yet, so --grpc-port has no effect.", err=True)
-    from service.app import CannotListen  # noqa: PLC0415 - the whole server
+    from service.app import CannotStart  # noqa: PLC0415 - the whole server
     from service.app import serve as run_server  # noqa: PLC0415
 
     try:
         return run_server(settings, typer.echo)
-    except CannotListen as error:
-        raise Failure(f"{error}: choose another with --host and --http-port.") from None
+    except CannotStart as error:
+        raise Failure(f"{error}.") from None

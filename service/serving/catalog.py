@@ -207,8 +207,9 @@ class Catalog:
         return await self._counted(entry, "rollback", body, "rolled_back")
 
     async def close(self) -> None:
-        """Ends watches and operations, then drains and closes every version."""
+        """Ends watches, loads and operations, then drains and closes every version."""
         self._watches.stop_all()
+        self._lifecycle.give_up_loads()
         for entry in self._entries.values():
             await entry.operations.idle()
         await asyncio.gather(*(self._lifecycle.unload(entry) for entry in self._entries.values()))

@@ -76,7 +76,7 @@ class Lifecycle:
         """
         servable, loaded_now = await self._ready_version(entry, version)
         try:
-            _check_takes_the_place(servable, entry.active)
+            servable.check_follows(entry.active)
             warnings = self._gate(servable, force=force)
             report = servable.examined.golden if loaded_now else await servable.hold_golden()
         except RetortError:
@@ -95,6 +95,10 @@ class Lifecycle:
             raise NotFound(f"model '{entry.name}' has no earlier active version to roll back to")
         servable, loaded_now = await self._ready_version(entry, entry.previous)
         return await self._exchange(entry, servable, servable.examined.golden, loaded_now, [], ungated=True)
+
+    def give_up_loads(self) -> None:
+        """Gives up every load that is under way: the server shuts down."""
+        self._loader.give_up()
 
     async def unload(self, entry: Entry) -> None:
         """Drains and closes every version; the model stays listed and can be loaded again."""
@@ -285,13 +289,7 @@ class Lifecycle:
     async def _retire(self, entry: Entry, version: str, reason: str = "not resident") -> None:
         slot = entry.slot(version)
         if slot.servable is not None:
-            await slot.servable.retire()
-            slot.servable, slot.state, slot.reason = None, State.NOT_LOADED, reason
-
-
-def _check_takes_the_place(servable: Servable, active: Servable | None) -> None:
-    """Refuses a version that would fail the requests that the active one answers; nothing overrides that."""
-    gap = servable.signature.gap(active.signature) if active is not None else ""
-    if active is not None and gap:
-        sentence = f"version '{servable.version}' of model '{servable.model}' cannot take the place of version "
-        raise Refused(f"{sentence}'{active.version}': {gap}", {"signature": gap})
+            try:
+                await slot.servable.retire()
+            finally:
+                slot.servable, slot.state, slot.reason = None, State.NOT_LOADED, reason

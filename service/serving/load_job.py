@@ -34,6 +34,11 @@ class LoadJob(Generic[T]):
         self._lock = threading.Lock()  # guards _runners and _ended, between the thread and the loop that gives up
         self._runners: list[Runner] = []
         self._ended = False
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Gives the work up now, as if its time were over; called on the event loop."""
+        self._stopped.set()
 
     def keep(self, runner: Runner) -> Runner:
         """Makes `runner` the job's own until the work ends; called on the work's thread.
@@ -53,12 +58,15 @@ class LoadJob(Generic[T]):
             Stuck: it did not end within `timeout_s`; a work that ignores its cancellation is left to its thread.
         """
         task = asyncio.ensure_future(in_thread(f"load {self._what}", self._run))
-        await asyncio.wait({task}, timeout=timeout_s)
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait({task, stopped}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
         if not task.done() and self._give_up():
             await asyncio.wait({task}, timeout=GRACE_S)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            raise Stuck(f"{self._what} did not load within {timeout_s:g} s")
+            why = "was given up" if self._stopped.is_set() else f"did not load within {timeout_s:g} s"
+            raise Stuck(f"{self._what} {why}")
         return await task
 
     def _give_up(self) -> bool:

@@ -88,6 +88,12 @@ class Loader:
         self._options = options
         self._trial = trial
         self._on_fatal = on_fatal
+        self._jobs: set[LoadJob[_Built | None]] = set()
+
+    def give_up(self) -> None:
+        """Gives up every load that is under way: the server shuts down."""
+        for job in list(self._jobs):
+            job.stop()
 
     async def load(
         self,
@@ -127,7 +133,11 @@ class Loader:
             return _Built(identity, runners, examined, Origins(files.golden, load_ms, warm_ms))
 
         job = LoadJob(f"version '{version}' of model '{model}'", work)
-        built = await job.within(self._options.load_timeout_s)
+        self._jobs.add(job)
+        try:
+            built = await job.within(self._options.load_timeout_s)
+        finally:
+            self._jobs.discard(job)
         return self._assemble(built, statistics or VersionStatistics(model, version)) if built is not None else None
 
     def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from service.serving.catalog import Catalog
 from service.serving.reports import Readiness
 
-TICK_S = 0.25
+TICK_S = 0.5  # a frozen runner is found out within 2 s, and probes cost a version two rows a second
 
 
 class Health:
@@ -47,6 +47,8 @@ class Health:
         if self._state != "ready":
             return Readiness(False, f"the server is {self._state}")
         known = set(self._catalog.models())
+        if known and not self._required:
+            return self._any_of(known)
         for name in self._required or ():
             if name not in known:
                 return Readiness(False, f"model '{name}' is required and not in the repository")
@@ -54,6 +56,12 @@ class Health:
             if not one.ok:
                 return one
         return Readiness(True)
+
+    def _any_of(self, known: set[str]) -> Readiness:
+        """Where nothing is required because nothing loaded, a server that serves nothing should get no traffic."""
+        if any(self._catalog.ready(name).ok for name in known):
+            return Readiness(True)
+        return Readiness(False, "no model could be loaded")
 
     async def probe(self) -> None:
         """Ticks the probe of every active version, for ever; run it under a supervisor."""

@@ -17,7 +17,7 @@ import numpy as np
 from service.batching.batcher import Batcher
 from service.core.contract import Array, Arrays, InferRequest, InferResponse, TensorSpec
 from service.core.deadline import Deadline
-from service.core.errors import BadInput, NotFinite
+from service.core.errors import BadInput, NotFinite, Refused
 from service.observe.statistics import VersionStatistics
 from service.repository.card import Card
 from service.repository.golden import Golden
@@ -180,6 +180,17 @@ class Servable:
 
         answers = [await run(chunk) for chunk in chunks(golden, self.examined.golden_chunk_rows)]
         return hold(golden, join(golden, answers), self.card, self.machine)
+
+    def check_follows(self, active: Servable | None) -> None:
+        """Refuses to take the place of a version whose requests this one would fail; nothing overrides that.
+
+        Raises:
+            Refused: says what the requests of `active` would miss.
+        """
+        gap = self.signature.gap(active.signature) if active is not None else ""
+        if active is not None and gap:
+            sentence = f"version '{self.version}' of model '{self.model}' cannot take the place of version "
+            raise Refused(f"{sentence}'{active.version}': {gap}", {"signature": gap})
 
     def acquire(self) -> None:
         """Takes a lease: the servable stays open until it is given back."""

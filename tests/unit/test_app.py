@@ -6,13 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from service.app import CannotListen, Server, loader_of, source_of, state_path
+from service.app import CannotStart, Server, loader_of, source_of, state_path
 from service.core.clock import MonotonicClock
 from service.repository.layout import Repositories, SingleFile
 from service.repository.model_config import ModelConfig
@@ -162,7 +164,7 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_loaded(repository
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         server = Server(settings(repository, http_port=taken.getsockname()[1]), pytest.fail)
-        with pytest.raises(CannotListen, match=r"cannot listen on 127\.0\.0\.1:\d+: address already in use$"):
+        with pytest.raises(CannotStart, match=r"^cannot listen on 127\.0\.0\.1:\d+: address already in use; choose"):
             await server.run()
         assert list(server._catalog.loaded()) == []
 
@@ -194,23 +196,50 @@ def test_what_an_operator_should_know_of_the_disk_is_logged_at_the_start(reposit
     assert "damaged" in told["state not read"]["reason"]
 
 
-@pytest.mark.parametrize(
-    ("asked", "level", "provider", "reason"),
-    [
-        ("auto", "info", "cpu", "no CUDA: this is a test"),
-        ("cpu", "info", "cpu", "asked for"),
-        ("cuda", "error", "cuda", "the cuda provider cannot be had here: this is a test"),
-    ],
-)
-def test_the_log_says_which_provider_serves_or_why_the_one_asked_for_does_not(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, asked: str, level: str, provider: str, reason: str
+@pytest.mark.parametrize(("asked", "reason"), [("auto", "no CUDA: this is a test"), ("cpu", "asked for")])
+def test_the_log_says_which_provider_serves(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, asked: str, reason: str
 ) -> None:
     monkeypatch.setattr("service.app.find_obstacles", lambda: OBSTACLES)
     with capture_logs() as lines:
         Server(settings(repository, provider=asked), lambda _line: None)
     [line] = [line for line in lines if line["event"] == "provider"]
-    assert (line["log_level"], line["provider"]) == (level, provider)
+    assert (line["log_level"], line["provider"]) == ("info", "cpu")
     assert line["reason"].startswith(reason)
+
+
+def test_a_provider_that_was_asked_for_and_cannot_be_had_stops_the_start(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.app.find_obstacles", lambda: OBSTACLES)
+    with pytest.raises(CannotStart, match="the cuda provider cannot be had here: this is a test"):
+        Server(settings(repository, provider="cuda"), pytest.fail)
+
+
+async def test_one_file_that_cannot_be_served_ends_the_server_with_its_reason(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with capture_logs() as lines:
+        server = Server(settings(repository, model_file=tmp_path / "broken.onnx"), pytest.fail)
+        assert await asyncio.wait_for(server.run(), 20) == 1
+    [line] = [line for line in lines if line["event"] == "giving up"]
+    assert "model.onnx is not an ONNX file" in line["reason"]
+
+
+async def test_the_server_ends_while_a_load_is_under_way(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, never = threading.Event(), threading.Event()
+
+    def slow(_files: object, _options: object) -> None:
+        began.set()
+        never.wait(20)
+
+    monkeypatch.setattr("service.app.no_trial", slow)
+    server = Server(settings(repository), pytest.fail)
+    running = asyncio.ensure_future(server.run())
+    await asyncio.to_thread(began.wait, 10)
+    began_s = time.monotonic()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(running, 20) == 0
+    assert time.monotonic() - began_s < 5
 
 
 def test_the_server_imports_nothing_of_the_workshop_and_starts_quickly() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.app import CannotListen
+from service.app import CannotStart
 from service.settings import Settings
 from tests.unit.cli.conftest import Retort
 
@@ -26,7 +26,7 @@ class Server:
     def serve(self, settings: Settings, say: Callable[[str], None]) -> int:
         self.settings = settings
         if settings.host == "192.0.2.1":
-            raise CannotListen("cannot listen on 192.0.2.1:8000: cannot assign requested address")
+            raise CannotStart("cannot listen on 192.0.2.1:8000: cannot assign requested address; choose another")
         say("retort ready: http://127.0.0.1:8000 (models: digits)")
         return self.exit_code
 
@@ -35,7 +35,7 @@ class Server:
 def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
     """A fake server, in a folder that holds the default repository."""
     app = Server()
-    monkeypatch.setitem(sys.modules, "service.app", SimpleNamespace(serve=app.serve, CannotListen=CannotListen))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "service.app", SimpleNamespace(serve=app.serve, CannotStart=CannotStart))  # type: ignore[arg-type]
     (tmp_path / "models" / "repository").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     return app
@@ -163,4 +163,4 @@ def test_grpc_is_not_promised_in_silence(retort: Retort, app: Server) -> None:
 def test_an_address_that_cannot_be_had_is_said_in_a_sentence(retort: Retort, app: Server) -> None:
     result = retort("serve", "--host", "192.0.2.1")
     assert result.code == 1
-    assert "cannot listen on 192.0.2.1:8000: cannot assign requested address: choose another" in result.err
+    assert "cannot listen on 192.0.2.1:8000: cannot assign requested address; choose another." in result.err

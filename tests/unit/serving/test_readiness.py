@@ -12,6 +12,7 @@ from service.core.supervise import Supervisor
 from service.runtime.onnx import OnnxRunner
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
+from service.serving.reports import Readiness
 from tests.unit.serving import models
 from tests.unit.serving.house import House, entry_of, servable_of, until
 
@@ -127,3 +128,19 @@ async def test_a_swap_gives_the_new_version_a_heart_of_its_own(house: House) -> 
     await catalog.swap("m", "1")
     assert made.ready().ok
     assert entry_of(catalog).heart is not old
+
+
+async def test_a_server_on_which_no_model_loaded_is_not_ready(house: House) -> None:
+    house.put("1", b"no model")
+    health = Health(await house.started(), None)
+    health.started()
+    assert health.ready() == Readiness(False, "no model could be loaded")
+    house.put("1", models.scales(2.0))
+    await house.opened[-1].load("m")
+    assert health.ready().ok
+
+
+async def test_a_server_without_any_model_is_ready_for_the_first_one(house: House) -> None:
+    health = Health(await house.started(), None)
+    health.started()
+    assert health.ready().ok
