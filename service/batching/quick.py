@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from service.core.clock import Clock
 
 SLOW_RUNS_ALLOWED = 3  # in a row: the first ones find cold caches, and any may be interrupted
-LOOK_AGAIN_S = 1.0
-FIRST_TRY = 2.0  # a size never run here is tried when a thread's run of it took at most so many times the limit
+LOOK_AGAIN_S = 0.05
+NEAR = 2.0  # a size is tried only where runs of it take at most so many times the limit on the whole
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Quick:
 
     Args:
         limit_s: how long a run may hold the loop up; 0 lets none.
-        predict_s: rows -> seconds, as measured on threads.
+        predict_s: rows -> seconds, as measured anywhere.
         clock: monotonic seconds.
     """
 
@@ -44,12 +44,12 @@ class Quick:
 
     def allows(self, rows: int) -> bool:
         """Whether a run of `rows` rows should be done on the loop."""
-        if self.limit_s <= 0:
+        if not 0 < self.predict_s(rows) <= NEAR * self.limit_s:
             return False
         seen = self._seen.get(rows)
-        if seen is None:
-            return 0 < self.predict_s(rows) <= FIRST_TRY * self.limit_s
-        return seen.slow_runs < SLOW_RUNS_ALLOWED or self.clock.now_s() - seen.slow_at_s >= LOOK_AGAIN_S
+        if seen is None or seen.slow_runs < SLOW_RUNS_ALLOWED:
+            return True
+        return self.clock.now_s() - seen.slow_at_s >= LOOK_AGAIN_S
 
     def learn(self, rows: int, seconds: float) -> None:
         """Notes that a run of `rows` rows took `seconds` on the loop."""

@@ -1,4 +1,4 @@
-"""Quick runs go on the loop; slow ones are found out after three, and looked at again once a second."""
+"""Quick runs go on the loop; slow ones are found out after three, and looked at again soon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from service.batching.batcher import Batcher
 from service.batching.contract import BatchConfig
 from service.batching.curve import CostCurve
-from service.batching.quick import FIRST_TRY, LOOK_AGAIN_S, SLOW_RUNS_ALLOWED, Quick
+from service.batching.quick import LOOK_AGAIN_S, NEAR, SLOW_RUNS_ALLOWED, Quick
 from service.core.clock import MonotonicClock
 from service.core.contract import Arrays
 from service.core.deadline import Deadline
@@ -36,14 +36,14 @@ def judge(clock: ManualClock, predicted_s: float = LIMIT_S, limit_s: float = LIM
     ("predicted_s", "limit_s", "rows", "allowed"),
     [
         (LIMIT_S, LIMIT_S, 1, True),
-        (FIRST_TRY * LIMIT_S, LIMIT_S, 1, True),
-        (1.01 * FIRST_TRY * LIMIT_S, LIMIT_S, 1, False),
+        (NEAR * LIMIT_S, LIMIT_S, 1, True),
+        (1.01 * NEAR * LIMIT_S, LIMIT_S, 1, False),
         (LIMIT_S, LIMIT_S, 8, False),
         (0.0, LIMIT_S, 1, False),  # nothing was measured: nothing is known
         (1e-9, 0.0, 1, False),  # switched off
     ],
 )
-def test_a_size_never_run_here_is_judged_by_what_threads_measured(
+def test_a_size_is_tried_where_it_is_near_the_limit_on_the_whole(
     clock: ManualClock, predicted_s: float, limit_s: float, rows: int, allowed: bool
 ) -> None:
     assert judge(clock, predicted_s, limit_s).allows(rows) is allowed
@@ -65,7 +65,7 @@ def test_one_quick_run_between_forgives_the_slow_ones(clock: ManualClock) -> Non
     assert quick.allows(1)
 
 
-def test_a_closed_size_is_looked_at_again_once_a_second(clock: ManualClock) -> None:
+def test_a_closed_size_is_looked_at_again_soon(clock: ManualClock) -> None:
     quick = judge(clock)
     for _ in range(SLOW_RUNS_ALLOWED):
         quick.learn(1, 2 * LIMIT_S)
