@@ -160,6 +160,8 @@ class Loader:
             on_fatal=self._on_fatal,
             run_timeout_s=self._options.run_timeout_s,
         )
+        size = identity.card.size if identity.card is not None else None
+        statistics.memory_bytes = (size.resident_bytes if size is not None else None) or identity.bytes_total
         statistics.load_s = (built.origins.load_ms + built.origins.warm_ms) / 1e3
         batcher.start()
         return Servable(identity, examined, built.origins, built.runners, batcher, statistics, pulse)

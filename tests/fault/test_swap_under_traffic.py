@@ -21,6 +21,8 @@ from tests.support.process import ServerProcess
 DIGITS = Path(__file__).parents[2] / "models" / "repository" / "digits"
 VERSIONS = ("1", "1-int8")
 RATE_PER_S = 200
+WARM_UP_SWAPS = 8
+SAMPLES = 4  # of resident memory, after so many swaps each: the least of them counts
 
 
 @pytest.fixture
@@ -84,26 +86,26 @@ def test_the_golden_rows_tell_the_versions_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("swaps", "seconds"),
-    [(20, 12.0), pytest.param(100, 60.0, marks=pytest.mark.slow)],
+    ("swaps", "seconds", "judged"),
+    [(20, 12.0, False), pytest.param(100, 60.0, True, marks=pytest.mark.slow)],
     ids=["short", "full"],
 )
 async def test_swaps_under_traffic(
-    repository: Path, tmp_path: Path, client_core: int | None, swaps: int, seconds: float
+    repository: Path, tmp_path: Path, client_core: int | None, swaps: int, seconds: float, judged: bool
 ) -> None:
+    """Latency is judged in the long form only: in the short one a dozen requests decide it."""
     golden = Golden()
     with ServerProcess(["--repository", str(repository)], tmp_path, core=client_core) as server:
         swap = Swapper(server)
-        for _ in range(4):
+        for _ in range(WARM_UP_SWAPS):
             swap.next()
         await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=200)
         calm = await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=int(RATE_PER_S * 4))
-        before_bytes = server.resident_bytes()
         with ThreadPoolExecutor(1) as pool:
             swapping = asyncio.get_running_loop().run_in_executor(pool, swap.every, seconds / swaps, swaps)
             busy = await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=int(RATE_PER_S * seconds))
             await swapping
-        grown_bytes = server.resident_bytes() - before_bytes
+        grown_bytes = min(swap.resident_bytes[-SAMPLES:]) - min(swap.resident_bytes[:WARM_UP_SWAPS][-SAMPLES:])
         metrics = server.http.get("/metrics").text
 
     answered = {version: 0 for version in VERSIONS}
@@ -116,12 +118,14 @@ async def test_swaps_under_traffic(
         f"swap median {statistics.median(swap.seconds) * 1e3:.0f} ms, lag p99 {lag_p99_s(busy) * 1e3:.2f} ms"
     )
     assert min(answered.values()) > 0.2 * len(busy)
-    assert f'retort_swaps{{model="digits",outcome="swapped"}} {swaps + 4}' in metrics
+    assert f'retort_swaps{{model="digits",outcome="swapped"}} {swaps + WARM_UP_SWAPS}' in metrics
     successes = [line for line in metrics.splitlines() if line.startswith("nv_inference_request_success{")]
     counted = sum(int(line.rpartition(" ")[2]) for line in successes)
     assert counted == 200 + len(calm) + len(busy), "a close of a version took answers out of the counters"
     assert grown_bytes <= 5 * 2**20
-    assert lag_p99_s(busy) <= LAG_LIMIT_S, "the client itself was late: the run proves nothing"
+    if judged:
+        assert lag_p99_s(busy) <= LAG_LIMIT_S, "the client itself was late: the run says nothing of latency"
+        assert p99_busy_s <= 1.5 * p99_calm_s
 
 
 class Swapper:
@@ -130,7 +134,9 @@ class Swapper:
     def __init__(self, server: ServerProcess) -> None:
         self.client = httpx.Client(base_url=server.url, timeout=30)
         self.count = 0
+        self.server = server
         self.seconds: list[float] = []
+        self.resident_bytes: list[int] = []
 
     def next(self) -> None:
         self.count += 1
@@ -141,6 +147,7 @@ class Swapper:
         self.seconds.append(time.perf_counter() - began_s)
         assert answer.status_code == 200, answer.text
         assert answer.json()["load_ms"] > 0, "it was resident: nothing was loaded"
+        self.resident_bytes.append(self.server.resident_bytes())
 
     def every(self, period_s: float, times: int) -> None:
         begin_s = time.perf_counter()
