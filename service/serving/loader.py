@@ -125,6 +125,8 @@ class Loader:
             if identity == unless:
                 return None
             _check_fits(files, config.instances)
+            if self._runner_options(config).threads == 1:
+                stand_back()  # at once: the session starts no threads that would inherit it
             runners = [job.keep(self._runner(files, config, job)) for _ in range(config.instances)]
             loaded_s = time.perf_counter()
             stand_back()  # what follows computes as hard as serving does

@@ -27,7 +27,7 @@ from service.serving.examine import Examined
 from service.serving.failures import failure_reason
 from service.serving.golden import GoldenReport, chunks, hold, join
 from service.serving.pulse import Pulse
-from service.serving.threads import in_thread
+from service.serving.threads import in_thread, stand_back
 
 PROBE_ORIGIN = "retort-probe"  # the server's own requests: run like any other, counted in no statistics
 # A row may hold no bytes at all, [2^40, 0] for one, so that the limit of the body is none of the rows.
@@ -219,6 +219,7 @@ class Servable:
         self.state = State.CLOSED
 
     def _close_runners(self) -> None:
+        stand_back()  # giving memory back takes milliseconds, and nobody waits for it
         for runner in self._runners:
             runner.close()
 

@@ -21,7 +21,6 @@ from tests.support.process import ServerProcess
 DIGITS = Path(__file__).parents[2] / "models" / "repository" / "digits"
 VERSIONS = ("1", "1-int8")
 RATE_PER_S = 200
-WARM_UP_SWAPS = 8
 SAMPLES = 4  # of resident memory, after so many swaps each: the least of them counts
 
 
@@ -86,18 +85,18 @@ def test_the_golden_rows_tell_the_versions_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("swaps", "seconds", "judged"),
-    [(20, 12.0, False), pytest.param(100, 60.0, True, marks=pytest.mark.slow)],
+    ("warm_ups", "swaps", "seconds", "judged"),
+    [(8, 20, 12.0, False), pytest.param(30, 100, 60.0, True, marks=pytest.mark.slow)],
     ids=["short", "full"],
 )
 async def test_swaps_under_traffic(
-    repository: Path, tmp_path: Path, client_core: int | None, swaps: int, seconds: float, judged: bool
+    repository: Path, tmp_path: Path, client_core: int | None, warm_ups: int, swaps: int, seconds: float, judged: bool
 ) -> None:
     """Latency is judged in the long form only: in the short one a dozen requests decide it."""
     golden = Golden()
     with ServerProcess(["--repository", str(repository)], tmp_path, core=client_core) as server:
         swap = Swapper(server)
-        for _ in range(WARM_UP_SWAPS):
+        for _ in range(warm_ups):
             swap.next()
         await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=200)
         calm = await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=int(RATE_PER_S * 4))
@@ -105,7 +104,7 @@ async def test_swaps_under_traffic(
             swapping = asyncio.get_running_loop().run_in_executor(pool, swap.every, seconds / swaps, swaps)
             busy = await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=int(RATE_PER_S * seconds))
             await swapping
-        grown_bytes = min(swap.resident_bytes[-SAMPLES:]) - min(swap.resident_bytes[:WARM_UP_SWAPS][-SAMPLES:])
+        grown_bytes = min(swap.resident_bytes[-SAMPLES:]) - min(swap.resident_bytes[:warm_ups][-SAMPLES:])
         metrics = server.http.get("/metrics").text
 
     answered = {version: 0 for version in VERSIONS}
@@ -118,7 +117,7 @@ async def test_swaps_under_traffic(
         f"swap median {statistics.median(swap.seconds) * 1e3:.0f} ms, lag p99 {lag_p99_s(busy) * 1e3:.2f} ms"
     )
     assert min(answered.values()) > 0.2 * len(busy)
-    assert f'retort_swaps{{model="digits",outcome="swapped"}} {swaps + WARM_UP_SWAPS}' in metrics
+    assert f'retort_swaps{{model="digits",outcome="swapped"}} {swaps + warm_ups}' in metrics
     successes = [line for line in metrics.splitlines() if line.startswith("nv_inference_request_success{")]
     counted = sum(int(line.rpartition(" ")[2]) for line in successes)
     assert counted == 200 + len(calm) + len(busy), "a close of a version took answers out of the counters"
