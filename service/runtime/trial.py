@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -18,11 +17,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from service.core.contract import Arrays
 from service.runtime import memory
 from service.runtime.providers import RunnerOptions
+from service.runtime.trial_job import TrialJob
 
 _MIB = 1 << 20
 _ROOT = Path(__file__).parents[2]
@@ -73,8 +73,7 @@ def run_trial(
     """
     limits = limits or TrialLimits()
     limits = replace(limits, memory_bytes=min(limits.memory_bytes, memory.available_bytes()))
-    options = replace(options, provider_options=dict(options.provider_options))
-    job = (onnx, dict(external), [dict(feed) for feed in feeds], options)
+    job = TrialJob(onnx, external, feeds, options)
     process = _start(limits)
     assert process.stdin is not None and process.stdout is not None  # noqa: S101 - pipes were asked for
     feeder = threading.Thread(target=_feed, args=(process.stdin, job), name="retort-trial", daemon=True)
@@ -99,10 +98,10 @@ def _start(limits: TrialLimits) -> subprocess.Popen[bytes]:
     )
 
 
-def _feed(pipe: IO[bytes], job: Any) -> None:
+def _feed(pipe: IO[bytes], job: TrialJob) -> None:
     """Streams the job without a second copy of it; a child that died early has closed its end."""
     with contextlib.suppress(BrokenPipeError), pipe:
-        pickle.dump(job, pipe, protocol=5)
+        job.write(pipe)
 
 
 def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import resource
 import signal
 import sys
@@ -23,6 +22,7 @@ from service.core.errors import BadInput, DoesNotFit, RetortError, RunFailed
 from service.core.synthetic import synthetic_feed
 from service.runtime.failures import ran_out_of_memory
 from service.runtime.onnx import OnnxRunner
+from service.runtime.trial_job import read_job
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -40,14 +40,13 @@ def main(arguments: Sequence[str]) -> None:
 
 def _try_out(job_pipe: IO[bytes], say: Say) -> dict[str, Any]:
     say({"stage": "loading"})
-    onnx, external, feeds, options = pickle.load(job_pipe)  # noqa: S301 - written by the parent, holding no file's pickle
+    job = read_job(job_pipe)
     try:
-        runner = OnnxRunner.load(onnx, external, options)
-        del onnx, external
+        runner = OnnxRunner.load(job.onnx, job.external, job.options)
         say({"stage": "running"})
-        for feed in feeds:
+        for feed in job.feeds:
             runner.run(feed)
-        _run_largest(runner, feeds, options.max_batch_size)
+        _run_largest(runner, job.feeds, job.options.max_batch_size)
     except RetortError as error:
         if isinstance(error, DoesNotFit) or ran_out_of_memory(error.__cause__):
             return {"out_of_memory": True}
