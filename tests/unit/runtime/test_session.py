@@ -271,9 +271,7 @@ def no_gpu_libraries(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_provider_without_its_libraries_is_refused(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
     no_gpu_libraries(monkeypatch, "libcublasLt.so.13 is not installed")
-    words = (
-        rf"the {provider} provider cannot be had here: libcublasLt.so.13 is not installed; try: pip install 'retort\["
-    )
+    words = rf"the {provider} provider cannot be had here: libcublasLt.so.13 is not installed; try: pip install '\.\["
     with pytest.raises(ProviderMissing, match=words):
         open_session(graphs.linear(), {}, RunnerOptions(provider))  # type: ignore[arg-type]
 

@@ -52,7 +52,8 @@ def test_a_spoilt_variant_fails_with_its_reasons(of_full: Appraisal, full_onnx: 
     assert found.decision is not None
     assert found.decision.verdict == found.quality.verdict == "fail"
     failed = {rule.name for rule in found.decision.rules if rule.outcome == "fail"}
-    assert {"accuracy", "non-inferiority", "agreement", "bad flips", "worth it"} <= failed
+    # not "worth it": whether one of two equally fast networks comes out faster is the clock's affair
+    assert {"accuracy", "non-inferiority", "agreement", "bad flips"} <= failed
 
 
 def test_a_variant_that_answers_nan_fails(of_full: Appraisal, full_onnx: bytes, trial: Trial) -> None:
