@@ -8,7 +8,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv --without-pip /opt/retort
 COPY requirements/service.lock requirements/service.lock
-RUN python -m pip --python /opt/retort/bin/python install --require-hashes -r requirements/service.lock \
+RUN python -m pip --python /opt/retort/bin/python install --no-deps --require-hashes -r requirements/service.lock \
     && rm -f /opt/retort/lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime_providers_cuda.so \
              /opt/retort/lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime_providers_tensorrt.so
 COPY pyproject.toml LICENSE ./

@@ -19,6 +19,9 @@ COVERAGE_MIN ?= 95
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet --progress-bar off
+# --no-deps: the lock is complete (`pip check` holds it to that), and a resolver could only depart from it: pip 23 takes
+# the newest release of a package that is also wanted with an extra, and then refuses it for want of a hash.
+PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
@@ -70,15 +73,17 @@ $(BIN)/python:
 # The environments are order-only on the interpreter: its link's time says nothing about what is installed.
 $(VENV)/.service: requirements/service.lock | $(BIN)/python
 	@echo "installing the service's locked dependencies (a few minutes the first time)"
-	$(PIP) --require-hashes -r requirements/service.lock
+	$(PIP_LOCKED) requirements/service.lock
+	$(BIN)/python -m pip check
 	@touch $@
 
 # dev.lock holds the versions of service.lock, so it only adds. torch comes after it, by itself: it has no hashes
 # (requirements/torch.txt says why).
 $(VENV)/.dev: requirements/dev.lock requirements/torch.txt $(VENV)/.service
 	@echo "installing the locked dependencies of workshop and tests"
-	$(PIP) --require-hashes -r requirements/dev.lock
+	$(PIP_LOCKED) requirements/dev.lock
 	$(PIP) -r requirements/torch.txt
+	$(BIN)/python -m pip check
 	@touch $@
 
 # Built with the setuptools of service.lock; again when pyproject.toml changes, for its entry points.
