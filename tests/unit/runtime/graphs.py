@@ -140,8 +140,11 @@ def loop(factor: float = 0.0) -> bytes:
     )
 
 
-def slow_to_load(size: int = 1300) -> bytes:
-    """Multiplies `size` x `size` constants, which ONNX Runtime folds at load, in operators that nothing interrupts."""
+def slow_to_load(size: int = 2000) -> bytes:
+    """Multiplies `size` x `size` constants, which ONNX Runtime folds at load, in operators that nothing interrupts.
+
+    On a quick machine 2000 takes about a second and 8000 a minute.
+    """
     nodes = [helper.make_node("ConstantOfShape", ["s"], ["a0"])]
     nodes += [helper.make_node("MatMul", [f"a{i}", f"a{i}"], [f"a{i + 1}"]) for i in range(6)]
     return model(

@@ -101,7 +101,7 @@ def test_no_more_is_given_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_load_that_takes_too_long() -> None:
     start_s = time.perf_counter()
-    result = run_trial(graphs.slow_to_load(3000), {}, [], CPU, limits(2048, timeout_s=3))
+    result = run_trial(graphs.slow_to_load(8000), {}, [], CPU, limits(2048, timeout_s=3))
     assert result.reason == "the trial was still loading after 3 s"
     assert time.perf_counter() - start_s < 5
     assert [child for child in psutil.Process().children() if "trial_child" in " ".join(child.cmdline())] == []

@@ -193,33 +193,35 @@ async def test_a_frozen_runner_is_found_out_whatever_keeps_the_probe_from_it(
     await heart.stop()
 
 
-async def test_a_full_queue_is_no_fault_while_batches_end(
-    house: House, fault: Fault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.serving.heart.LEAST_ALLOWED_S", 0.2)
-    servable = await loaded(house, models.scales(2.0), max_batch_size=1, dynamic_batching={"max_queue_size": 1})
-    heart = Heart(servable, house.loader().clock)
-    fault.change = lambda outputs: time.sleep(0.01) or outputs  # type: ignore[func-returns-value]
-    rejected = 0
-    end_s = time.monotonic() + 0.6
+async def test_a_full_queue_is_no_fault_while_batches_end(house: House, fault: Fault, clock: ManualClock) -> None:
+    servable = await loaded(
+        house, models.scales(2.0), max_batch_size=1, dynamic_batching={"max_queue_size": 1}, clock=clock
+    )
+    turn = threading.Semaphore(0)
+    fault.change = lambda outputs: turn.acquire(timeout=20) and outputs  # type: ignore[assignment,return-value]
+    heart = Heart(servable, clock)
 
-    async def client() -> None:
-        nonlocal rejected
-        while time.monotonic() < end_s:
-            try:
-                await servable.infer(InferRequest({"x": ROWS[:1]}), Deadline.never())
-            except Exception:
-                rejected += 1
-                await asyncio.sleep(0.001)
+    def client() -> asyncio.Future[Any]:
+        return asyncio.ensure_future(servable.infer(InferRequest({"x": ROWS[:1]}), Deadline.never()))
 
-    clients = [asyncio.ensure_future(client()) for _ in range(8)]
-    while time.monotonic() < end_s:
-        heart.tick()
+    running = client()
+    await until(lambda: servable.batcher.snapshot().busy_engines == 1)
+    for _ in range(5):
+        queued = client()
+        await until(lambda: servable.batcher.snapshot().queued_requests == 1)
+        clock.advance(0.9)
+        await beat(heart)
         assert heart.ok, heart.reason
-        await asyncio.sleep(0.02)
-    await asyncio.gather(*clients)
-    assert rejected
-    await heart.stop()
+        turn.release()
+        await running
+        running = queued
+    queued = client()
+    await until(lambda: servable.batcher.snapshot().queued_requests == 1)
+    clock.advance(10)
+    await beat(heart)
+    assert (heart.ok, heart.reason) == (False, "its runner does not answer")
+    turn.release(2)
+    await asyncio.gather(running, queued)
 
 
 async def test_a_slow_version_is_given_time_for_four_of_its_runs(
