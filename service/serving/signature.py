@@ -44,11 +44,10 @@ class Signature:
                 raise BadInput(self._shape_sentence(arrays[name], spec))
         if self.batch_axis is None:
             return None
-        counts = {name: int(arrays[name].shape[0]) for name in self.inputs}
-        if len(set(counts.values())) > 1:
-            listed = ", ".join(f"'{name}' {count}" for name, count in counts.items())
-            raise BadInput(f"inputs of {self.where} have different numbers of rows: {listed}")
-        return next(iter(counts.values()))
+        counts = {arrays[name].shape[0] for name in self.inputs}
+        if len(counts) > 1:
+            raise BadInput(self._rows_sentence(arrays))
+        return int(counts.pop())
 
     def select(self, request: InferRequest, answered: Arrays) -> dict[str, Array]:
         """The outputs that the request asked for, in its order; all of them when it named none."""
@@ -76,6 +75,10 @@ class Signature:
         missing = [name for name in self.inputs if name not in arrays]
         return f"{self.where} needs input {_listed(missing)}, which the request does not have"
 
+    def _rows_sentence(self, arrays: Arrays) -> str:
+        listed = ", ".join(f"'{name}' {arrays[name].shape[0]}" for name in self.inputs)
+        return f"inputs of {self.where} have different numbers of rows: {listed}"
+
     def _shape_sentence(self, array: Array, spec: TensorSpec) -> str:
         if array.dtype != spec.dtype:
             return f"input '{spec.name}' of {self.where} must be {spec.datatype}"
@@ -86,7 +89,7 @@ class Signature:
 def _fits(array: Array, spec: TensorSpec) -> bool:
     if array.dtype != spec.dtype or array.ndim != len(spec.dims):
         return False
-    return all(size == dim for size, dim in zip(array.shape, spec.dims, strict=True) if isinstance(dim, int))
+    return all(size == dim or not isinstance(dim, int) for size, dim in zip(array.shape, spec.dims, strict=True))
 
 
 def _gap(
