@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from service.core.contract import Array, Arrays
+from service.core.contract import Array, Arrays, Timing
 
 Outputs = Mapping[str, Array]
 
@@ -78,15 +78,6 @@ class BatchConfig:
     def __post_init__(self) -> None:
         if self.max_rows < 1 or self.max_queue < 1:
             raise ValueError("max_rows and max_queue must be at least 1")
-
-
-class Timing(NamedTuple):
-    """Where a request's time went, in nanoseconds: the phases of the run that completed it, and all before as queue."""
-
-    queue_ns: int
-    input_ns: int
-    infer_ns: int
-    output_ns: int
 
 
 class Answer(NamedTuple):

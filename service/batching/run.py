@@ -10,9 +10,10 @@ import traceback
 from collections.abc import Sequence
 
 from service.batching.batch import split, stack
-from service.batching.contract import BatchReport, CloseReason, Engine, Outputs, Timing
+from service.batching.contract import BatchReport, CloseReason, Engine, Outputs
 from service.batching.ticket import Piece
 from service.core.clock import Clock
+from service.core.contract import Timing
 from service.core.errors import RetortError, Stuck
 
 

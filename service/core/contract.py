@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,11 +113,32 @@ class InferRequest:
     timeout_us: int | None = None
 
 
+class Timing(NamedTuple):
+    """Where a request's time went, in nanoseconds: the phases of the run that completed it, and all before as queue."""
+
+    queue_ns: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+
+
+NO_TIME = Timing()
+
+
 @dataclass(frozen=True, slots=True)
 class InferResponse:
-    """One answer: `outputs` holds name -> array, in the order asked for, and `version` names who answered."""
+    """One answer.
+
+    Attributes:
+        model: its name.
+        version: names who answered.
+        outputs: name -> array, in the order asked for.
+        id: the request's.
+        timing: where its time went.
+    """
 
     model: str
     version: str
     outputs: Arrays
     id: str = ""
+    timing: Timing = NO_TIME

@@ -31,12 +31,15 @@ class Style:
     labels: bool
 
 
-def decode(body: bytes, specs: Mapping[str, TensorSpec]) -> tuple[InferRequest, Style]:
+def decode(
+    body: bytes, specs: Mapping[str, TensorSpec], class_labels: Sequence[str] | None
+) -> tuple[InferRequest, Style]:
     """Reads one predict request.
 
     Args:
         body: `{"instances": [...]}` or `{"inputs": ...}`, and `"labels": true` where labels are wanted.
         specs: the version's inputs by name.
+        class_labels: the model's; None where it has none, and the request may not ask for them.
 
     Raises:
         BadInput: what is wrong, where, and what was expected.
@@ -48,6 +51,8 @@ def decode(body: bytes, specs: Mapping[str, TensorSpec]) -> tuple[InferRequest, 
     labels = document.get("labels", False)
     if type(labels) is not bool:
         raise BadInput(f"'labels' of the request must be true or false, not {quote(labels)}")
+    if labels and class_labels is None:
+        raise BadInput("'labels' is true, but the model's configuration has no labels")
     if ("instances" in document) is ("inputs" in document):
         raise BadInput("the request must have either 'instances' or 'inputs'")
     rows = "instances" in document
@@ -62,14 +67,14 @@ def encode(response: InferResponse, style: Style, labels: Sequence[str] | None) 
     Args:
         response: every output of the version.
         style: what the request asked for.
-        labels: the model's, in the order of its scores.
+        labels: the model's, in the order of its scores; needed only where the request asked for them.
 
     Raises:
-        BadInput: labels are asked for, and the model has none.
+        BadInput: labels are asked for, and no output is their scores.
         NotRepresentable: an output is FP16, holds NaN or infinity, or is no UTF-8 text.
     """
     if style.labels:
-        return _labelled(response.outputs, labels)
+        return _labelled(response.outputs, labels or ())
     values = {name: _nested(array, name) for name, array in response.outputs.items()}
     only = next(iter(values.values())) if len(values) == 1 else None
     if not style.rows:
@@ -134,9 +139,7 @@ def _nested(array: Array, name: str) -> Any:
     return np.array(values, dtype=np.object_).reshape(array.shape).tolist()
 
 
-def _labelled(outputs: Arrays, labels: Sequence[str] | None) -> bytes:
-    if labels is None:
-        raise BadInput("'labels' is true, but the model's configuration has no labels")
+def _labelled(outputs: Arrays, labels: Sequence[str]) -> bytes:
     scores = next((a for a in outputs.values() if a.dtype.kind == "f" and a.shape[1:] == (len(labels),)), None)
     if scores is None:
         raise BadInput("'labels' is true, but the version has no output with one score for each label")

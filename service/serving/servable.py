@@ -7,7 +7,6 @@ Owned by the event loop's thread. Knows nothing of files, of HTTP, or of which v
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +23,6 @@ from service.repository.golden import Golden
 from service.repository.model_config import ModelConfig
 from service.runtime.runner import Runner
 from service.serving.examine import Examined
-from service.serving.failures import failure_reason
 from service.serving.golden import GoldenReport, chunks, hold, join
 from service.serving.pulse import Pulse
 from service.serving.threads import in_thread, stand_back
@@ -141,7 +139,7 @@ class Servable:
         return self.examined.golden is not None and self.examined.golden.known_here
 
     async def infer(self, request: InferRequest, deadline: Deadline, *, origin: str = "") -> InferResponse:
-        """Answers one request.
+        """Answers one request; whoever asks counts it, see `counted`.
 
         Args:
             request: decoded; its arrays are not changed.
@@ -152,17 +150,11 @@ class Servable:
             BadInput: names, datatypes, shapes or rows are not the version's.
             Rejected, Expired, RunFailed, NotFinite, Stuck, Draining: as `core.errors` says.
         """
-        began_ns = time.perf_counter_ns()
-        try:
-            rows = self._rows(request)
-            answer = await self.batcher.submit(request.inputs, rows, deadline, origin=origin)
-            outputs = self.signature.select(request, answer.outputs)
-            self._check_finite(outputs)
-        except BaseException as error:
-            self.statistics.request_failed(failure_reason(error), time.perf_counter_ns() - began_ns)
-            raise
-        self.statistics.request_done(time.perf_counter_ns() - began_ns, answer.timing)
-        return InferResponse(self.model, self.version, outputs, request.id)
+        rows = self._rows(request)
+        answer = await self.batcher.submit(request.inputs, rows, deadline, origin=origin)
+        outputs = self.signature.select(request, answer.outputs)
+        self._check_finite(outputs)
+        return InferResponse(self.model, self.version, outputs, request.id, answer.timing)
 
     async def hold_golden(self) -> GoldenReport | None:
         """Holds the golden cases through the queue, among the clients' requests; None without golden cases.

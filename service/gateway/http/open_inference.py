@@ -5,14 +5,10 @@ Inference takes Starlette's request and returns a response, without pydantic or 
 
 from __future__ import annotations
 
-import time
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.clock import Clock
-from service.core.contract import InferRequest
-from service.core.errors import BadInput
 from service.gateway import codec, describe
 from service.gateway.guard import read_body, while_client_waits
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
@@ -20,8 +16,7 @@ from service.gateway.http.request_head import deadline_of, header_length_of, ori
 from service.gateway.http.routes import Route, at_each_version
 from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
-from service.serving.failures import failure_reason
-from service.serving.servable import Servable
+from service.serving.counted import Counted
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 
@@ -61,11 +56,12 @@ class OpenInference:
         """Answers one inference request, JSON or binary."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
         body = await read_body(headers, request.receive, self._max_body_bytes)
-        with self._catalog.lease(ref_of(request)) as servable:
-            asked, form = _decode(servable, body, header_length_of(headers))
+        with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
+            asked, form = codec.decode(body, header_length_of(headers), servable.inputs)
             deadline = deadline_of(headers, asked.timeout_us, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
-            return inference_answer(codec.encode(await while_client_waits(work, request.receive), form))
+            counted.answered(answer := await while_client_waits(work, request.receive))
+            return inference_answer(codec.encode(answer, form))
 
     async def server(self, _request: Request) -> Response:
         """Name, version and the extensions that work."""
@@ -91,13 +87,3 @@ class OpenInference:
     async def all_statistics(self, _request: Request) -> Response:
         """Counts and times of every loaded version of every model."""
         return json_answer({"model_stats": [version.to_triton() for version in self._catalog.statistics()]})
-
-
-def _decode(servable: Servable, body: bytes, header_length: int | None) -> tuple[InferRequest, codec.Form]:
-    """Decodes, and counts a request that cannot be: the servable counts those that reach it."""
-    began_ns = time.perf_counter_ns()
-    try:
-        return codec.decode(body, header_length, servable.inputs)
-    except BadInput as error:
-        servable.statistics.request_failed(failure_reason(error), time.perf_counter_ns() - began_ns)
-        raise

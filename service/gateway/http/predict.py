@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.clock import Clock
-from service.core.contract import InferRequest
-from service.core.errors import BadInput
 from service.gateway import tensorflow_json
 from service.gateway.codec import JSON
 from service.gateway.guard import read_body, while_client_waits
@@ -17,9 +13,8 @@ from service.gateway.http.answers import json_answer, ref_of
 from service.gateway.http.request_head import deadline_of, origin_of
 from service.gateway.http.routes import Route
 from service.serving.catalog import Catalog
-from service.serving.failures import failure_reason
+from service.serving.counted import Counted
 from service.serving.reports import VersionView
-from service.serving.servable import Servable
 
 _STATES = {"READY": "AVAILABLE", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
 
@@ -52,11 +47,11 @@ class Predict:
         """Answers rows (`instances`) or columns (`inputs`)."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
         body = await read_body(headers, request.receive, self._max_body_bytes)
-        with self._catalog.lease(ref_of(request)) as servable:
-            asked, style = _decode(servable, body)
+        with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
+            asked, style = tensorflow_json.decode(body, servable.inputs, servable.config.labels)
             deadline = deadline_of(headers, None, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
-            answer = await while_client_waits(work, request.receive)
+            counted.answered(answer := await while_client_waits(work, request.receive))
             return Response(tensorflow_json.encode(answer, style, servable.config.labels), media_type=JSON)
 
     async def models(self, _request: Request) -> Response:
@@ -74,16 +69,3 @@ def _status(view: VersionView) -> dict[str, object]:
     code = "OK" if not view.reason else "UNKNOWN"
     status = {"error_code": code, "error_message": view.reason}
     return {"version": view.version, "state": _STATES.get(view.state, "END"), "status": status}
-
-
-def _decode(servable: Servable, body: bytes) -> tuple[InferRequest, tensorflow_json.Style]:
-    """Decodes, and counts a request that cannot be: the servable counts those that reach it."""
-    began_ns = time.perf_counter_ns()
-    try:
-        asked, style = tensorflow_json.decode(body, servable.inputs)
-        if style.labels and servable.config.labels is None:
-            raise BadInput("'labels' is true, but the model's configuration has no labels")
-        return asked, style
-    except BadInput as error:
-        servable.statistics.request_failed(failure_reason(error), time.perf_counter_ns() - began_ns)
-        raise

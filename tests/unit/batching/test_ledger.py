@@ -10,9 +10,10 @@ import weakref
 import numpy as np
 import pytest
 
-from service.batching.contract import Answer, Timing
+from service.batching.contract import Answer
 from service.batching.ledger import Ledger, expired
 from service.batching.ticket import Ticket
+from service.core.contract import Timing
 from service.core.errors import Draining, Expired, RunFailed
 
 ANSWER = Answer({"y": np.ones(1)}, Timing(0, 0, 0, 0), 1)

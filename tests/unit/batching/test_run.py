@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.batching.contract import BatchReport, CloseReason, Timing
+from service.batching.contract import BatchReport, CloseReason
 from service.batching.run import Run
 from service.batching.ticket import Piece, Ticket, cut
+from service.core.contract import Timing
 from service.core.errors import BadInput, RunFailed, Stuck
 from tests.fakes import Act, FakeEngine, Fault, ManualClock, ids
 

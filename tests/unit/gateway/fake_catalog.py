@@ -8,25 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from service.core.contract import Arrays, InferRequest, InferResponse, ModelRef, TensorSpec
+from service.core.contract import Arrays, InferRequest, InferResponse, ModelRef, TensorSpec, Timing
 from service.core.deadline import Deadline
 from service.core.errors import NotFound, NotReady
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.card import Card
 from service.repository.model_config import ModelConfig
 from service.serving.batchability import Batchability
-from service.serving.failures import failure_reason
 from service.serving.gate import Machine
 from service.serving.reports import Readiness, SwapReport, VersionView
 from service.serving.signature import Signature
 
 Answer = Callable[[Arrays], Arrays]
-
-
-class Timing:
-    """Where the fake's time went."""
-
-    queue_ns, input_ns, infer_ns, output_ns = 1_000, 2_000, 3_000, 4_000
 
 
 def specs(*given: TensorSpec) -> dict[str, TensorSpec]:
@@ -70,20 +63,17 @@ class FakeServable:
     async def infer(self, request: InferRequest, deadline: Deadline, *, origin: str = "") -> InferResponse:
         self.seen.append((request, deadline, origin))
         signature = Signature(f"model '{self.model}'", self.inputs, self.outputs, "batch")
+        signature.check_outputs(request)
+        signature.rows(request.inputs)
         try:
-            signature.check_outputs(request)
-            signature.rows(request.inputs)
-            if self.wait_s:
-                await asyncio.sleep(self.wait_s)
-            if self.error is not None:
-                raise self.error
-            outputs = signature.select(request, self.answer(request.inputs))
-        except BaseException as error:
-            self.cancelled = isinstance(error, asyncio.CancelledError)
-            self.statistics.request_failed(failure_reason(error), 1_000)
+            await asyncio.sleep(self.wait_s)
+        except asyncio.CancelledError:
+            self.cancelled = True
             raise
-        self.statistics.request_done(10_000, Timing())
-        return InferResponse(self.model, self.version, outputs, request.id)
+        if self.error is not None:
+            raise self.error
+        outputs = signature.select(request, self.answer(request.inputs))
+        return InferResponse(self.model, self.version, outputs, request.id, Timing(1_000, 2_000, 3_000, 4_000))
 
     def __enter__(self) -> FakeServable:
         self.leases += 1

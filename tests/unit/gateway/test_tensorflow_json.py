@@ -18,8 +18,8 @@ SCALAR = specs(TensorSpec("x", "FP32", ()))
 ROWS, COLUMNS = Style(True, False), Style(False, False)
 
 
-def decode(document: Any, known: Any = ONE) -> tuple[dict[str, Any], Style]:
-    request, style = tensorflow_json.decode(orjson.dumps(document), known)
+def decode(document: Any, known: Any = ONE, labels: tuple[str, ...] | None = None) -> tuple[dict[str, Any], Style]:
+    request, style = tensorflow_json.decode(orjson.dumps(document), known, labels)
     return {name: (array.dtype.name, array.tolist()) for name, array in request.inputs.items()}, style
 
 
@@ -126,8 +126,10 @@ def test_labels_need_an_output_with_a_score_for_each(outputs: dict[str, Any]) ->
 
 
 def test_labels_need_labels() -> None:
+    wanted = {"instances": [[1, 2]], "labels": True}
     with pytest.raises(BadInput, match="configuration has no labels"):
-        encode(Style(True, True), None, y=Y)
+        decode(wanted)
+    assert decode(wanted, labels=("no", "yes"))[1] == Style(True, True)
 
 
 def test_a_score_that_is_not_finite_has_no_label() -> None:

@@ -4,7 +4,7 @@ from google.protobuf import json_format
 from tritonclient.grpc import service_pb2
 
 from service.batching.contract import Answer, BatchReport, CloseReason, DropReason
-from service.batching.contract import Timing as BatcherTiming
+from service.core.contract import Timing as BatcherTiming
 from service.observe.names import CLOSE_REASONS
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from tests.unit.observe.batches import Batch, Timing

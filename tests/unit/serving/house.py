@@ -25,6 +25,7 @@ from service.repository.state_file import StateFile
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from service.serving.catalog import Catalog
+from service.serving.counted import Counted
 from service.serving.entry import Entry
 from service.serving.lifecycle import Lifecycle
 from service.serving.loader import Loader, LoadOptions, Trial
@@ -157,7 +158,14 @@ def variant(verdict: str = "pass", *, here: bool = True, **more: Any) -> Card:
 async def ask(catalog: Catalog, model: str = "m", version: str | None = None, **inputs: Array) -> InferResponse:
     """One request, as the gateway makes it."""
     with catalog.lease(ModelRef(model, version)) as servable:
-        return await servable.infer(InferRequest(inputs), Deadline.never())
+        return await counted(servable, InferRequest(inputs))
+
+
+async def counted(servable: Servable, request: InferRequest) -> InferResponse:
+    """One request, counted as the gateway counts it."""
+    with Counted(servable.statistics) as count:
+        count.answered(answer := await servable.infer(request, Deadline.never()))
+        return answer
 
 
 def entry_of(catalog: Catalog, model: str = "m") -> Entry:

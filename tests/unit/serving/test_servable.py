@@ -18,7 +18,7 @@ from service.serving.servable import RUNS_LIMIT, Servable, State
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.cards import card
-from tests.unit.serving.house import House, ask, servable_of, until
+from tests.unit.serving.house import House, ask, counted, servable_of, until
 
 ROWS = models.rows(1, 2, 3)
 
@@ -33,7 +33,7 @@ async def loaded(house: House, onnx: bytes, **config: object) -> Servable:
 
 async def infer(servable: Servable, outputs: tuple[str, ...] = (), **inputs: Array) -> Mapping[str, Array]:
     request = InferRequest(inputs, tuple(RequestedOutput(name) for name in outputs), id="request 7")
-    return (await servable.infer(request, Deadline.never())).outputs
+    return (await counted(servable, request)).outputs
 
 
 def failures(servable: Servable) -> dict[str, int]:

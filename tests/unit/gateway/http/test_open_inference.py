@@ -107,10 +107,13 @@ def test_a_wrong_request_is_refused_and_counted_once(
 
 
 @pytest.mark.parametrize("name", ["Inference-Header-Content-Length", "Retort-Timeout-Ms"])
-def test_a_header_that_is_no_number_is_refused(client: TestClient, name: str) -> None:
+def test_a_header_that_is_no_number_is_refused_and_counted(
+    client: TestClient, servable: FakeServable, name: str
+) -> None:
     answer = client.post(INFER, json={"inputs": [X]}, headers={name: "ten"})
     assert answer.status_code == 400
     assert name in answer.json()["error"]
+    assert failures(servable) == {"OTHER": 1}
 
 
 def test_a_body_over_the_limit_is_refused(client: TestClient, servable: FakeServable) -> None:
@@ -145,12 +148,16 @@ def test_a_version_that_is_not_ready_is_unavailable(client: TestClient, catalog:
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
-def test_an_answer_that_json_cannot_carry_asks_for_binary(client: TestClient, servable: FakeServable) -> None:
+def test_an_answer_that_json_cannot_carry_asks_for_binary_and_is_no_success(
+    client: TestClient, servable: FakeServable
+) -> None:
     servable.answer = lambda arrays: {"y": arrays["x"] * np.float32("nan")}
     answer = client.post(INFER, json={"inputs": [X]})
     assert answer.status_code == 400
     assert "ask for binary" in answer.json()["error"]
+    assert (failures(servable), servable.statistics.success.count) == ({"OTHER": 1}, 0)
     assert client.post(INFER, json={"inputs": [X], "parameters": {"binary_data_output": True}}).status_code == 200
+    assert (failures(servable), servable.statistics.success.count) == ({"OTHER": 1}, 1)
 
 
 def test_the_server_names_the_extensions_that_work(client: TestClient) -> None:

@@ -54,6 +54,7 @@ def test_deadline_and_limit_hold_here_too(client: TestClient, servable: FakeServ
 def test_an_answer_that_is_not_finite_is_refused(client: TestClient, servable: FakeServable) -> None:
     servable.answer = lambda arrays: {"y": arrays["x"] + np.float32("inf")}
     assert client.post(PREDICT, json=ROWS).status_code == 400
+    assert (servable.statistics.failures["OTHER"].count, servable.statistics.success.count) == (1, 0)
 
 
 def test_models_are_listed_with_the_version_that_answers(client: TestClient) -> None:
