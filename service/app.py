@@ -25,6 +25,7 @@ from service.gateway.http.server import HttpServer
 from service.observe import logs
 from service.repository.layout import Repositories, SingleFile, Source
 from service.repository.state_file import StateFile
+from service.runtime import memory
 from service.runtime.devices import find_obstacles
 from service.runtime.providers import Provider, choose_provider
 from service.runtime.trial import TrialLimits
@@ -50,6 +51,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     Raises:
         CannotStart: the address is taken, or the provider that was asked for is not to be had.
     """
+    memory.share_one_heap()
     logs.configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Server(settings, say).run())

@@ -3,6 +3,8 @@
 Freed weights stay with the C library until it is told to return them. Measured with a 21 MB model, each swap loading
 one beside and closing the other, 60 times (ONNX Runtime 1.31, 2 cores): resident memory went 173 -> 240 MiB without
 `trim`, and stayed at 132 MiB with it, whatever the arena's strategy; one `trim` took about 15 ms, without the GIL.
+What the threads of a load leave in heaps of their own is scattered and stays: 240 swaps of the shipped model under 200
+requests/s added 5 to 6 MiB to a warm server, and 1.6 MiB with one heap for all threads, at the same throughput.
 """
 
 from __future__ import annotations
@@ -17,6 +19,23 @@ from pathlib import Path
 from service.runtime import cgroup
 
 _PROC = Path("/proc")
+
+
+_M_ARENA_MAX = -8  # glibc's malloc.h
+
+
+def share_one_heap() -> bool:
+    """Lets threads allocate from one heap, with glibc; elsewhere, or where the environment chose, does nothing.
+
+    To be called before threads start.
+
+    Returns:
+        Whether it was done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None or "MALLOC_ARENA_MAX" in os.environ:
+        return False
+    return bool(mallopt(_M_ARENA_MAX, 1))
 
 
 def trim() -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +50,53 @@ def test_available_without_meminfo_is_all_there_is(tmp_path: Path, meminfo: str 
 
 def test_available_here() -> None:
     assert 0 < memory.available_bytes() < 1 << 50
+
+
+def test_the_heap_is_shared_unless_the_environment_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    library = SimpleNamespace(mallopt=lambda option, value: asked.append((option, value)) or 1)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    assert memory.share_one_heap()
+    assert asked == [(-8, 1)]
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    assert not memory.share_one_heap()
+    assert len(asked) == 1
+
+
+def test_a_heap_cannot_be_shared_without_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())
+    assert not memory.share_one_heap()
+
+
+HEAPS_OF_THREADS = """
+import ctypes, sys, threading
+from service.runtime import memory
+if sys.argv[1] == "shared":
+    assert memory.share_one_heap()
+allocate = ctypes.CDLL(None).malloc
+allocate.restype = ctypes.c_void_p
+threads = [threading.Thread(target=allocate, args=(5000,)) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+ctypes.CDLL(None).malloc_info(0, ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stdout"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+def test_threads_share_one_heap_and_would_not_by_themselves() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+
+    def heaps(how: str) -> int:
+        command = [sys.executable, "-c", HEAPS_OF_THREADS, how]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return told.stdout.count("<heap nr=")
+
+    assert heaps("shared") == 1
+    assert heaps("as it is") > 1
 
 
 def test_trim_is_a_no_op_without_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
