@@ -105,7 +105,8 @@ class Batcher:
             rows: rows of every input; None where there is no batch axis: run whole, and never with others.
             deadline: when the answer is no longer wanted.
             origin: who asks, "" when not known; one who keeps sending failing requests is run alone.
-            quiet: the server's own question: run like any other, and left out of what the observer counts.
+            quiet: the server's own question: run like any other, but not bound by the default timeout, which is for
+                clients, and left out of what the observer counts.
 
         Raises:
             Rejected: the queue is full, or the deadline cannot be met.
@@ -191,7 +192,7 @@ class Batcher:
         if not self._guard.up or self._without_engines:
             raise _recovering()
         config = self._config
-        if deadline_s == math.inf and config.default_timeout_s is not None:
+        if deadline_s == math.inf and config.default_timeout_s is not None and not quiet:
             deadline_s = now_s + config.default_timeout_s
         self._admission.admit(self._former.queue, rows or 1, deadline_s, now_s)
         ticket = Ticket(self._loop.create_future(), now_s, deadline_s, origin, quiet)

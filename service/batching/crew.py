@@ -25,6 +25,7 @@ from service.core.supervise import CrashWindow
 
 _ASK_AGAIN_S = 0.05  # a request to stop that comes just before the run begins would be lost
 _RETRY_REPLACE_S = 1.0
+_RETRY_BESIDE_OTHERS_S = 10.0
 
 
 class CrewOwner(Protocol):
@@ -108,6 +109,7 @@ class Crew:
         self._workers: list[Worker] = []
         self._idle: list[Worker] = []
         self._losses = CrashWindow()
+        self._failed_replacements = CrashWindow()
         self._ending = False
         self._all_idle = asyncio.Event()
         self.replacing = 0
@@ -194,7 +196,7 @@ class Crew:
         for worker in tuple(self._workers):
             if worker.run is None:
                 continue
-            if now_s >= self._give_up_at_s(worker, worker.run):
+            if now_s >= self._give_up_at_s(worker):
                 self._lose(worker, worker.run, now_s)
             elif worker.stopped_s != math.inf or now_s >= worker.started_s + self._limits.run_timeout_s:
                 self._ask_to_stop(worker, worker.run, now_s)
@@ -206,15 +208,12 @@ class Crew:
         worker.stopped_s = min(worker.stopped_s, now_s)
         with suppress(Exception):  # an engine that cannot even be asked will be given up
             worker.engine.stop()
-        self._alarm.at(min(now_s + _ASK_AGAIN_S, self._give_up_at_s(worker, run)))
+        self._alarm.at(min(now_s + _ASK_AGAIN_S, self._give_up_at_s(worker)))
 
-    def _give_up_at_s(self, worker: Worker, run: Run) -> float:
+    def _give_up_at_s(self, worker: Worker) -> float:
+        limits = self._limits
         return give_up_at_s(
-            worker.started_s,
-            worker.stopped_s,
-            self._curve.predict_s(run.rows),
-            timeout_s=self._limits.run_timeout_s,
-            grace_s=self._limits.stop_grace_s,
+            worker.started_s, worker.stopped_s, timeout_s=limits.run_timeout_s, grace_s=limits.stop_grace_s
         )
 
     def _lose(self, worker: Worker, run: Run, now_s: float) -> None:
@@ -240,12 +239,17 @@ class Crew:
             return
         if engine is not None:
             self.join([engine])
-        elif self._losses.record(self._clock.now_s()):
-            self.replacing += 1
-            self._loop.call_later(_RETRY_REPLACE_S, self._guard(self._try_again))
+        elif self._workers:  # the others go on, and another try costs nothing
+            self._try_again_in(_RETRY_BESIDE_OTHERS_S)
+        elif self._failed_replacements.record(self._clock.now_s()):
+            self._try_again_in(_RETRY_REPLACE_S)
         else:
             self._on_fatal(f"a hanging engine could not be replaced: {error}")
         self._owner.crew_changed()
+
+    def _try_again_in(self, seconds: float) -> None:
+        self.replacing += 1
+        self._loop.call_later(seconds, self._guard(self._try_again))
 
     def _try_again(self) -> None:
         self.replacing -= 1

@@ -88,7 +88,7 @@ class Outcomes:
             self._ledger.answer(ticket, answer, now_s)
 
     def _failed(self, run: Run, error: BaseException, now_s: float) -> None:
-        self._observer.run_failed(run.rows, len(run.pieces), error, run.detail)
+        self._observer.run_failed(run.rows, run.counted_requests, error, run.detail)
         if isinstance(error, Unavailable):
             self._fail_all(run, error)  # nothing is wrong with any of the requests: no use in looking for a bad one
         elif len(run.pieces) > 1:
@@ -110,5 +110,5 @@ class Outcomes:
     def _give_up(self, run: Run, how: str) -> None:
         error = Stuck(f"the run took longer than {self._limits.run_timeout_s:g} s and {how}")
         if run.wanted:
-            self._observer.run_failed(run.rows, len(run.pieces), error, "")
+            self._observer.run_failed(run.rows, run.counted_requests, error, "")
         self._fail_all(run, error)

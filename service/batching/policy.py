@@ -14,7 +14,6 @@ from typing import NamedTuple
 from service.batching.contract import CloseReason
 
 _LEAD = 2.0  # a batch that must meet a deadline starts this many predicted runs before it
-_OVERDUE = 4.0  # a run is overdue after this many times its predicted seconds
 
 
 class Waiting(NamedTuple):
@@ -113,18 +112,17 @@ def piece_bounds(rows: int, max_rows: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + max_rows, rows)
 
 
-def give_up_at_s(started_s: float, stopped_s: float, predicted_s: float, *, timeout_s: float, grace_s: float) -> float:
+def give_up_at_s(started_s: float, stopped_s: float, *, timeout_s: float, grace_s: float) -> float:
     """When an engine that was asked to stop counts as stuck.
 
-    The grace after the request to stop, but no run is called stuck while it is not even overdue: a client that
-    leaves in the middle of a long operator, which cannot be stopped, must not cost an engine.
+    The grace after the request to stop, but no run is called stuck while it may still take its time: clients that
+    leave in the middle of a long operator, which cannot be stopped, must not cost an engine, however short their
+    patience. What a run of so many rows usually takes says nothing here, since rows differ in length.
 
     Args:
         started_s: when the run was handed over.
         stopped_s: when its engine was asked to stop.
-        predicted_s: the run's usual time, 0 when not known.
         timeout_s: the most that a run may take.
         grace_s: to obey in.
     """
-    overdue_s = started_s + min(_OVERDUE * predicted_s, timeout_s + grace_s)
-    return max(stopped_s + grace_s, overdue_s)
+    return max(stopped_s, started_s + timeout_s) + grace_s

@@ -87,6 +87,11 @@ class Run:
         """The phases as a request sees them that arrived at `arrived_s`."""
         return Timing(_ns(self.started_s - arrived_s), *self._phases_ns)
 
+    @property
+    def counted_requests(self) -> int:
+        """Requests in it that are not quiet."""
+        return sum(not piece.ticket.quiet for piece in self.pieces)
+
     def report(self) -> BatchReport:
         """The phases as the observer sees them; quiet requests are not among those it counts."""
         counted = [piece.weight for piece in self.pieces if not piece.ticket.quiet]

@@ -26,8 +26,9 @@ class Pulse:
             self._statistics.batch_ran(report)
 
     def run_failed(self, rows: int, requests: int, error: BaseException, detail: str) -> None:
-        """A run failed; one that was given up is no sign of life."""
-        self._statistics.run_failed(rows, requests, error, detail)
+        """A run failed, which is no sign of life; one of the server's own probe alone is no client's."""
+        if requests:
+            self._statistics.run_failed(rows, requests, error, detail)
 
     def dropped(self, reason: DropReason) -> None:
         """A request left without an answer."""

@@ -52,12 +52,19 @@ class Bench:
             self.batcher.start()
 
     def submit(
-        self, first: int, rows: int | None = 1, *, within_s: float = math.inf, origin: str = "", width: int = 2
+        self,
+        first: int,
+        rows: int | None = 1,
+        *,
+        within_s: float = math.inf,
+        origin: str = "",
+        width: int = 2,
+        quiet: bool = False,
     ) -> asyncio.Task[Answer]:
         """Submits ids first, first + 1, ... on a task of its own."""
         deadline = Deadline(self.loop.time() + within_s)
         inputs = ids(first, 1 if rows is None else rows, width)
-        return asyncio.ensure_future(self.batcher.submit(inputs, rows, deadline, origin=origin))
+        return asyncio.ensure_future(self.batcher.submit(inputs, rows, deadline, origin=origin, quiet=quiet))
 
     def bad(self, origin: str = "") -> asyncio.Task[Answer]:
         """Submits a row that every engine fails on."""

@@ -156,6 +156,15 @@ def test_a_deadline_during_the_run_is_kept_to_the_instant() -> None:
     play(story)
 
 
+def test_the_servers_own_question_is_not_bound_by_the_default_timeout() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench = Bench(loop, FakeEngine([Act(5.0)]), default_timeout_s=0.5)
+        assert await outcome(bench.submit(1, quiet=True)) == [2]
+        assert bench.now_s() == 5.0
+
+    play(story)
+
+
 def test_the_default_deadline_is_for_those_who_name_none() -> None:
     async def story(loop: ManualLoop) -> None:
         bench = Bench(loop, FakeEngine([Act(5.0)]), default_timeout_s=0.5)

@@ -80,6 +80,30 @@ def test_a_replacement_that_fails_is_tried_again_and_then_it_is_the_end() -> Non
     play(body)
 
 
+def test_a_replacement_that_fails_ends_nobody_while_other_engines_go_on() -> None:
+    tries: list[float] = []
+
+    async def body(loop: ManualLoop) -> None:
+        def replace() -> FakeEngine:
+            tries.append(loop.time())
+            raise BadModel("the files changed")
+
+        owner = Owner(loop, FakeEngine(), deaf(), replace=replace)
+        owner.dispatch()  # to the one that hangs, the last that joined
+        await asyncio.sleep(60)
+        assert len(tries) >= 4
+        assert owner.crew.size == 1
+        assert [what for what, _ in owner.log if "could not be replaced" in what] == []
+        owner.dispatch()
+        await asyncio.sleep(1)
+        assert owner.log[-1][0] == "returned"
+        await owner.crew.end()
+        await asyncio.sleep(60)
+        assert owner.crew.replacing == 0
+
+    play(body)
+
+
 def test_a_replacement_that_fails_once_succeeds_later() -> None:
     made: list[FakeEngine] = []
 
@@ -114,7 +138,7 @@ def test_nobody_joins_a_crew_that_is_ending() -> None:
         owner.threads.replace_s = 5.0
         owner.crew.stop(owner.dispatch())
         owner.dispatch()
-        await asyncio.sleep(3)
+        await asyncio.sleep(13)
         assert owner.crew.replacing == 1
         await owner.crew.end()
         await asyncio.sleep(10)

@@ -40,3 +40,9 @@ def test_a_batch_of_nothing_but_the_servers_probe_is_a_sign_of_life_and_counted_
     clock.advance(1)
     pulse.batch_ran(BatchReport(0, 0, 10, 20, 30, CloseReason.IDLE_RUNNER))
     assert (pulse.last_batch_s, statistics.batches, statistics.rows) == (2.0, 0, 0)
+
+
+def test_a_failed_run_of_nothing_but_the_servers_probe_is_counted_nowhere() -> None:
+    statistics = VersionStatistics("m", "1")
+    Pulse(statistics, ManualClock()).run_failed(1, 0, Stuck("given up"), "")
+    assert statistics.runs_failed == 0
