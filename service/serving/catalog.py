@@ -187,12 +187,13 @@ class Catalog:
             raise BadInput("'max_error_rate' needs 'watch_s', the seconds to watch for")
         entry = self._entry(model)
 
-        async def body() -> SwapReport:
-            self._watches.stop(model)
-            report = await self._lifecycle.swap(entry, version, force=force)
+        def watch() -> None:
             if watch_s is not None:
                 self._watch(entry, watch_s, DEFAULT_MAX_ERROR_RATE if max_error_rate is None else max_error_rate)
-            return report
+
+        async def body() -> SwapReport:
+            self._watches.stop(model)
+            return await self._lifecycle.swap(entry, version, force=force, then=watch)
 
         return await self._counted(entry, f"swap to '{version}'", body, "swapped")
 
@@ -253,7 +254,7 @@ class Catalog:
         async def counted() -> SwapReport:
             try:
                 report = await body()
-            except RetortError as error:
+            except Exception as error:
                 self._count(entry, "refused" if isinstance(error, Refused) else "failed")
                 raise
             self._count(entry, "forced" if report.warning and FORCED in report.warning else done)
@@ -278,7 +279,8 @@ class Catalog:
         named = {"model": entry.name, "version": watched.version}
 
         async def body(tally: Tally) -> None:
-            if entry.active is not watched:  # asked in its turn: what ran before it may have swapped already
+            active = entry.active  # asked in its turn: what ran before it may have swapped already
+            if active is None or active.version != watched.version:
                 return
             self._log.warning("swap reverts by itself", failed=tally.failed, answered=tally.answered, **named)
             await self._lifecycle.rollback(entry)

@@ -1,12 +1,14 @@
 """Is this version alive? Its own probe rows go through its queue, again and again; clients' requests prove nothing.
 
 A full queue or a long one does not fail it as long as batches go on ending. A runner that neither answers the probe
-nor ends any batch within `allowed_s` does, and so does a wrong answer.
+nor ends any batch for longer than its runs take does, and so does a wrong answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+
+from structlog.stdlib import BoundLogger
 
 from service.core.clock import Clock
 from service.core.deadline import Deadline
@@ -16,6 +18,7 @@ from service.serving.servable import PROBE_ORIGIN, Servable
 
 LEAST_ALLOWED_S = 1.0
 _RUNS_ALLOWED = 4
+_RUNS_APART = 10  # from one probe's begin to the next: a slow version spends a tenth of its time on them at most
 _SILENT = "its runner does not answer"
 
 
@@ -27,10 +30,11 @@ class Heart:
         reason: one sentence when not ok.
     """
 
-    def __init__(self, servable: Servable, clock: Clock) -> None:
+    def __init__(self, servable: Servable, clock: Clock, log: BoundLogger | None = None) -> None:
         self._servable = servable
         self._clock = clock
-        self._began_s = self._alive_s = clock.now_s()
+        self._log = log
+        self._began_s = self._alive_s = self._next_s = clock.now_s()
         self._task: asyncio.Task[str] | None = None
         self.ok = True
         self.reason = ""
@@ -40,10 +44,12 @@ class Heart:
         if not self._servable.batcher.healthy:
             self._note("its batcher has failed and is being restarted")
             return
-        if self._task is None or self._task.done():
-            if self._task is not None:
-                self._note(self._task.result())
-            self._begin()
+        if self._task is not None and self._task.done():
+            self._note(self._task.result())
+            self._task = None
+        if self._task is None:
+            if self._clock.now_s() >= self._next_s:
+                self._begin()
         elif self._silent_since(self._began_s):
             self._note(_SILENT)
 
@@ -55,6 +61,7 @@ class Heart:
 
     def _begin(self) -> None:
         self._began_s = self._clock.now_s()
+        self._next_s = self._began_s + _RUNS_APART * self._servable.examined.curve.predict_s(1)
         self._task = asyncio.get_running_loop().create_task(self._probe(), name=f"probe {self._servable.model}")
 
     def _note(self, reason: str) -> None:
@@ -62,9 +69,11 @@ class Heart:
 
     def _silent_since(self, sign_s: float) -> bool:
         """Whether neither at `sign_s` nor later there was a sign of life, for longer than one may take to come."""
-        run_s = self._servable.examined.curve.predict_s(self._servable.config.max_batch_size)
-        last_sign_s = max(sign_s, self._servable.pulse.last_batch_s)
-        return self._clock.now_s() - last_sign_s > max(LEAST_ALLOWED_S, _RUNS_ALLOWED * run_s)
+        pulse = self._servable.pulse
+        usual_s = self._servable.examined.curve.predict_s(self._servable.config.max_batch_size)
+        # The curve knows rows alone; rows that are longer than usual show in the slowest run.
+        run_s = max(usual_s, pulse.slowest_run_s)
+        return self._clock.now_s() - max(sign_s, pulse.last_batch_s) > max(LEAST_ALLOWED_S, _RUNS_ALLOWED * run_s)
 
     async def _probe(self) -> str:
         """One probe; returns what is wrong, "" when nothing is."""
@@ -74,9 +83,13 @@ class Heart:
             answer = await servable.batcher.submit(
                 rows.take([0]), count, Deadline.never(), origin=PROBE_ORIGIN, quiet=True
             )
+            self._alive_s = self._clock.now_s()
+            return "" if near(servable.examined.expected, answer.outputs) else "its probe got a wrong answer"
         except (Rejected, Expired):  # a full queue is no fault, unless it is full because nothing ends any more
             return _SILENT if self._silent_since(self._alive_s) else ""
         except RetortError as error:
             return f"its probe failed: {error}"
-        self._alive_s = self._clock.now_s()
-        return "" if near(servable.examined.expected, answer.outputs) else "its probe got a wrong answer"
+        except Exception as error:  # ours, wherever it is: this version is not well, and others are probed on
+            if self._log is not None:
+                self._log.error("probe failed", model=servable.model, version=servable.version, exc_info=error)
+            return "its probe met an unexpected error"

@@ -7,6 +7,7 @@ exchanged in one place, `_activate`, after the new version was checked and warme
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from structlog.stdlib import BoundLogger
@@ -26,6 +27,7 @@ from service.serving.servable import Servable, State
 from service.serving.threads import in_thread
 
 NOT_DURABLE = "not-durable"
+Then = Callable[[], None]
 
 
 class Lifecycle:
@@ -66,8 +68,8 @@ class Lifecycle:
         if failures:
             raise failures[0]
 
-    async def swap(self, entry: Entry, version: str, *, force: bool) -> SwapReport:
-        """Makes `version` active.
+    async def swap(self, entry: Entry, version: str, *, force: bool, then: Then = lambda: None) -> SwapReport:
+        """Makes `version` active, and calls `then` when it is, before the old one drains.
 
         Raises:
             NotFound: there is no such version.
@@ -83,7 +85,7 @@ class Lifecycle:
             if loaded_now:
                 await self._retire_unless_resident(entry, version)
             raise
-        return await self._exchange(entry, servable, report, loaded_now, warnings, ungated=FORCED in warnings)
+        return await self._exchange(entry, servable, report, loaded_now, warnings, then, ungated=FORCED in warnings)
 
     async def rollback(self, entry: Entry) -> SwapReport:
         """Makes the version before the last swap active again; never gated.
@@ -240,12 +242,14 @@ class Lifecycle:
         golden: GoldenReport | None,
         loaded_now: bool,
         warnings: list[str],
+        then: Then = lambda: None,
         *,
         ungated: bool,
     ) -> SwapReport:
         old = entry.active
         if not await self._activate(entry, servable, forced=ungated):
             warnings = [*warnings, NOT_DURABLE]
+        then()
         exchanged_s = time.monotonic()
         if old is not None and old is not servable:
             await self._retire_unless_resident(entry, old.version)
@@ -276,7 +280,7 @@ class Lifecycle:
         return not problem
 
     async def _replace_heart(self, entry: Entry) -> None:
-        old, entry.heart = entry.heart, Heart(entry.active, self._loader.clock) if entry.active else None
+        old, entry.heart = entry.heart, Heart(entry.active, self._loader.clock, self._log) if entry.active else None
         if old is not None:
             await old.stop()
 

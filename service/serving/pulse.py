@@ -1,4 +1,4 @@
-"""Between a batcher and its version's statistics: notes when a batch last ended, whoever's it was."""
+"""Between a batcher and its version's statistics: notes when a batch last ended and how long one may take."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from service.batching.contract import BatchReport, DropReason
 from service.core.clock import Clock
 from service.observe.statistics import VersionStatistics
 
+_FADE = 0.99
+
 
 class Pulse:
-    """A `BatchObserver` that keeps the time of the last batch and passes everything on.
+    """A `BatchObserver` that keeps what batches say of a version's health and passes everything on.
 
     Attributes:
         last_batch_s: when a batch last ended, on the clock; when the pulse was made, before the first.
+        slowest_run_s: of the slowest run in memory, which fades by a hundredth with each that follows.
     """
 
     def __init__(self, statistics: VersionStatistics, clock: Clock) -> None:
         self._statistics = statistics
         self._clock = clock
         self.last_batch_s = clock.now_s()
+        self.slowest_run_s = 0.0
 
     def batch_ran(self, report: BatchReport) -> None:
         """A batch ended well; one that held nothing but the server's own probe is no client's."""
         self.last_batch_s = self._clock.now_s()
+        run_s = (report.input_ns + report.infer_ns + report.output_ns) / 1e9
+        self.slowest_run_s = max(run_s, _FADE * self.slowest_run_s)
         if report.requests:
             self._statistics.batch_ran(report)
 

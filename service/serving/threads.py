@@ -25,8 +25,10 @@ def stand_back() -> None:
     the session, with its threads, is built. Elsewhere it does nothing.
     """
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), STAND_BACK_NICE)
+            nice = max(STAND_BACK_NICE, os.getpriority(os.PRIO_PROCESS, thread))
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 async def in_thread(name: str, work: Callable[[], T]) -> T:
@@ -36,25 +38,32 @@ async def in_thread(name: str, work: Callable[[], T]) -> T:
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
+    threading.Thread(target=_do, args=(work, future, loop), name=name, daemon=True).start()
+    try:
+        return await future
+    finally:
+        del future  # it holds the error, whose traceback holds this frame: no cycle may keep what the work held
 
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
 
-    def body() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except BaseException as raised:
-            error = raised
-        try:
-            loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:
-            return  # the loop has ended: nobody waits
+def _do(work: Callable[[], T], future: asyncio.Future[T], loop: asyncio.AbstractEventLoop) -> None:
+    """Does the work on its thread and reports to the loop."""
+    result, error = None, None
+    try:
+        result = work()
+    except BaseException as raised:
+        error = raised
+    try:
+        loop.call_soon_threadsafe(_settle, future, result, error)
+    except RuntimeError:
+        return  # the loop has ended: nobody waits
+    finally:
+        del future, result, error  # as above
 
-    threading.Thread(target=body, name=name, daemon=True).start()
-    return await future
+
+def _settle(future: asyncio.Future[T], result: T | None, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from service.core.errors import RetortError
 from service.serving.rows import Run, TrialRows
 
 _BUDGET_S = 0.02
-_MOST_RUNS = 5
+_LEAST_RUNS, _MOST_RUNS = 2, 5  # of two the quicker counts, so that one interruption shapes no batches
 
 
 def sizes(max_rows: int) -> list[int]:
@@ -21,7 +21,7 @@ def sizes(max_rows: int) -> list[int]:
 
 
 def warm(run: Run, rows: TrialRows, max_rows: int) -> Iterator[tuple[int, float]]:
-    """Yields (rows, median seconds of a run) for each size; one untimed run comes first at each.
+    """Yields (rows, median seconds of some runs) for each size; one untimed run comes first at each.
 
     A size that fails ends the warm-up: the version answers the smaller ones.
     """
@@ -29,14 +29,14 @@ def warm(run: Run, rows: TrialRows, max_rows: int) -> Iterator[tuple[int, float]
         feed = rows.take(range(size))
         try:
             run(feed)
-            yield size, statistics.median(_timed(run, feed))
+            yield size, statistics.median_low(_timed(run, feed))
         except RetortError:
             return
 
 
 def _timed(run: Run, feed: Arrays) -> list[float]:
     seconds: list[float] = []
-    while len(seconds) < _MOST_RUNS and sum(seconds) < _BUDGET_S:
+    while len(seconds) < _MOST_RUNS and (sum(seconds) < _BUDGET_S or len(seconds) < _LEAST_RUNS):
         started_s = time.perf_counter()
         run(feed)
         seconds.append(time.perf_counter() - started_s)

@@ -43,6 +43,7 @@ class House:
     Attributes:
         fatal: what batchers gave up for.
         opened: every catalog made, closed at the end of the test.
+        log: what catalogs log to; `logged` reads it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +54,7 @@ class House:
         self.opened: list[Catalog] = []
         self.source = Repository(self.root)
         self._captured = CapturingLogger()
-        self._log = structlog.wrap_logger(self._captured, processors=[], wrapper_class=structlog.stdlib.BoundLogger)
+        self.log = structlog.wrap_logger(self._captured, processors=[], wrapper_class=structlog.stdlib.BoundLogger)
 
     def put(
         self,
@@ -102,8 +103,8 @@ class House:
     def catalog(self, *, state: StateFile | None = None, **loader: Any) -> Catalog:
         """A catalog that has loaded nothing yet, over the same disk and state file as the ones before."""
         state = state or StateFile(self.state_file)
-        lifecycle = Lifecycle(self.source, self.loader(**loader), state, self._log)
-        self.opened.append(Catalog(self.source, lifecycle, self._log))
+        lifecycle = Lifecycle(self.source, self.loader(**loader), state, self.log)
+        self.opened.append(Catalog(self.source, lifecycle, self.log))
         return self.opened[-1]
 
     async def started(self, **more: Any) -> Catalog:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.batching.contract import BatchReport, CloseReason
 from service.core.contract import Array, Arrays, InferRequest
 from service.core.deadline import Deadline
 from service.core.errors import RunFailed
@@ -68,6 +69,7 @@ async def loaded(house: House, onnx: bytes, **more: Any) -> Servable:
 
 async def beat(heart: Heart) -> None:
     """One probe, begun, ended and taken note of."""
+    heart._next_s = 0.0
     heart.tick()
     assert heart._task is not None
     await asyncio.wait({heart._task}, timeout=5)
@@ -243,6 +245,66 @@ async def test_a_slow_version_is_given_time_for_four_of_its_runs(
     assert not heart.ok
     await heart.stop()
     fault.thaw.set()
+
+
+async def test_a_version_whose_rows_are_long_is_given_time_for_four_of_its_slowest_runs(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    servable = await loaded(house, models.scales(2.0), clock=clock)
+    heart = Heart(servable, clock)
+    servable.pulse.batch_ran(BatchReport(1, 1, 0, int(1.5e9), 0, CloseReason.IDLE_RUNNER))
+    fault.frozen.set()
+    heart.tick()
+    clock.advance(5.9)
+    heart.tick()
+    assert heart.ok
+    clock.advance(0.2)
+    heart.tick()
+    assert not heart.ok
+    await heart.stop()
+    fault.thaw.set()
+
+
+async def test_the_slowest_run_fades(house: House, clock: ManualClock) -> None:
+    servable = await loaded(house, models.scales(2.0), clock=clock)
+    for run_ns in (int(1.5e9), *[1000] * 500):
+        servable.pulse.batch_ran(BatchReport(1, 1, 0, run_ns, 0, CloseReason.IDLE_RUNNER))
+    assert servable.pulse.slowest_run_s < 0.02
+
+
+async def test_a_slow_version_is_probed_seldom(house: House, clock: ManualClock) -> None:
+    servable = await loaded(house, models.scales(2.0), clock=clock)
+    for _ in range(200):
+        servable.examined.curve.observe(1, 0.3)
+    apart_s = 10 * servable.examined.curve.predict_s(1)
+    assert apart_s > 1
+    heart = Heart(servable, clock)
+    heart.tick()
+    assert heart._task is not None
+    await asyncio.wait({heart._task}, timeout=5)
+    clock.advance(apart_s - 0.1)
+    heart.tick()
+    assert (heart.ok, heart._task) == (True, None)
+    clock.advance(0.2)
+    heart.tick()
+    assert heart._task is not None
+    await heart.stop()
+
+
+async def test_a_defect_of_ours_is_told_and_ends_no_other_probe(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    servable = await loaded(house, models.scales(2.0))
+    heart = Heart(servable, house.loader().clock, house.log)
+
+    def broken(*_: object) -> bool:
+        raise ValueError("planted")
+
+    with monkeypatch.context() as planted:
+        planted.setattr("service.serving.heart.near", broken)
+        await beat(heart)
+    assert (heart.ok, heart.reason) == (False, "its probe met an unexpected error")
+    assert [line["level"] for line in house.logged("probe failed")] == ["error"]
+    await beat(heart)
+    assert heart.ok
 
 
 async def test_a_batch_that_ends_is_a_sign_of_life_while_the_probe_waits(

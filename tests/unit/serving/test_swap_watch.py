@@ -116,3 +116,28 @@ async def test_a_revert_that_fails_is_counted_and_told(house: House) -> None:
     await until(lambda: "revert_failed" in swaps(catalog))
     assert catalog.active_version("m") == "2"
     assert "no version 'gone'" in house.logged("revert failed")[0]["reason"]
+
+
+async def test_a_watch_begins_before_the_old_version_has_drained(house: House) -> None:
+    house.put("1", models.scales(2.0))
+    house.put("2", models.inverts())
+    house.configure(active="1", versions="active", finite_outputs=True)
+    catalog = await house.started()
+    old = servable_of(catalog, "1")
+    old.acquire()
+    swap = asyncio.ensure_future(catalog.swap("m", "2", watch_s=30.0, max_error_rate=0.5))
+    await until(lambda: catalog.active_version("m") == "2")
+    await asyncio.gather(*(ask(catalog, x=models.rows(0)) for _ in range(40)), return_exceptions=True)
+    await until(lambda: not catalog._watches._tasks)
+    assert not swap.done()
+    old.release()
+    await swap
+    await until(lambda: catalog.active_version("m") == "1")
+
+
+async def test_a_watch_outlives_a_reload_of_what_it_watches(house: House) -> None:
+    catalog = await watched(house, watch_s=30.0, max_error_rate=0.5)
+    house.configure(active="1", finite_outputs=True, max_batch_size=16)
+    await catalog.load("m")
+    await asyncio.gather(*(ask(catalog, x=models.rows(0)) for _ in range(40)), return_exceptions=True)
+    await until(lambda: catalog.active_version("m") == "1")

@@ -1,13 +1,16 @@
 """Blocking work beside the loop: its result or its error comes back, and work that never ends holds nobody up."""
 
 import asyncio
+import gc
 import os
 import sys
 import threading
+import weakref
 
 import pytest
 
 from service.serving.threads import STAND_BACK_NICE, in_thread, stand_back
+from tests.unit.serving.house import until
 
 
 async def test_the_result_comes_back_from_a_daemon_thread_of_that_name() -> None:
@@ -84,3 +87,24 @@ async def test_a_thread_that_stands_back_does_so_alone() -> None:
     ours = niceness_of_this_thread()
     assert await in_thread("humble", work) == (ours, max(ours, STAND_BACK_NICE))
     assert niceness_of_this_thread() == ours
+
+
+class Weights:
+    """Something large that failed work held."""
+
+
+async def test_work_that_failed_keeps_nothing_until_the_next_collection() -> None:
+    held: list[weakref.ref[Weights]] = []
+
+    def work() -> None:
+        weights = Weights()
+        held.append(weakref.ref(weights))
+        raise ValueError("planted")
+
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="planted"):
+            await in_thread("fails", work)
+        await until(lambda: held[0]() is None)
+    finally:
+        gc.enable()
