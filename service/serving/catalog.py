@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import TypeVar
 
 from structlog.stdlib import BoundLogger
 
@@ -26,8 +25,6 @@ from service.serving.reports import Readiness, SwapReport, VersionView
 from service.serving.servable import Servable, State
 from service.serving.threads import in_thread
 from service.serving.watch import DEFAULT_MAX_ERROR_RATE, Tally, Watches
-
-T = TypeVar("T")
 
 
 class Lease:
@@ -157,13 +154,13 @@ class Catalog:
             if model not in await in_thread("list models", self._source.models):
                 raise NotFound(f"there is no model '{model[:100]}' in the repository")
             entry = self._entries.setdefault(model, _new_entry(model))
-        await self._operate(entry, "load", lambda: self._lifecycle.load(entry))
+        await entry.operations.run("load", lambda: self._lifecycle.load(entry))
 
     async def unload(self, model: str) -> None:
         """Drains and closes every version of a model; it stays listed."""
         entry = self._entry(model)
         self._watches.stop(model)
-        await self._operate(entry, "unload", lambda: self._lifecycle.unload(entry))
+        await entry.operations.run("unload", lambda: self._lifecycle.unload(entry))
 
     async def swap(
         self,
@@ -234,17 +231,18 @@ class Catalog:
         state = slot.servable.state if slot.servable is not None else slot.state
         return NotReady(f"{named} is {state.value.lower()}" + (f": {slot.reason}" if slot.reason else ""))
 
-    async def _operate(self, entry: Entry, what: str, body: Callable[[], Awaitable[T]]) -> T:
-        return await entry.operations.run(what, body)
-
     async def _load_quietly(self, name: str) -> None:
         entry = self._entries[name]
         try:
-            await self._operate(entry, "load", lambda: self._lifecycle.load(entry))
-        except RetortError as error:
+            await entry.operations.run("load", lambda: self._lifecycle.load(entry))
+        except Exception as error:  # whatever it is costs this model, not its neighbours
+            meant = isinstance(error, RetortError)
+            reason = str(error) if meant else "its load met an unexpected error, which the log shows"
             if entry.active is None:
-                entry.reason = entry.reason or str(error)
-            self._log.warning("model not served as configured", model=name, reason=str(error))
+                entry.reason = entry.reason or reason
+            self._log.warning(
+                "model not served as configured", model=name, reason=reason, exc_info=None if meant else error
+            )
 
     async def _counted(
         self, entry: Entry, what: str, body: Callable[[], Awaitable[SwapReport]], done: str
@@ -263,7 +261,7 @@ class Catalog:
             return report
 
         try:
-            return await self._operate(entry, what, counted)
+            return await entry.operations.run(what, counted)
         except Conflict as error:
             if not isinstance(error, Refused):
                 self._count(entry, "superseded")
@@ -288,7 +286,7 @@ class Catalog:
 
         async def revert(tally: Tally) -> None:
             try:
-                await self._operate(entry, "revert", lambda: body(tally))
+                await entry.operations.run("revert", lambda: body(tally))
             except RetortError as error:
                 self._count(entry, "revert_failed")
                 self._log.error("revert failed", reason=str(error), **named)

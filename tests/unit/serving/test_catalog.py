@@ -11,6 +11,7 @@ from service.core.contract import ModelRef
 from service.core.cpu import cpu_class
 from service.core.errors import NotFound, NotReady
 from service.repository.card import Golden, GoldenTolerance
+from service.repository.model_config import ModelConfig
 from service.runtime.onnx import OnnxRunner
 from service.serving import catalog as catalog_module
 from service.serving.servable import State
@@ -260,3 +261,22 @@ async def test_a_model_that_appears_later_is_loaded_by_its_name(house: House) ->
     house.put("1", models.scales(2.0))
     await catalog.load("m")
     assert (await ask(catalog, x=ROWS)).version == "1"
+
+
+async def test_an_unexpected_error_costs_one_model_and_not_the_start(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in ("m", "good"):
+        house.put("1", models.scales(2.0), model=model)
+    real = house.source.read_config
+
+    def broken(model: str) -> ModelConfig:
+        if model == "m":
+            raise ValueError("planted")
+        return real(model)
+
+    monkeypatch.setattr(house.source, "read_config", broken)
+    catalog = await house.started()
+    assert catalog.ready("good").ok
+    assert catalog.reason("m") == "its load met an unexpected error, which the log shows"
+    assert [line["model"] for line in house.logged("model not served as configured")] == ["m"]
