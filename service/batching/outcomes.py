@@ -25,7 +25,7 @@ class Outcomes:
     Args:
         ledger: where answered tickets end.
         former: told which failed batches are to run again in halves.
-        suspects: told of a request that failed by itself.
+        suspects: told of a request that failed by itself, and of those that did not.
         observer: hears of batches and failures.
         curve: learns what runs cost.
         fail: ends a ticket with an error.
@@ -86,6 +86,7 @@ class Outcomes:
             self._fail(ticket, error)
         else:
             self._ledger.answer(ticket, answer, now_s)
+            self._suspects.absolve(ticket.origin, now_s)
 
     def _failed(self, run: Run, error: BaseException, now_s: float) -> None:
         self._observer.run_failed(run.rows, run.counted_requests, error, run.detail)

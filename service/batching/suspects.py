@@ -1,6 +1,7 @@
 """Who keeps sending requests that fail: they are run alone for a while, so that they cannot multiply the load.
 
-Bounded, and it forgets. Knows nothing of keys or peers: an origin is a string.
+Bounded, and it forgets. An origin may be a proxy with many behind it, so its good requests count too: only where more
+than one in ten fails is it worth running all of them alone. Knows nothing of keys or peers: an origin is a string.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections import OrderedDict
 _STRIKES = 3.0  # failures that make a suspect
 _MOST_STRIKES = 8.0  # so that a suspect who mends is trusted again within two half-lives
 _HALF_LIFE_S = 20.0
+_FORGOTTEN = 0.5  # so few strikes are none
+_ABSOLVED = 0.1  # strikes that a good request makes up for
 
 
 class Suspects:
-    """Failures by origin, halved every `half_life_s` seconds.
+    """Failures by origin, less what good requests make up for, halved every `half_life_s` seconds.
 
     Args:
         limit: origins remembered; the one that failed longest ago is forgotten first.
@@ -35,12 +38,17 @@ class Suspects:
         if len(self._strikes) > self._limit:
             self._strikes.popitem(last=False)
 
+    def absolve(self, origin: str, now_s: float) -> None:
+        """Counts a good request of `origin`, which makes up for a part of a failed one."""
+        if origin in self._strikes:
+            self._strikes[origin] = (max(0.0, self._left(origin, now_s) - _ABSOLVED), now_s)
+
     def suspected(self, origin: str, now_s: float) -> bool:
         """Whether requests of `origin` should share a batch with nobody."""
         if origin not in self._strikes:
             return False
         left = self._left(origin, now_s)
-        if left < 1.0:
+        if left < _FORGOTTEN:
             del self._strikes[origin]
         return left > _STRIKES - 1.0
 

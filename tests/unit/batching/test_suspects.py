@@ -67,3 +67,26 @@ def test_memory_is_bounded_and_the_one_that_failed_longest_ago_goes_first() -> N
     assert len(suspects) == 3
     assert suspects.suspected("a", 3.0)
     assert not suspects.suspected("b", 3.0)
+
+
+def test_a_proxy_with_one_bad_client_in_a_hundred_is_no_suspect() -> None:
+    suspects = Suspects()
+    for n in range(1000):
+        suspects.strike("proxy", n / 100)
+        for _ in range(99):
+            suspects.absolve("proxy", n / 100)
+        assert not suspects.suspected("proxy", n / 100)
+
+
+def test_one_good_request_for_each_bad_one_absolves_nobody() -> None:
+    suspects = Suspects()
+    for n in range(100):
+        suspects.strike("a", n / 100)
+        suspects.absolve("a", n / 100)
+        assert suspects.suspected("a", n / 100) or n < 3
+
+
+def test_a_good_request_of_one_who_never_failed_is_not_remembered() -> None:
+    suspects = Suspects()
+    suspects.absolve("a", 0.0)
+    assert len(suspects) == 0
