@@ -37,6 +37,8 @@ from service.serving.readiness import Health
 from service.serving.trial import FirstTrial, no_trial
 from service.settings import Settings
 
+CLOSE_AT_LEAST_S = 1.0  # closing a model that nobody uses takes milliseconds, and is not given up for haste
+
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
     """Serves until SIGTERM or SIGINT.
@@ -154,13 +156,23 @@ class Server:
         await asyncio.wait({hurry}, timeout=self._settings.drain_delay_s)
         loading.cancel()
         await asyncio.gather(loading, probe.stop(), return_exceptions=True)
+        end_s = self._clock.now_s() + self._settings.drain_timeout_s  # of all that is in flight, here and in queues
         await http.stop()
-        try:
-            await asyncio.wait_for(self._catalog.close(), self._settings.drain_timeout_s)
-        except TimeoutError:
-            self._log.error("models did not close in time", seconds=self._settings.drain_timeout_s)
+        await self._close_models(end_s, hurry)
         hurry.cancel()
         self._log.info("stopped")
+
+    async def _close_models(self, end_s: float, hurry: asyncio.Task[bool]) -> None:
+        closing = asyncio.create_task(self._catalog.close(), name="close models")
+        left_s = max(CLOSE_AT_LEAST_S, end_s - self._clock.now_s())
+        await asyncio.wait({closing, hurry}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({closing}, timeout=CLOSE_AT_LEAST_S)
+        if not closing.done():
+            self._log.error("models did not close in time", seconds=self._settings.drain_timeout_s)
+            closing.cancel()
+        [ended] = await asyncio.gather(closing, return_exceptions=True)
+        if isinstance(ended, Exception):
+            self._log.error("models did not close well", exc_info=ended)
 
     def _fatal(self, sentence: str) -> None:
         self._log.error("giving up", reason=sentence)

@@ -181,6 +181,44 @@ async def test_models_that_do_not_close_in_time_do_not_hold_the_end_up(
     assert await asyncio.wait_for(running, 20) == 0
 
 
+async def test_a_second_signal_waits_no_longer_for_models_to_close(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    server = Server(settings(repository, drain_timeout_s=300.0), said.put_nowait)
+    running = asyncio.ensure_future(server.run())
+    await asyncio.wait_for(said.get(), 20)
+    closing = asyncio.Event()
+
+    async def never() -> None:
+        closing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(server._catalog, "close", never)
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(closing.wait(), 20)
+    signal.raise_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 20) == 0
+
+
+async def test_models_that_fail_to_close_are_told_and_the_server_ends(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+
+    async def fails() -> None:
+        raise ValueError("planted")
+
+    with capture_logs() as lines:
+        server = Server(settings(repository), said.put_nowait)
+        running = asyncio.ensure_future(server.run())
+        await asyncio.wait_for(said.get(), 20)
+        monkeypatch.setattr(server._catalog, "close", fails)
+        signal.raise_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(running, 20) == 0
+    assert "models did not close well" in [line["event"] for line in lines]
+
+
 def test_what_an_operator_should_know_of_the_disk_is_logged_at_the_start(repository: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     (other / "m" / "1").mkdir(parents=True)
