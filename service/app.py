@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -228,8 +229,11 @@ def loader_of(
 
 
 def state_path(settings: Settings) -> Path | None:
-    """Where active versions are remembered: one file for each set of repositories; None for a single file."""
+    """Where active versions are remembered: one file for each set of repositories; None for a single file.
+
+    The set is known by its paths as they were given: in whatever order, and wherever a link among them points today.
+    """
     if settings.state_dir is None or settings.model_file is not None:
         return None
-    roots = "\0".join(str(folder.resolve()) for folder in settings.repository)
-    return settings.state_dir / hashlib.sha256(roots.encode()).hexdigest()[:16] / "active.json"
+    roots = sorted({os.fsencode(os.path.abspath(folder)) for folder in settings.repository})
+    return settings.state_dir / hashlib.sha256(b"\0".join(roots)).hexdigest()[:16] / "active.json"

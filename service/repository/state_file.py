@@ -1,17 +1,23 @@
 """Remembers across restarts which version of each model is active.
 
-The file on disk is always whole: the old content or the new one, whenever the machine stops. A disk that cannot be
-read or written costs the memory across restarts and nothing else; whoever asks is told in one sentence.
+The file on disk is always whole: the old content or the new one, whenever the machine stops. Several servers may share
+it: a write keeps what the others wrote of other models. A disk that cannot be read or written costs the memory across
+restarts and nothing else; whoever asks is told in one sentence.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import secrets
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +25,8 @@ from service.repository.names import is_name
 
 _SCHEMA = "retort.state/1"
 _LIMIT_BYTES = 16 << 20
+_LOCK_RETRY_S = 0.02  # a write takes milliseconds, and flock itself knows no time limit
+_fcntl = import_module("fcntl") if find_spec("fcntl") else None  # where it is missing, writers do not wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +47,32 @@ class ActiveRecord:
 
 
 class StateFile:
-    """One JSON file, read once when constructed; safe to use from several threads of one process.
+    """One JSON file, read once when constructed; safe to use from several threads and several processes.
 
     Args:
         path: None remembers nothing beyond this process.
+        lock_wait_s: how long a write waits for another process that writes; then it gives up.
 
     Attributes:
         problem: why what was written before could not be read, in one sentence; None when it could.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, lock_wait_s: float = 2.0) -> None:
         self._path = path
+        self._lock_wait_s = lock_wait_s
         self._lock = threading.Lock()
         self._records: dict[str, ActiveRecord] = {}
+        self._unwritten: dict[str, ActiveRecord] = {}  # written by this process, and not on disk; under the lock
+        self._folder_is_durable = False  # under the lock
         self.problem: str | None = None
         if path is not None:
             self._load(path)
 
     def read(self) -> dict[str, ActiveRecord]:
-        """Model -> what is remembered of it; a copy. Waits for no disk, not even while another thread writes."""
+        """Model -> what is remembered of it; a copy. Waits for no disk, not even while another thread writes.
+
+        What other processes wrote since the start is not in it: each server goes by its own choices.
+        """
         return dict(self._records)
 
     def write(self, model: str, record: ActiveRecord) -> str | None:
@@ -70,16 +85,18 @@ class StateFile:
             self._records = {**self._records, model: record}  # a new one: `read` takes no lock
             if self._path is None:
                 return None
+            self._unwritten[model] = record
             try:
-                _replace(self._path, _encode(self._records))
+                self._make_folder(self._path.parent)
+                self._merge(self._path)
             except OSError as error:
                 return f"The state file cannot be written: {_reason(error)}."
+            self._unwritten.clear()
             return None
 
     def _load(self, path: Path) -> None:
         try:
-            with path.open("rb") as file:
-                self._records = _decode(file.read(_LIMIT_BYTES + 1))
+            self._records = _read(path)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -87,14 +104,81 @@ class StateFile:
         except (ValueError, RecursionError):
             self.problem = "The state file is damaged; active versions are chosen as on a first start."
 
+    def _make_folder(self, folder: Path) -> None:
+        if self._folder_is_durable and folder.is_dir():
+            return
+        self._folder_is_durable = False
+        _make_durable_folder(folder)
+        self._folder_is_durable = True
+
+    def _merge(self, path: Path) -> None:
+        """Adds to what is on disk now what this process knows better; all of it where nothing legible is there."""
+        with _locked(path.parent, self._lock_wait_s) as folder:
+            try:
+                found = _read(path)
+            except (FileNotFoundError, ValueError, RecursionError):
+                found = self._records
+            _replace(path, _encode({**found, **self._unwritten}))
+            os.fsync(folder)  # the new name is durable only when the folder that holds it is
+
+
+def _make_durable_folder(folder: Path) -> None:
+    """Makes a folder and the parents it lacks.
+
+    Every name on the way is synced, up to the mount point: whoever made one of them may have been stopped before that.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for parent in folder.parents:
+        with contextlib.suppress(PermissionError):  # of a folder that only others may list: it is not of our making
+            descriptor = _open_folder(parent)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        if os.path.ismount(parent):
+            return
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, wait_s: float) -> Iterator[int]:
+    """A descriptor of the folder, which no other process holds locked until it is closed at the end.
+
+    Raises:
+        OSError: the folder cannot be opened, or another process held it for `wait_s`.
+    """
+    descriptor = _open_folder(folder)
+    try:
+        _lock(descriptor, wait_s)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, wait_s: float) -> None:
+    end_s = time.monotonic() + wait_s
+    while _fcntl is not None:
+        try:
+            _fcntl.flock(descriptor, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end_s:
+                raise TimeoutError(errno.ETIMEDOUT, "another process keeps its folder locked") from None
+            time.sleep(_LOCK_RETRY_S)
+        except OSError:
+            return  # a file system that knows no locks; a disk that is broken refuses the write itself
+        else:
+            return
+
+
+def _open_folder(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
 
 def _replace(path: Path, content: bytes) -> None:
     """Writes beside, then renames over: each step leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps two processes from writing the same temporary file while one takes over from the other.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A random name: two containers on one volume may have the same process id, and not every file system locks.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             left = memoryview(content)
             while left:
@@ -107,16 +191,17 @@ def _replace(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_folder(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
-    # The new name is durable only when the folder that holds it is.
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _read(path: Path) -> dict[str, ActiveRecord]:
+    """What the file says.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError, RecursionError: it is damaged.
+    """
+    with path.open("rb") as file:
+        return _decode(file.read(_LIMIT_BYTES + 1))
 
 
 def _encode(records: Mapping[str, ActiveRecord]) -> bytes:

@@ -23,7 +23,11 @@ _SOURCE = re.compile(
 )
 _NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ")
 _EXTERNAL = re.compile(r"External (?:file|data path)\b|should be stored in ")
-_NO_MEMORY = re.compile(r"Failed to allocate memory|std::bad_alloc|bad allocation|[Oo]ut of memory")
+# The last two are CUDA's: its memory limit, and its libraries.
+_NO_MEMORY = re.compile(
+    r"Failed to allocate memory|std::bad_alloc|bad allocation|[Oo]ut of memory"
+    r"|is smaller than requested bytes|STATUS_ALLOC_FAILED"
+)
 
 
 def load_failure(error: Exception) -> RetortError:

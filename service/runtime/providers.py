@@ -159,8 +159,9 @@ def _tensorrt_options(options: RunnerOptions, inputs: Sequence[TensorSpec], engi
 def profile_shapes(inputs: Sequence[TensorSpec], max_batch_size: int) -> dict[str, str]:
     """The range of shapes that a TensorRT engine is built for, so that no batch size triggers another build.
 
-    A variable first axis runs from 1 to `max_batch_size` and is tuned for the latter. Another variable axis has no
-    known range: then there is no profile, and TensorRT learns shapes as they come (or from `provider_options`).
+    A variable first axis runs from 1 to `max_batch_size` and is tuned for the latter; to 2 at least, since a load
+    looks whether two rows can share a run. Another variable axis has no known range: then there is no profile, and
+    TensorRT learns shapes as they come (or from `provider_options`).
 
     Returns:
         The three `trt_profile_*_shapes` options as `name:1x3x224x224,...`; empty where none is needed or possible.
@@ -176,7 +177,7 @@ def profile_shapes(inputs: Sequence[TensorSpec], max_batch_size: int) -> dict[st
     return {
         "trt_profile_min_shapes": shapes(1),
         "trt_profile_opt_shapes": shapes(most),
-        "trt_profile_max_shapes": shapes(most),
+        "trt_profile_max_shapes": shapes(max(2, most)),
     }
 
 

@@ -34,6 +34,10 @@ _POLL_S = 0.02
 _GRACE_S = 2.0
 # Only exceptions speak: the log would repeat them, with text that a request may have put there.
 _FATAL = 4
+# TensorRT's provider, where it takes a graph in parts: an inner tensor is then an input that our profile does not name.
+_NO_PROFILE = "has no associated shape profiles"
+
+Providers = list[tuple[str, dict[str, str]]]
 
 
 def open_session(
@@ -60,10 +64,10 @@ def open_session(
     """
     settings = _session_options(options)
     _attach(external, settings)
-    providers = _providers(onnx, external, options)
+    attempts = _providers(onnx, external, options)
 
     def build() -> onnxruntime.InferenceSession:
-        return _build(onnx, settings, providers)
+        return _build_any(onnx, settings, attempts)
 
     if cancel is None:
         session = build()
@@ -99,9 +103,19 @@ def _attach(external: Mapping[str, bytes], settings: onnxruntime.SessionOptions)
         )
 
 
-def _build(
-    onnx: bytes, settings: onnxruntime.SessionOptions, providers: list[tuple[str, dict[str, str]]]
+def _build_any(
+    onnx: bytes, settings: onnxruntime.SessionOptions, attempts: list[Providers]
 ) -> onnxruntime.InferenceSession:
+    """Builds with the first providers; with the second ones where the profile of the first does not cover the graph."""
+    try:
+        return _build(onnx, settings, attempts[0])
+    except BadModel as error:
+        if attempts[1:] == [] or _NO_PROFILE not in str(error.__cause__):
+            raise
+    return _build(onnx, settings, attempts[1])
+
+
+def _build(onnx: bytes, settings: onnxruntime.SessionOptions, providers: Providers) -> onnxruntime.InferenceSession:
     try:
         session = onnxruntime.InferenceSession(onnx, settings, providers=providers, enable_fallback=0)
     except Exception as error:
@@ -111,15 +125,19 @@ def _build(
     return session
 
 
-def _providers(onnx: bytes, external: Mapping[str, bytes], options: RunnerOptions) -> list[tuple[str, dict[str, str]]]:
-    """The providers with their options, once the libraries that they link are loaded."""
+def _providers(onnx: bytes, external: Mapping[str, bytes], options: RunnerOptions) -> list[Providers]:
+    """The providers with their options, once the libraries that they link are loaded.
+
+    Twice for TensorRT: with a profile of ours, and without, where it learns the shapes as they come.
+    """
     missing = devices.load_libraries(options.provider)
     if missing:
         raise provider_missing(options.provider, missing)
     if options.provider != "tensorrt":
-        return provider_list(options, (), None)
+        return [provider_list(options, (), None)]
     engine_dir = _engine_dir(onnx, external, options.cache_dir) if options.cache_dir else None
-    return provider_list(options, _inputs(onnx, external), engine_dir)
+    profiled, plain = (provider_list(options, inputs, engine_dir) for inputs in (_inputs(onnx, external), ()))
+    return [profiled] if profiled == plain else [profiled, plain]
 
 
 def _inputs(onnx: bytes, external: Mapping[str, bytes]) -> tuple[TensorSpec, ...]:

@@ -14,19 +14,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from service.core.contract import Arrays
+from service.core.errors import Stuck
 from service.runtime import memory
-from service.runtime.providers import RunnerOptions
+from service.runtime.providers import Provider, RunnerOptions
 from service.runtime.trial_job import TrialJob
 
 _MIB = 1 << 20
 _ROOT = Path(__file__).parents[2]
 _LONGEST_ANSWER_BYTES = 1 << 16
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,11 @@ class TrialLimits:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """Whether the version loaded and ran; else why not, as one sentence about "the trial"."""
+    """Whether the version loaded and ran; else why not, as one sentence about "the trial", and whether time was up."""
 
     ok: bool
     reason: str = ""
+    timed_out: bool = False
 
 
 def run_trial(
@@ -57,43 +61,54 @@ def run_trial(
     feeds: Sequence[Arrays],
     options: RunnerOptions,
     limits: TrialLimits | None = None,
+    cancel: threading.Event | None = None,
 ) -> TrialResult:
     """Loads the version in a child process and runs `feeds` and the largest batch; blocks until it ended or was killed.
 
     Args:
         onnx: the model file.
         external: external data by location.
-        feeds: inputs for one run each, such as the golden cases; the largest batch repeats the first one's rows, or
-            made-up ones where there is none.
+        feeds: inputs such as the golden cases, run in batches of at most `max_batch_size` rows, or row by row where
+            a version takes no more; the largest batch repeats the first one's rows, or made-up ones without any.
         options: as the version will be served.
         limits: memory and time.
+        cancel: set from another thread to give up; the child is then killed within about 0.2 s.
 
     Returns:
         The outcome. Never raises for what a model does.
+
+    Raises:
+        Stuck: cancelled.
     """
-    limits = limits or TrialLimits()
+    limits, cancel = limits or TrialLimits(), cancel or threading.Event()
     limits = replace(limits, memory_bytes=min(limits.memory_bytes, memory.available_bytes()))
     job = TrialJob(onnx, external, feeds, options)
     process = _start(limits)
     assert process.stdin is not None and process.stdout is not None  # noqa: S101 - pipes were asked for
     feeder = threading.Thread(target=_feed, args=(process.stdin, job), name="retort-trial", daemon=True)
     feeder.start()
-    timed_out = _wait(process, limits.timeout_s)
+    timed_out = _wait(process, limits.timeout_s, cancel)
     feeder.join()
     with process.stdout:
         answer = process.stdout.read(_LONGEST_ANSWER_BYTES)
-    return _judge(answer, process.returncode, timed_out, limits)
+    if cancel.is_set():
+        raise Stuck("the trial was given up")
+    if timed_out:
+        return TrialResult(False, f"the trial was still {_read(answer)[0]} after {limits.timeout_s:g} s", True)
+    return _judge(answer, process.returncode, limits, options.provider)
 
 
 def _start(limits: TrialLimits) -> subprocess.Popen[bytes]:
     """The child; -P and PYTHONPATH, so that it imports this very package and nothing from the working directory."""
-    deadline_s = int(limits.timeout_s) + 5  # the child's own alarm, should this process die before it
-    return subprocess.Popen(  # noqa: S603 - this very interpreter, and two numbers
-        [sys.executable, "-P", "-m", "service.runtime.trial_child", str(limits.memory_bytes), str(deadline_s)],
+    deadline_s = int(limits.timeout_s) + 5  # the child's own alarm, where it cannot be made to die with this process
+    numbers = (limits.memory_bytes, deadline_s, os.getpid())
+    paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return subprocess.Popen(  # noqa: S603 - this very interpreter, and three numbers
+        [sys.executable, "-P", "-m", "service.runtime.trial_child", *map(str, numbers)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(_ROOT)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         start_new_session=True,  # a Ctrl-C in the terminal is for the server
     )
 
@@ -104,20 +119,21 @@ def _feed(pipe: IO[bytes], job: TrialJob) -> None:
         job.write(pipe)
 
 
-def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
-    """Waits for the end of the child, brings it about when the time is up, and says whether that was needed."""
+def _wait(process: subprocess.Popen[bytes], timeout_s: float, cancel: threading.Event) -> bool:
+    """Waits for the end of the child, or kills it when the time is up or nobody wants it; says whether it did."""
+    end_s = time.monotonic() + timeout_s
     try:
-        process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        return True
+        while process.poll() is None and not cancel.is_set() and (left_s := end_s - time.monotonic()) > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(min(_POLL_S, left_s))
+        return process.poll() is None
     finally:
         process.kill()
         process.wait()
-    return False
 
 
-def _judge(answer: bytes, returncode: int, timed_out: bool, limits: TrialLimits) -> TrialResult:
-    """The child may be under the model's control by now: whatever it wrote is data to doubt."""
+def _read(answer: bytes) -> tuple[str, object]:
+    """The last stage and result; the child may be under the model's control, so whatever it wrote is data to doubt."""
     stage, result = "starting", None
     for line in answer.splitlines():
         with contextlib.suppress(ValueError):
@@ -125,13 +141,18 @@ def _judge(answer: bytes, returncode: int, timed_out: bool, limits: TrialLimits)
             if isinstance(message, dict):
                 stage = str(message.get("stage", stage))[:20]
                 result = message.get("result", result)
-    if timed_out:
-        return TrialResult(False, f"the trial was still {stage} after {limits.timeout_s:g} s")
+    return stage, result
+
+
+def _judge(answer: bytes, returncode: int, limits: TrialLimits, provider: Provider) -> TrialResult:
+    stage, result = _read(answer)
     if isinstance(result, dict):
         if result.get("ok") is True and returncode == 0:
             return TrialResult(True)
         if result.get("out_of_memory") is True:
-            return TrialResult(False, f"the trial needs more than {limits.memory_bytes // _MIB} MiB for {stage}")
+            device = "" if provider == "cpu" else ", or than the device has free,"
+            most = f"{limits.memory_bytes // _MIB} MiB{device}"
+            return TrialResult(False, f"the trial needs more than {most} for {stage}")
         if "reason" in result:
             return TrialResult(False, f"the trial failed while {stage}: {str(result['reason'])[:500]}")
     return TrialResult(False, f"the trial {_ending(returncode)} while {stage}")

@@ -1,4 +1,4 @@
-"""The child of `trial`: `python -m service.runtime.trial_child MEMORY_BYTES DEADLINE_S`.
+"""The child of `trial`: `python -m service.runtime.trial_child MEMORY_BYTES DEADLINE_S PARENT_PID`.
 
 Reads one job from its standard input, loads and runs it under a memory limit, and writes a line per stage and one
 for the result. Says the same thing whoever asks: it trusts its parent and nothing that the model does.
@@ -6,6 +6,7 @@ for the result. Says the same thing whoever asks: it trusts its parent and nothi
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -26,10 +27,14 @@ from service.runtime.trial_job import read_job
 
 Say = Callable[[dict[str, Any]], None]
 
+_PROBE_ROWS = 2  # serving looks whether rows can share a run, even where the largest batch is one row
+_PR_SET_PDEATHSIG = 1  # Linux's sys/prctl.h
+
 
 def main(arguments: Sequence[str]) -> None:
     """Limits this process, then tries what comes through standard input."""
-    memory_bytes, deadline_s = (int(argument) for argument in arguments)
+    memory_bytes, deadline_s, parent_pid = (int(argument) for argument in arguments)
+    _die_with(parent_pid)
     say = _take_over_stdout()
     _limit(memory_bytes, deadline_s)
     try:
@@ -44,27 +49,66 @@ def _try_out(job_pipe: IO[bytes], say: Say) -> dict[str, Any]:
     try:
         runner = OnnxRunner.load(job.onnx, job.external, job.options)
         say({"stage": "running"})
+        axis = common_first_axis([*runner.inputs, *runner.outputs])
         for feed in job.feeds:
-            runner.run(feed)
-        _run_largest(runner, job.feeds, job.options.max_batch_size)
+            _run_feed(runner, feed, axis, job.options.max_batch_size)
+        _run_largest(runner, job.feeds, axis, max(_PROBE_ROWS, job.options.max_batch_size))
     except RetortError as error:
-        if isinstance(error, DoesNotFit) or ran_out_of_memory(error.__cause__):
+        if _for_want_of_memory(error):
             return {"out_of_memory": True}
         return {"reason": str(error)}
     return {"ok": True}
 
 
-def _run_largest(runner: OnnxRunner, feeds: Sequence[Arrays], max_rows: int) -> None:
-    """Runs the largest batch: of the first feed's rows, or of made-up ones, which a model may refuse without blame."""
-    axis = common_first_axis([*runner.inputs, *runner.outputs])
-    if feeds and axis is not None:
-        runner.run({name: np.resize(array, (max_rows, *array.shape[1:])) for name, array in feeds[0].items()})
-    elif not feeds:
+def _run_feed(runner: OnnxRunner, feed: Arrays, axis: str | None, most_rows: int) -> None:
+    """Runs one feed, in batches no larger than serving forms; row by row where the version takes no more at a time."""
+    counts = {array.shape[:1] for array in feed.values()}
+    if axis is None or len(counts) != 1 or () in counts:
+        runner.run(feed)
+        return
+    [(rows,)] = counts
+    for start in range(0, rows, most_rows):
         try:
-            runner.run(synthetic_feed(runner.inputs, max_rows, batch_axis=axis))
+            runner.run({name: array[start : start + most_rows] for name, array in feed.items()})
         except (BadInput, RunFailed) as error:
-            if ran_out_of_memory(error.__cause__):
+            if most_rows == 1 or _for_want_of_memory(error):
                 raise
+            _run_feed(runner, feed, axis, 1)
+            return
+
+
+def _run_largest(runner: OnnxRunner, feeds: Sequence[Arrays], axis: str | None, rows: int) -> None:
+    """Runs the largest batch, of the first feed's rows or of made-up ones.
+
+    It is there for memory, time and crashes. A version may refuse it without blame: serving then gives it single rows.
+    """
+    if feeds and axis is None:
+        return
+    try:
+        if feeds:
+            runner.run({name: np.resize(array, (rows, *array.shape[1:])) for name, array in feeds[0].items()})
+        else:
+            runner.run(synthetic_feed(runner.inputs, rows, batch_axis=axis))
+    except (BadInput, RunFailed) as error:
+        if _for_want_of_memory(error):
+            raise
+
+
+def _for_want_of_memory(error: RetortError) -> bool:
+    return isinstance(error, DoesNotFit) or ran_out_of_memory(error.__cause__)
+
+
+def _die_with(parent_pid: int) -> None:
+    """Has this process killed when its parent ends; where that is not Linux, the alarm must do.
+
+    Linux means the thread that started this process: `run_trial`'s, which waits for it to the end.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is None:
+        return
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        sys.exit(1)  # it ended before it could be watched
 
 
 def _take_over_stdout() -> Say:

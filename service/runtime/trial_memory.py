@@ -42,13 +42,15 @@ class TrialMemory:
             self._write()
 
     def _read(self) -> list[str]:
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return []
         try:
             content = json.loads(self._path.read_bytes())
             passed = content["passed"]
             if isinstance(passed, list) and all(isinstance(key, str) for key in passed):
                 return passed
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # nothing was remembered yet; a folder that cannot be made is reported by the first write
         except (OSError, ValueError, KeyError, TypeError):
             pass
         self._report("the memory of passed trials cannot be read, so each version is tried again")

@@ -30,6 +30,7 @@ from service.serving.load_job import LoadJob
 from service.serving.pulse import Pulse
 from service.serving.servable import Identity, Origins, Servable
 from service.serving.threads import stand_back
+from service.serving.trial import try_until
 
 INLINE_LIMIT_S = 200e-6  # a hop to a thread and back costs about as much; the loop may stand still for 0.2 ms
 
@@ -174,8 +175,9 @@ class Loader:
 
     def _runner(self, files: VersionFiles, config: ModelConfig, job: LoadJob[_Built | None] | None = None) -> Runner:
         options = self._runner_options(config)
-        self._trial(files, options)
-        return OnnxRunner.load(files.onnx, files.external, options, job.cancel if job else None)
+        cancel = job.cancel if job else None
+        try_until(cancel, self._trial, files, options)
+        return OnnxRunner.load(files.onnx, files.external, options, cancel)
 
     def _runner_options(self, config: ModelConfig) -> RunnerOptions:
         choice = choose_provider(config.provider or self._options.provider, self._options.obstacles)

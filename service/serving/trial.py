@@ -5,6 +5,9 @@ What passed is remembered by hash, runtime version and provider, so that a resta
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 from service.core.errors import BadModel
 from service.repository.store import VersionFiles
 from service.runtime.onnx import runtime_version
@@ -12,6 +15,10 @@ from service.runtime.providers import RunnerOptions
 from service.runtime.trial import TrialLimits, run_trial
 from service.runtime.trial_memory import TrialMemory
 from service.serving.digest import digest
+
+_SLOW_ENGINES = (
+    "; TensorRT can build engines for minutes: raise RETORT_TRIAL_TIMEOUT_S, and RETORT_LOAD_TIMEOUT_S above it"
+)
 
 
 class FirstTrial:
@@ -26,21 +33,37 @@ class FirstTrial:
         self._memory = memory
         self._limits = limits
 
-    def __call__(self, files: VersionFiles, options: RunnerOptions) -> None:
+    def __call__(self, files: VersionFiles, options: RunnerOptions, cancel: threading.Event | None = None) -> None:
         """Blocks while the child runs; returns at once for what passed before.
 
         Raises:
             BadModel: the version cannot be served here; says at which stage, and why.
+            Stuck: `cancel` was set, from another thread, and the child killed.
         """
         key = (digest(files), runtime_version(), options.provider)
         if self._memory.passed(*key):
             return
         feeds = [files.golden.inputs] if files.golden is not None else []
-        result = run_trial(files.onnx, files.external, feeds, options, self._limits)
+        result = run_trial(files.onnx, files.external, feeds, options, self._limits, cancel)
         if not result.ok:
-            raise BadModel(f"version '{files.version}' of model '{files.model}' cannot be served: {result.reason}")
+            advice = _SLOW_ENGINES if result.timed_out and options.provider == "tensorrt" else ""
+            where = f"version '{files.version}' of model '{files.model}'"
+            raise BadModel(f"{where} cannot be served: {result.reason}{advice}")
         self._memory.remember(*key)
 
 
 def no_trial(_files: VersionFiles, _options: RunnerOptions) -> None:
     """For an operator who trusts every file: nothing is tried."""
+
+
+def try_until(
+    cancel: threading.Event | None,
+    trial: Callable[[VersionFiles, RunnerOptions], None],
+    files: VersionFiles,
+    options: RunnerOptions,
+) -> None:
+    """Tries a version until `cancel` is set; a trial that has no child to kill runs to its end."""
+    if isinstance(trial, FirstTrial):
+        trial(files, options, cancel)
+    else:
+        trial(files, options)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from service.core.errors import BadModel, ProviderMissing, RetortError, Stuck
+from service.core.errors import BadModel, DoesNotFit, ProviderMissing, RetortError, RunFailed, Stuck
 from service.runtime.devices import cuda_devices, find_obstacles
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions, choose_provider
@@ -67,7 +67,7 @@ def test_stop_ends_the_run_in_flight() -> None:
 
 def test_a_memory_limit_holds() -> None:
     small = RunnerOptions("cuda", memory_limit_bytes=8 << 20)
-    with pytest.raises(RetortError):
+    with pytest.raises((DoesNotFit, RunFailed), match="there is not enough memory"):
         OnnxRunner.load(graphs.mlp(layers=40), {}, small).run({"x0": rows(1)})
     assert OnnxRunner.load(graphs.mlp(layers=40), {}, CUDA).run({"x0": rows(1)})["x40"].shape == (1, 512)
 

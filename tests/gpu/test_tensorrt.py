@@ -10,6 +10,7 @@ import pytest
 
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
+from service.runtime.trial import TrialLimits, TrialResult, run_trial
 from tests.unit.runtime import graphs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600), pytest.mark.usefixtures("tensorrt")]
@@ -36,6 +37,18 @@ def test_one_engine_answers_every_batch_size_in_float32(tmp_path: Path) -> None:
         # TensorRT has no switch for TF32 in this provider: what it rounds is measured here, and is no half precision.
         assert np.abs(runner.run(rows(count))["x4"] - expected).max() <= 1e-3 * np.abs(expected).max()
     assert len(engines(tmp_path)) == 1
+
+
+def test_two_rows_run_even_where_batches_are_of_one(tmp_path: Path) -> None:
+    """A load looks whether rows can share a run; an engine for one row alone would refuse that."""
+    runner = OnnxRunner.load(graphs.mlp(layers=2), {}, options(tmp_path, most=1))
+    assert [runner.run(rows(count))["x2"].shape for count in (1, 2)] == [(1, 512), (2, 512)]
+    assert len(engines(tmp_path)) == 1
+
+
+def test_a_trial_sends_no_more_rows_than_the_engine_takes(tmp_path: Path) -> None:
+    result = run_trial(graphs.mlp(layers=2), {}, [rows(20)], options(tmp_path), TrialLimits(timeout_s=300))
+    assert result == TrialResult(True)
 
 
 def test_a_second_load_finds_the_engine(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -88,10 +89,12 @@ class ServerProcess:
 
     def _wait_ready(self, timeout_s: float) -> str:
         assert self.process.stdout is not None
-        timer_s = time.monotonic() + timeout_s
+        too_late = threading.Timer(timeout_s, self.process.kill)
+        too_late.start()
         line = self.process.stdout.readline()  # ends when the line is there or the process is gone
+        too_late.cancel()
         found = READY.search(line)
-        if found is None or time.monotonic() > timer_s:
+        if found is None:
             self.kill()
             self.process.stdout.close()
             raise RuntimeError(f"no ready line within {timeout_s} s: {line!r}\n{self.log()[-4000:]}")

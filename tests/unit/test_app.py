@@ -67,18 +67,41 @@ def test_each_set_of_repositories_remembers_its_own(repository: Path, tmp_path: 
         state_path(settings(repository)),
         state_path(settings(other)),
         state_path(settings(repository, other)),
-        state_path(settings(other, repository)),
     ]
-    assert len(set(paths)) == 4
+    assert len(set(paths)) == 3
     assert all(path is not None and path.is_relative_to(tmp_path / "state") for path in paths)
     assert all(path is not None and path.name == "active.json" for path in paths)
 
 
-def test_the_same_repository_by_another_path_is_the_same(repository: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(repository)
-    here = state_path(settings(repository))
-    assert state_path(settings(tmp_path / "link")) == here
-    assert state_path(settings(repository / "m" / "..", state_dir=tmp_path / "state")) == here
+def test_the_order_of_the_repositories_is_no_part_of_the_set(tmp_path: Path) -> None:
+    repositories = [tmp_path / str(number) for number in range(20)]
+    here = state_path(settings(*repositories))
+    assert state_path(settings(*reversed(repositories))) == here
+    assert state_path(settings(*repositories, repositories[0])) == here
+
+
+def test_a_link_that_points_elsewhere_is_the_same_repository(repository: Path, tmp_path: Path) -> None:
+    current = tmp_path / "current"
+    current.symlink_to(repository)
+    before = state_path(settings(current))
+    current.unlink()
+    current.symlink_to(tmp_path / "release-2")
+    assert state_path(settings(current)) == before
+
+
+def test_a_repository_may_be_named_relative_to_where_the_server_starts(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = tmp_path / "state"
+    here = state_path(settings(repository, state_dir=state))
+    assert state_path(settings(Path("repository"), state_dir=state)) == here
+    assert state_path(settings(repository / "m" / "..", state_dir=state)) == here
+
+
+def test_a_repository_whose_path_is_no_utf8_is_remembered_too(tmp_path: Path) -> None:
+    strange = state_path(settings(Path(os.fsdecode(bytes(tmp_path) + b"/\xff")), state_dir=tmp_path))
+    assert strange is not None and strange != state_path(settings(tmp_path / "y", state_dir=tmp_path))
 
 
 def test_nothing_is_remembered_without_a_folder_or_of_a_single_file(repository: Path, tmp_path: Path) -> None:

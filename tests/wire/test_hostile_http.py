@@ -173,7 +173,7 @@ def raw(server: ServerProcess, line: str, body: bytes = b"", *headers: str) -> t
         "Connection: close",
         *headers,
     ]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall("\r\n".join([*head, "", ""]).encode("latin-1") + body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     return int(answer.split(b" ", 2)[1]), answer

@@ -41,7 +41,7 @@ class Line:
         self.back.put_nowait(run)
 
     async def next(self) -> Run:
-        return await asyncio.wait_for(self.back.get(), 10)
+        return await asyncio.wait_for(self.back.get(), 30)
 
 
 async def until(condition: Any) -> None:
@@ -90,11 +90,14 @@ async def test_an_idle_thread_holds_nobodys_arrays() -> None:
     line.thread.put(Run([piece(1)], CloseReason.FULL))
     run = await line.next()
     alive = weakref.ref(run.pieces[0].inputs["x"])
-    await asyncio.sleep(0.05)
     engine.batches.clear()
     del run
-    gc.collect()
-    assert alive() is None
+
+    def gone() -> bool:
+        gc.collect()
+        return alive() is None
+
+    await until(gone)  # the thread stays idle: nothing but its own letting go makes it true
     line.thread.end()
 
 
@@ -125,7 +128,7 @@ async def test_work_aside_settles_on_the_loops_thread() -> None:
 
     engine = FakeEngine()
     threads.aside(work, lambda result, error: settled.put_nowait((result, error, threading.current_thread().name)))
-    result, error, heard_on = await asyncio.wait_for(settled.get(), 10)
+    result, error, heard_on = await asyncio.wait_for(settled.get(), 30)
     assert (result, error, heard_on) == (engine, None, threading.current_thread().name)
     assert names == ["engine-replacement"]
 
@@ -138,7 +141,7 @@ async def test_work_aside_that_fails_settles_with_its_error() -> None:
         raise BadModel("gone")
 
     threads.aside(work, lambda result, error: settled.put_nowait((result, error)))
-    result, error = await asyncio.wait_for(settled.get(), 10)
+    result, error = await asyncio.wait_for(settled.get(), 30)
     assert result is None
     assert isinstance(error, BadModel)
     assert error.__traceback__ is None

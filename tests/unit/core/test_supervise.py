@@ -60,7 +60,7 @@ def supervised(body: Body) -> tuple[Supervisor, list[Exception], asyncio.Future[
 async def test_a_crashed_body_is_started_again_and_healthy() -> None:
     body = Body(crashes=2)
     supervisor, crashes, gave_up = supervised(body)
-    await asyncio.wait_for(body.steady.wait(), 2)
+    await asyncio.wait_for(body.steady.wait(), 30)
     assert (body.runs, len(crashes), supervisor.healthy) == (3, 2, True)
     assert not gave_up.done()
     await supervisor.stop()
@@ -70,7 +70,7 @@ async def test_a_crashed_body_is_started_again_and_healthy() -> None:
 async def test_a_crash_loop_is_given_up_with_the_last_error() -> None:
     body = Body(crashes=99)
     supervisor, crashes, gave_up = supervised(body)
-    error = await asyncio.wait_for(gave_up, 2)
+    error = await asyncio.wait_for(gave_up, 30)
     assert error is crashes[-1]
     assert (body.runs, supervisor.healthy) == (3, False)
     await supervisor.stop()
@@ -79,7 +79,7 @@ async def test_a_crash_loop_is_given_up_with_the_last_error() -> None:
 async def test_a_body_that_returns_is_not_started_again() -> None:
     body = Body(crashes=0, returns=True)
     supervisor, crashes, _ = supervised(body)
-    await body.steady.wait()
+    await asyncio.wait_for(body.steady.wait(), 30)
     await asyncio.sleep(0.02)
     assert (body.runs, crashes, supervisor.healthy) == (1, [], False)
 

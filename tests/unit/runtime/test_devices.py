@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,16 @@ import pytest
 
 from service.runtime import devices
 from service.runtime.devices import cuda_devices, find_obstacles, load_libraries
+
+CUDNN = "libcudnn.so.9"
+
+
+@pytest.fixture(autouse=True)
+def preloads_afresh() -> Iterator[None]:
+    """Each test is a process of its own, as far as its libraries go."""
+    devices._preload.cache_clear()
+    yield
+    devices._preload.cache_clear()
 
 
 class Driver:
@@ -95,7 +106,7 @@ def test_cuda_there_tensorrt_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled_with(monkeypatch, *BOTH)
     preload(monkeypatch)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    found = find_obstacles(opener(Driver(1), lambda name: name == "libnvinfer.so.10"))
+    found = find_obstacles(opener(Driver(1), lambda name: name in {CUDNN, "libnvinfer.so.10"}))
     assert found == {"cpu": "", "cuda": "", "tensorrt": "libnvinfer_plugin.so.10 is not installed"}
 
 
@@ -109,16 +120,92 @@ def test_tensorrt_from_its_wheel_or_the_system(monkeypatch: pytest.MonkeyPatch, 
 
     def present(name: str) -> bool:
         opened.append(name)
-        return name.startswith(str(tmp_path)) == (where == "wheel")
+        return name == CUDNN or name.startswith(str(tmp_path)) == (where == "wheel")
 
     assert load_libraries("tensorrt", opener(None, present)) == ""
-    assert opened[0] == str(tmp_path / "libnvinfer.so.10")  # the wheel's first
+    assert opened[:2] == [CUDNN, str(tmp_path / "libnvinfer.so.10")]  # the wheel's first
     assert len([name for name in opened if "nvinfer.so" in name]) == (1 if where == "wheel" else 2)
 
 
 def test_the_cpu_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_load_cuda", lambda: pytest.fail("not for the CPU"))
+    monkeypatch.setattr(devices, "_load_cuda", lambda _: pytest.fail("not for the CPU"))
     assert load_libraries("cpu") == ""
+
+
+def test_nothing_is_looked_for_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server on the CPU opens no driver, and one on CUDA no library of TensorRT."""
+    compiled_with(monkeypatch, *BOTH)
+    preload(monkeypatch)
+    opened: list[str] = []
+    driver = Driver(1)
+
+    def open_library(name: str) -> Any:
+        opened.append(name)
+        return driver
+
+    found = find_obstacles(open_library)
+    assert (found["cpu"], opened) == ("", [])
+    assert (found["cuda"], found["cuda"]) == ("", "")
+    assert opened == ["libcuda.so.1", CUDNN]  # once
+    assert (len(found), set(found)) == (3, {"cpu", "cuda", "tensorrt"})
+
+
+def test_cuda_without_cudnn_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The preloader says nothing of it; a version would fail at its first convolution."""
+    compiled_with(monkeypatch, *BOTH)
+    preload(monkeypatch)
+    assert find_obstacles(opener(Driver(1)))["cuda"] == "libcudnn.so.9 is not installed"
+    assert find_obstacles(opener(Driver(1), lambda name: name == CUDNN))["cuda"] == ""
+
+
+BY_PATH = "Failed to load /opt/my models/nvidia/lib/libcublas.so.13: file too short"
+BY_NAME = "Failed to load libcublas.so.13: libcublas.so.13: cannot open shared object file"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([BY_PATH], ""),  # what fails by its path may still be found by its name
+        ([BY_PATH, BY_NAME], "libcublas.so.13 is not installed"),
+        ([BY_PATH, BY_NAME.replace("cublas", "curand")], "libcurand.so.13 is not installed"),
+    ],
+)
+def test_the_last_attempt_decides_and_no_path_is_told(
+    monkeypatch: pytest.MonkeyPatch, lines: list[str], expected: str
+) -> None:
+    preload(monkeypatch, *lines)
+    assert load_libraries("cuda", opener(None, lambda name: name == CUDNN)) == expected
+
+
+def test_two_loads_at_once_preload_once_and_leave_standard_output_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Side by side, the second would put back the first one's buffer, and the server be silent for good."""
+    calls: list[int] = []
+    second, first_ended = threading.Event(), threading.Event()
+
+    def preload_dlls() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            second.wait(0.5)
+        else:
+            second.set()
+            first_ended.wait(5)
+
+    def load() -> None:
+        load_libraries("cuda", opener(None))
+        first_ended.set()
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload_dlls)
+    before = sys.stdout
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert sys.stdout is before
+    finally:
+        sys.stdout = before
+    assert calls == [1]
 
 
 def test_here() -> None:

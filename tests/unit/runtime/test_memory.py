@@ -19,13 +19,29 @@ from service.runtime.providers import RunnerOptions
 from tests.unit.runtime import graphs
 
 MIB = 1 << 20
+ROOT = Path(__file__).parents[3]
+
+
+def in_a_process_of_its_own(measure: Callable[[], int]) -> int:
+    """What `measure` measures where no load that another test left behind takes or gives back memory meanwhile."""
+    program = f"from {measure.__module__} import {measure.__name__}; print({measure.__name__}())"
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100, cwd=ROOT
+    )
+    assert told.returncode == 0, told.stderr
+    return int(told.stdout)
+
+
+def held_bytes() -> int:
+    before = memory.resident_bytes()
+    held = np.ones(64 * MIB, dtype=np.uint8)
+    after = memory.resident_bytes()
+    assert held.size == 64 * MIB
+    return after - before
 
 
 def test_resident_bytes_follow_what_is_held() -> None:
-    before = memory.resident_bytes()
-    held = np.ones(64 * MIB, dtype=np.uint8)
-    assert memory.resident_bytes() - before > 48 * MIB
-    assert held.size == 64 * MIB
+    assert in_a_process_of_its_own(held_bytes) > 48 * MIB
 
 
 def test_resident_bytes_without_proc_is_the_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,16 +121,6 @@ def test_trim_is_a_no_op_without_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not memory.trim()
 
 
-def grown_bytes(reload: Callable[[], None]) -> int:
-    """How much a few reloads add to resident memory, beyond the first two."""
-    for _ in range(2):
-        reload()
-    before = memory.resident_bytes()
-    for _ in range(6):
-        reload()
-    return memory.resident_bytes() - before
-
-
 class Swaps:
     """Two versions that take turns, as in a swap: the new one is loaded beside the old one, which then closes."""
 
@@ -132,19 +138,33 @@ class Swaps:
         return OnnxRunner.load(self._file, {}, RunnerOptions())
 
 
-def test_loads_and_closes_of_20_mib_leave_nothing_behind() -> None:
-    assert grown_bytes(Swaps()) <= 5 * MIB
-
-
-def test_they_would_without_trim(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: what the test above would miss if `trim` did nothing."""
-    memory.trim()
-    before = memory.resident_bytes()
-    monkeypatch.setattr(memory, "trim", lambda: False)
+def grown_bytes() -> int:
+    """How much a few swaps add to resident memory, beyond the first two."""
     swaps = Swaps()
-    for _ in range(4):
+    for _ in range(2):
         swaps()
-    untrimmed = memory.resident_bytes() - before
-    monkeypatch.undo()
+    before = memory.resident_bytes()
+    for _ in range(6):
+        swaps()
+    return memory.resident_bytes() - before
+
+
+def bytes_that_trim_would_return() -> int:
+    """What a few swaps leave behind where `trim` does nothing, and gives back where it does."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(memory, "trim", lambda: False)
+        swaps = Swaps()
+        for _ in range(4):
+            swaps()
+        untrimmed = memory.resident_bytes()
     memory.trim()
-    assert untrimmed - (memory.resident_bytes() - before) > 15 * MIB
+    return untrimmed - memory.resident_bytes()
+
+
+def test_loads_and_closes_of_20_mib_leave_nothing_behind() -> None:
+    assert in_a_process_of_its_own(grown_bytes) <= 5 * MIB
+
+
+def test_they_would_without_trim() -> None:
+    """Negative control: what the test above would miss if `trim` did nothing."""
+    assert in_a_process_of_its_own(bytes_that_trim_would_return) > 15 * MIB

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -252,10 +254,29 @@ def short() -> Arrays:
     return {"n": np.array(2), "x": graphs.EYE}
 
 
+class Watched:
+    """A session that tells when it was handed a run, and with which options."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self.entered = threading.Event()
+        self.options: onnxruntime.RunOptions | None = None
+
+    def run(self, names: list[str], feeds: Arrays, options: onnxruntime.RunOptions) -> Any:
+        self.options = options
+        self.entered.set()
+        return self._session.run(names, feeds, options)
+
+
 @contextmanager
 def running(runner: OnnxRunner, arrays: Arrays) -> Iterator[list[RetortError]]:
-    """Runs in a thread; what it raised is in the list once the block has ended."""
+    """Runs in a thread; what it raised is in the list once the block has ended.
+
+    The run is under way when the block begins, however late its thread gets a turn. It does not outlive the block,
+    whether or not the block stopped it, so that no endless run goes on beside other tests.
+    """
     raised: list[RetortError] = []
+    runner._session = watched = Watched(runner._session)
 
     def target() -> None:
         try:
@@ -263,23 +284,25 @@ def running(runner: OnnxRunner, arrays: Arrays) -> Iterator[list[RetortError]]:
         except RetortError as error:
             raised.append(error)
 
-    thread = threading.Thread(target=target)
+    thread = threading.Thread(target=target, daemon=True)
     thread.start()
-    time.sleep(0.1)
+    assert watched.entered.wait(30)
+    thread.join(0.05)
     assert thread.is_alive()
     try:
         yield raised
+        thread.join(30)
+        assert not thread.is_alive(), "the run goes on"
     finally:
-        thread.join(10)
-        assert not thread.is_alive()
+        assert watched.options is not None
+        watched.options.terminate = True
+        thread.join(30)
 
 
 def test_stop_ends_the_run_in_flight() -> None:
     runner = load(graphs.loop())
-    start_s = time.perf_counter()
     with running(runner, endless()) as raised:
         runner.stop()
-    assert time.perf_counter() - start_s < 3
     assert [type(error) for error in raised] == [Stuck]
     assert runner.run(short())["y"].shape == (64, 64)
 
@@ -308,7 +331,7 @@ def test_runs_between_stops_are_whole_or_stuck() -> None:
         while not done.wait(0.0005):
             runner.stop()
 
-    thread = threading.Thread(target=stopping)
+    thread = threading.Thread(target=stopping, daemon=True)
     thread.start()
     try:
         for _ in range(200):
@@ -340,22 +363,27 @@ def test_close_waits_for_nobody_and_harms_nobody() -> None:
 # Cost
 
 
-def round_us(call: Callable[[], object], calls: int = 100) -> float:
-    start_s = time.perf_counter()
+def quickest_us(call: Callable[[], object], calls: int = 100) -> float:
+    """The least of many, which no stall of the machine touches."""
+    taken_s = []
     for _ in range(calls):
+        start_s = time.perf_counter()
         call()
-    return (time.perf_counter() - start_s) / calls * 1e6
+        taken_s.append(time.perf_counter() - start_s)
+    return min(taken_s) * 1e6
 
 
 def test_overhead_over_a_bare_run() -> None:
-    """About 1 us, and up to 30 under a coverage tracer: the bound finds a copy or an object too many, not more."""
+    """A tenth of it, 0.4 us of 4; half of it under a tracer written in C, and 7 times it under one in Python."""
     runner = load(graphs.linear())
     session = runner._session
     assert session is not None
     feeds = {"x": np.ones((1, 64), np.float32)}
-    rounds = [(round_us(lambda: session.run(["y"], feeds)), round_us(lambda: runner.run(feeds))) for _ in range(30)]
+    rounds = [
+        (quickest_us(lambda: session.run(["y"], feeds)), quickest_us(lambda: runner.run(feeds))) for _ in range(30)
+    ]
     bare_us, ours_us = (min(times_us) for times_us in zip(*rounds, strict=True))
-    assert ours_us - bare_us < 60
+    assert ours_us < (3 if sys.gettrace() is None else 15) * bare_us
 
 
 @pytest.mark.skipif("TEST_DATA" not in os.environ, reason="TEST_DATA names no folder with real models")

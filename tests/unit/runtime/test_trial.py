@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +18,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from service.core.contract import Arrays
+from service.core.errors import RunFailed, Stuck
 from service.runtime import memory, trial, trial_child
 from service.runtime.providers import RunnerOptions
 from service.runtime.trial import TrialLimits, TrialResult, run_trial
 from tests.unit.runtime import graphs
-from tests.unit.runtime.graphs import WEIGHTS, value
+from tests.unit.runtime.graphs import EYE, WEIGHTS, value
+from tests.unit.serving.models import reads_one_row_at_a_time, rows
 
 CPU = RunnerOptions()
 MIB = 1 << 20
@@ -61,6 +65,75 @@ def test_the_largest_version_that_streams_through_the_pipe() -> None:
     assert run_trial(onnx, {}, [{"x0": np.ones((32, 512), np.float32)}], CPU, limits()) == TrialResult(True)
 
 
+# Rows
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_a_version_that_takes_one_row_at_a_time_passes(count: int) -> None:
+    """Serving gives it single rows; nothing less may be asked of it here."""
+    feeds = [{"x": rows(*range(count))}]
+    assert run_trial(reads_one_row_at_a_time(), {}, feeds, CPU, limits()) == TrialResult(True)
+
+
+def test_a_version_that_fails_on_one_of_its_rows_does_not() -> None:
+    onnx = graphs.model(
+        [helper.make_node("Gather", ["t", "i"], ["y"])],
+        [value("i", TensorProto.INT64, ["N"])],
+        [value("y", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor("t", TensorProto.FLOAT, [3], [5.0, 6.0, 7.0])],
+    )
+    assert run_trial(onnx, {}, [{"i": np.array([0, 1, 2])}], CPU, limits()).ok
+    refused = run_trial(onnx, {}, [{"i": np.array([0, 1, 7])}], CPU, limits())
+    assert refused.reason.startswith("the trial failed while running: Gather node")
+
+
+class Rows:
+    """A runner that notes the rows of each run, and fails as told from a number of rows on."""
+
+    def __init__(self, most_rows: int = 1000, cause: Exception | None = None) -> None:
+        self.inputs = self.outputs = ()
+        self.ran: list[list[float]] = []
+        self._most_rows, self._cause = most_rows, cause
+
+    def run(self, arrays: Arrays) -> None:
+        self.ran.append(arrays["x"].tolist())
+        if len(arrays["x"]) > self._most_rows:
+            raise RunFailed("too many") from self._cause
+
+
+X: Arrays = MappingProxyType({"x": np.arange(5.0)})
+
+
+def test_no_batch_is_larger_than_serving_forms() -> None:
+    """An engine of TensorRT is built for that many rows, and takes no more."""
+    runner = Rows()
+    trial_child._run_feed(runner, X, "N", 2)  # type: ignore[arg-type]
+    assert runner.ran == [[0, 1], [2, 3], [4]]
+    trial_child._run_feed(runner, X, None, 2)  # type: ignore[arg-type]
+    assert len(runner.ran[-1]) == 5  # without a batch axis there are no rows
+
+
+def test_inputs_of_unequal_rows_are_left_to_the_version() -> None:
+    for other in (np.arange(4.0), np.float64(1)):
+        runner = Rows()
+        trial_child._run_feed(runner, {"x": X["x"], "z": np.asarray(other)}, "N", 2)  # type: ignore[arg-type]
+        assert runner.ran == [X["x"].tolist()]
+
+
+def test_only_memory_is_a_reason_not_to_try_rows_alone() -> None:
+    runner = Rows(most_rows=1)
+    trial_child._run_feed(runner, X, "N", 4)  # type: ignore[arg-type]
+    assert runner.ran == [[0, 1, 2, 3], [0], [1], [2], [3], [4]]
+    trial_child._run_largest(runner, [X], "N", 8)  # type: ignore[arg-type]
+    assert len(runner.ran[-1]) == 8
+    short = Rows(most_rows=1, cause=MemoryError())
+    with pytest.raises(RunFailed):
+        trial_child._run_feed(short, X, "N", 4)  # type: ignore[arg-type]
+    with pytest.raises(RunFailed):
+        trial_child._run_largest(short, [X], "N", 8)  # type: ignore[arg-type]
+    assert len(short.ran) == 2
+
+
 # Memory
 
 
@@ -83,6 +156,12 @@ def test_the_limit_decides(mib: int, expected: str) -> None:
     assert run_trial(graphs.greedy(300 * 10**6), {}, [{}], CPU, limits(mib)).reason == expected
 
 
+def test_a_device_has_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    Child(monkeypatch, 'echo \'{"stage": "running"}\'; echo \'{"result": {"out_of_memory": true}}\'')
+    reason = run_trial(b"", {}, [], RunnerOptions("cuda"), limits()).reason
+    assert reason == "the trial needs more than 512 MiB, or than the device has free, for running"
+
+
 def test_a_load_over_the_limit() -> None:
     assert (
         run_trial(graphs.mlp(layers=40), {}, [], CPU, limits(16)).reason
@@ -102,9 +181,79 @@ def test_no_more_is_given_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_load_that_takes_too_long() -> None:
     start_s = time.perf_counter()
     result = run_trial(graphs.slow_to_load(8000), {}, [], CPU, limits(2048, timeout_s=3))
-    assert result.reason == "the trial was still loading after 3 s"
+    assert (result.reason, result.timed_out) == ("the trial was still loading after 3 s", True)
     assert time.perf_counter() - start_s < 5
-    assert [child for child in psutil.Process().children() if "trial_child" in " ".join(child.cmdline())] == []
+    assert children(psutil.Process()) == []
+
+
+ENDLESS: Arrays = MappingProxyType({"n": np.array(10**12), "x": EYE})
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """The children that try a version."""
+    return [child for child in process.children() if "service.runtime.trial_child" in child.cmdline()]
+
+
+def running_child(parent: psutil.Process) -> psutil.Process:
+    """The child, once it has computed for longer than its imports take."""
+    end_s = time.monotonic() + 50
+    while time.monotonic() < end_s:
+        for child in children(parent):
+            if child.cpu_times().user > 2:
+                return child
+        time.sleep(0.05)
+    pytest.fail("no child ran")
+
+
+def test_a_trial_that_nobody_waits_for_any_more_ends() -> None:
+    cancel = threading.Event()
+    seen: list[psutil.Process] = []
+
+    def give_up() -> None:
+        try:
+            seen.append(running_child(psutil.Process()))
+        finally:
+            cancel.set()
+
+    thread = threading.Thread(target=give_up)
+    thread.start()
+    with pytest.raises(Stuck, match="the trial was given up"):
+        run_trial(graphs.loop(), {}, [ENDLESS], CPU, limits(timeout_s=60), cancel)
+    thread.join()
+    assert not seen[0].is_running()
+    with pytest.raises(Stuck):
+        run_trial(graphs.loop(), {}, [ENDLESS], CPU, limits(timeout_s=60), cancel)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems tell no child of its parent's death")
+def test_a_trial_dies_with_the_server() -> None:
+    """Without a parent to kill it, it would compute until its alarm."""
+    script = (
+        "from tests.unit.runtime.test_trial import *\n"
+        "run_trial(graphs.loop(), {}, [ENDLESS], CPU, limits(timeout_s=60))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=trial._ROOT)
+    try:
+        child = running_child(psutil.Process(parent.pid))
+    finally:
+        parent.kill()
+        parent.wait()
+    _, alive = psutil.wait_procs([child], timeout=5)
+    for left in alive:
+        left.kill()
+    assert alive == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
+    with pytest.raises(SystemExit):
+        trial_child._die_with(os.getpid())  # nobody is the child of itself
+    trial_child.ctypes.CDLL(None).prctl(trial_child._PR_SET_PDEATHSIG, 0)  # this process is to survive its parent
+
+
+def test_a_system_without_prctl_leaves_it_to_the_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_child.ctypes, "CDLL", lambda _: object())
+    trial_child._die_with(os.getpid())
 
 
 # Other failures
@@ -180,6 +329,19 @@ def test_the_child_imports_only_what_it_needs(tmp_path: Path, monkeypatch: pytes
     environment = os.environ | {"PYTHONPATH": str(trial._ROOT)}
     imported = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
     assert {"fastapi", "pydantic", "uvicorn", "torch", "onnx", "google.protobuf"} & set(imported) == set()
+
+
+def test_the_child_finds_what_the_operator_put_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After this very package, and without the working directory, which an empty entry would mean."""
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(trial.subprocess, "Popen", lambda *_, env, **__: started.append(env))
+    for given, expected in ((str(tmp_path), [str(tmp_path)]), (f":{tmp_path}::/b", [str(tmp_path), "/b"]), ("", [])):
+        monkeypatch.setenv("PYTHONPATH", given)
+        trial._start(limits())
+        assert started[-1]["PYTHONPATH"].split(os.pathsep) == [str(trial._ROOT), *expected]
+    monkeypatch.delenv("PYTHONPATH")
+    trial._start(limits())
+    assert started[-1]["PYTHONPATH"] == str(trial._ROOT)
 
 
 # The child's own limits

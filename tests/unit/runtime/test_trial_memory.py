@@ -68,6 +68,27 @@ def test_a_folder_in_its_place_is_reported(tmp_path: Path, said: list[str]) -> N
     assert ["read" in said[0], "written down" in said[1]] == [True, True]
 
 
+def test_a_folder_that_may_not_be_entered_is_reported(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways of looking are forbidden here, since root may enter any folder."""
+
+    def forbidden(*_: object, **__: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    assert not TrialMemory(tmp_path / "trials.json", said.append).passed("aa", "1", "cpu")
+    assert said == ["the memory of passed trials cannot be read, so each version is tried again"]
+
+
+def test_a_name_that_is_too_long_is_reported(tmp_path: Path, said: list[str]) -> None:
+    memory = TrialMemory(tmp_path / ("n" * 300) / "trials.json", said.append)
+    memory.remember("aa", "1", "cpu")
+    assert memory.passed("aa", "1", "cpu")
+    assert ["read" in said[0], "written down" in said[1]] == [True, True]
+
+
 def test_makes_the_folder_it_needs(tmp_path: Path, said: list[str]) -> None:
     path = tmp_path / "state" / "retort" / "trials.json"
     TrialMemory(path, said.append).remember("aa", "1", "cpu")

@@ -9,9 +9,9 @@ from service.core.contract import ModelRef
 from service.core.errors import BadModel, DoesNotFit, NotFound, NotReady, Refused, Stuck
 from service.runtime.onnx import OnnxRunner
 from service.serving import load_job
-from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.house import House, SlowBuild, ask, entry_of, servable_of, states, until, variant
+from tests.unit.serving.steering import held_runs, load_timeout
 
 ROWS = models.rows(1, 2, 3)
 
@@ -131,18 +131,21 @@ async def test_a_reload_of_unchanged_files_keeps_the_very_same_servables(house: 
     assert [s.statistics for s in catalog.loaded()] == [s.statistics for s in before]
 
 
-async def test_changed_files_take_over_and_a_slow_request_ends_on_the_old_ones(house: House) -> None:
-    house.put("1", graphs.loop())
+async def test_changed_files_take_over_and_a_slow_request_ends_on_the_old_ones(
+    house: House, open_runners: list[OnnxRunner]
+) -> None:
+    house.put("1", models.scales(3.0))
     catalog = await house.started()
     old = servable_of(catalog, "1")
-    slow = asyncio.ensure_future(ask(catalog, **models.turns(20_000)))
-    await until(lambda: old.batcher.pending == 1)
-    house.put("1", models.scales(2.0))
-    reload = asyncio.ensure_future(catalog.load("m"))
-    await until(lambda: servable_of(catalog, "1") is not old)
-    assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
-    assert (old.leases, old.state.value, reload.done()) == (1, "DRAINING", False)
-    assert (await slow).outputs["y"].shape == (64, 64)
+    with held_runs(open_runners) as held:
+        slow = asyncio.ensure_future(ask(catalog, x=ROWS))
+        await until(held.begun.is_set, within_s=30.0)
+        house.put("1", models.scales(2.0))
+        reload = asyncio.ensure_future(catalog.load("m"))
+        await until(lambda: servable_of(catalog, "1") is not old, within_s=30.0)
+        assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
+        assert (old.leases, old.state.value, reload.done()) == (1, "DRAINING", False)
+    assert np.array_equal((await slow).outputs["y"], ROWS * 3)
     await reload
     assert old.state.value == "CLOSED"
     assert catalog.active_version("m") == "1"
@@ -219,20 +222,21 @@ async def test_a_reload_that_is_late_leaves_what_served(
     house: House, monkeypatch: pytest.MonkeyPatch, open_runners: list[OnnxRunner]
 ) -> None:
     house.put("1", models.scales(2.0))
-    catalog = await house.started(load_timeout_s=0.5)
+    catalog = await house.started()
     house.put("1", models.scales(3.0))
     monkeypatch.setattr(load_job, "GRACE_S", 0.05)
     slow = SlowBuild()
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, load_timeout(catalog, 0.5):
         patched.setattr(OnnxRunner, "load", slow)
         reload = asyncio.ensure_future(catalog.load("m"))
         while not reload.done():
             assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
         with pytest.raises(Stuck, match=r"did not load within 0\.5 s"):
             await reload
+    assert not slow.built.is_set()
     slow.go.set()
-    assert await asyncio.to_thread(slow.built.wait, 5)
-    await until(lambda: len(open_runners) == 1)
+    assert await asyncio.to_thread(slow.built.wait, 30)
+    await until(lambda: len(open_runners) == 1, within_s=30.0)
     await catalog.load("m")
     assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 3)
 
@@ -286,11 +290,17 @@ async def test_unload_closes_every_version_and_load_brings_them_back(
     assert (await ask(catalog, x=ROWS)).version == "2"
 
 
-async def test_unload_waits_for_the_request_that_runs(house: House) -> None:
-    house.put("1", graphs.loop())
+async def test_unload_waits_for_the_request_that_runs(house: House, open_runners: list[OnnxRunner]) -> None:
+    house.put("1", models.scales(2.0))
     catalog = await house.started()
-    slow = asyncio.ensure_future(ask(catalog, **models.turns(10_000)))
-    await until(lambda: servable_of(catalog, "1").leases == 1)
-    await catalog.unload("m")
+    servable = servable_of(catalog, "1")
+    with held_runs(open_runners) as held:
+        slow = asyncio.ensure_future(ask(catalog, x=ROWS))
+        await until(held.begun.is_set, within_s=30.0)
+        assert servable.leases == 1
+        unload = asyncio.ensure_future(catalog.unload("m"))
+        await until(lambda: servable.state.value == "DRAINING", within_s=30.0)
+        assert not unload.done()
+    await unload
     assert slow.done()
     assert (await slow).version == "1"

@@ -18,9 +18,11 @@ from service.runtime.providers import RunnerOptions
 from service.serving import load_job
 from service.serving.loader import batch_config
 from service.serving.servable import State
+from tests.fakes import ManualClock
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.house import House, SlowBuild, until
+from tests.unit.serving.steering import held_runs
 
 ROWS = models.rows(1, 2, 3)
 
@@ -63,45 +65,44 @@ async def test_a_load_that_is_slow_to_build_is_given_up_and_its_runner_closed_la
     monkeypatch.setattr(load_job, "GRACE_S", 0.1)
     slow = SlowBuild()
     monkeypatch.setattr(OnnxRunner, "load", slow)
-    began_s = time.monotonic()
     with pytest.raises(Stuck, match=r"version '1' of model 'm' did not load within 0\.1 s"):
         await house.loader(load_timeout_s=0.1).load("m", "1", ModelConfig())
-    assert time.monotonic() - began_s < 1.0
+    assert not slow.built.is_set(), "it was waited for"
     slow.go.set()
-    assert await asyncio.to_thread(slow.built.wait, 5)
-    await until(lambda: not open_runners)
+    assert await asyncio.to_thread(slow.built.wait, 30)
+    await until(lambda: not open_runners, within_s=30.0)
 
 
 async def test_a_graph_that_takes_long_to_build_is_given_up(house: House) -> None:
     house.put("1", graphs.slow_to_load())
-    began_s = time.monotonic()
+    before = set(threading.enumerate())
     with pytest.raises(Stuck, match="did not load within"):
         await house.loader(load_timeout_s=0.05).load("m", "1", ModelConfig())
-    assert time.monotonic() - began_s < 5.0
+    left_behind = {thread for thread in threading.enumerate() if thread.name == "retort-load"} - before
+    for thread in left_behind:  # by a machine on which one of its operators takes longer than the grace
+        await asyncio.to_thread(thread.join, 60)
 
 
 async def test_an_engine_that_hangs_is_replaced_and_both_are_closed_in_the_end(
-    house: House, monkeypatch: pytest.MonkeyPatch, open_runners: list[OnnxRunner]
+    house: House, open_runners: list[OnnxRunner]
 ) -> None:
     house.put("1", models.scales(2.0))
-    servable = await house.loader(run_timeout_s=0.1).load("m", "1", ModelConfig())
+    clock = ManualClock(time.monotonic())  # stands still for the run that must not be late
+    servable = await house.loader(run_timeout_s=0.1, clock=clock).load("m", "1", ModelConfig())
     assert servable is not None
     [first] = open_runners
-    go, run = threading.Event(), OnnxRunner.run
-
-    def hang(runner: OnnxRunner, arrays: Any) -> dict[str, Array]:
-        if runner is first:
-            go.wait(20)
-        return run(runner, arrays)
-
-    monkeypatch.setattr(OnnxRunner, "run", hang)
-    with pytest.raises(Stuck):
-        await servable.infer(InferRequest({"x": ROWS}), Deadline.never())
-    await until(lambda: servable.batcher.healthy)
-    answer = await servable.infer(InferRequest({"x": ROWS}), Deadline.never())
-    assert np.array_equal(answer.outputs["y"], ROWS * 2)
-    assert len(open_runners) == 2
-    go.set()
+    with held_runs(open_runners):
+        hangs = asyncio.ensure_future(servable.infer(InferRequest({"x": ROWS}), Deadline.never()))
+        while not hangs.done():
+            clock.advance(0.1)
+            await asyncio.sleep(0.01)
+        with pytest.raises(Stuck):
+            await hangs
+        await until(lambda: servable.batcher.healthy, within_s=30.0)
+        answer = await servable.infer(InferRequest({"x": ROWS}), Deadline.never())
+        assert np.array_equal(answer.outputs["y"], ROWS * 2)
+        assert len(open_runners) == 2
+        assert first not in servable.batcher.engines
     await servable.retire()
     assert (servable.state, open_runners) == (State.CLOSED, [])
 

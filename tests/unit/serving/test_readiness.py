@@ -1,20 +1,21 @@
 """When traffic is asked for: started, not draining, and every required model alive."""
 
 import asyncio
-import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from service.core.clock import MonotonicClock
-from service.core.contract import Array, Arrays
 from service.core.supervise import Supervisor
 from service.runtime.onnx import OnnxRunner
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 from service.serving.reports import Readiness
+from tests.fakes import ManualClock
 from tests.unit.serving import models
 from tests.unit.serving.house import House, entry_of, servable_of, until
+from tests.unit.serving.steering import held_runs
 
 
 async def two_models(house: House) -> Catalog:
@@ -85,32 +86,61 @@ async def test_a_batcher_that_failed_turns_readiness_off_at_once_and_on_when_it_
     servable_of(catalog, "1").batcher._guard._crash(ValueError("planted"))
     assert "its batcher is being restarted" in made.ready().reason
     assert "its batcher is being restarted" in catalog.ready("m", "1").reason
-    await until(lambda: made.ready().ok, within_s=2.0)
+    await until(lambda: made.ready().ok, within_s=30.0)
+
+
+class Ticks:
+    """In the place of the probes' sleep: they rest until the test lets that time pass, on the clock of the hearts."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self._asked_s: asyncio.Queue[float] = asyncio.Queue()
+        self._go = asyncio.Semaphore(0)
+
+    async def sleep(self, seconds: float) -> None:
+        self._asked_s.put_nowait(seconds)
+        await self._go.acquire()
+
+    async def next(self) -> None:
+        """Lets the time until the next tick pass; the tick itself comes when this test waits for something."""
+        self._clock.advance(await asyncio.wait_for(self._asked_s.get(), 30))
+        self._go.release()
+        await until(lambda: not self._asked_s.empty(), within_s=30.0)
 
 
 async def test_the_probes_find_a_frozen_runner_within_two_seconds_and_its_recovery(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: House, monkeypatch: pytest.MonkeyPatch, open_runners: list[OnnxRunner]
 ) -> None:
-    catalog = await two_models(house)
-    made = health(catalog)
+    """In manual time, since a machine that stalls for a second is no runner that does."""
+    house.put("1", models.scales(2.0))
+    clock = ManualClock(time.monotonic())
+    monkeypatch.setattr("service.serving.warmup.time", SimpleNamespace(perf_counter=clock.now_s))
+    catalog = await house.started(clock=clock)
+    made, ticks, heart = health(catalog), Ticks(clock), entry_of(catalog).heart
+    assert heart is not None
+    monkeypatch.setattr("service.serving.readiness.asyncio", SimpleNamespace(sleep=ticks.sleep))
+
+    async def probe_ended() -> None:
+        await until(lambda: heart._task is not None and heart._task.done(), within_s=30.0)
+
     crashes: list[Exception] = []
     probe = Supervisor("probe", made.probe, clock=MonotonicClock(), on_crash=crashes.append, on_give_up=crashes.append)
     probe.start()
-    await asyncio.sleep(0.3)
+    for _ in range(5):
+        await probe_ended()
+        await ticks.next()
+        assert made.ready().ok
+    await probe_ended()
+    with held_runs(open_runners):
+        began_s = clock.now_s()
+        while made.ready().ok:
+            assert clock.now_s() - began_s < 2.0
+            await ticks.next()
+        assert made.ready().reason == "model 'm' does not answer: its runner does not answer"
+        assert clock.now_s() - began_s > 1.0, "that was no time to answer in"
+    await probe_ended()
+    await ticks.next()
     assert made.ready().ok
-    thaw, run = threading.Event(), OnnxRunner.run
-
-    def freeze(runner: OnnxRunner, arrays: Arrays) -> dict[str, Array]:
-        thaw.wait(20)
-        return run(runner, arrays)
-
-    monkeypatch.setattr(OnnxRunner, "run", freeze)
-    began_s = time.monotonic()
-    await until(lambda: not made.ready().ok, within_s=2.0)
-    assert made.ready().reason == "model 'm' does not answer: its runner does not answer"
-    assert time.monotonic() - began_s < 2.0
-    thaw.set()
-    await until(lambda: made.ready().ok, within_s=1.0)
     await probe.stop()
     assert crashes == []
 

@@ -19,6 +19,7 @@ from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.cards import card
 from tests.unit.serving.house import House, ask, counted, servable_of, until
+from tests.unit.serving.steering import held_runs
 
 ROWS = models.rows(1, 2, 3)
 
@@ -195,12 +196,20 @@ async def test_it_closes_after_the_last_lease_and_takes_no_request_meanwhile(
     assert servable.state is State.CLOSED
 
 
-async def test_a_request_that_runs_when_its_lease_ends_is_answered_before_the_close(house: House) -> None:
-    servable = await loaded(house, graphs.loop())
-    slow = asyncio.ensure_future(infer(servable, **models.turns(3_000)))
-    await until(lambda: servable.batcher.pending == 1)
-    await servable.retire()
-    assert (await slow)["y"].shape == (64, 64)
+async def test_a_request_that_runs_when_its_lease_ends_is_answered_before_the_close(
+    house: House, open_runners: list[OnnxRunner]
+) -> None:
+    servable = await loaded(house, models.scales(2.0))
+    with held_runs(open_runners) as held:
+        slow = asyncio.ensure_future(infer(servable, x=ROWS))
+        await until(held.begun.is_set, within_s=30.0)
+        retiring = asyncio.ensure_future(servable.retire())
+        await until(lambda: servable.state is State.DRAINING, within_s=30.0)
+        await asyncio.sleep(0.02)
+        assert (retiring.done(), slow.done(), len(open_runners)) == (False, False, 1)
+    await retiring
+    assert (servable.state, open_runners) == (State.CLOSED, [])
+    assert np.array_equal((await slow)["y"], ROWS * 2)
 
 
 @pytest.mark.parametrize("onnx", [models.scales(2.0), models.softmax_over_rows()], ids=["batched", "one at a time"])

@@ -13,10 +13,10 @@ from service.observe.statistics import ModelStatistics
 from service.repository.card import Card
 from service.runtime.onnx import OnnxRunner
 from service.serving.catalog import Catalog
-from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.cards import card
 from tests.unit.serving.house import House, ask, entry_of, servable_of, states, until, variant
+from tests.unit.serving.steering import held_runs
 
 ROWS = models.rows(1, 2, 3)
 GOLDEN = ({"x": ROWS}, {"y": ROWS * 3})
@@ -150,20 +150,21 @@ async def test_outside_the_resident_set_the_old_version_closes(house: House, ope
     assert states(catalog) == {"1": "READY", "v": "NOT_LOADED"}
 
 
-async def test_a_slow_request_ends_on_the_old_version_which_closes_only_after_it(house: House) -> None:
-    house.put("1", graphs.loop())
-    house.put("2", graphs.loop(1.0))
-    house.configure(active="1", versions="active")
-    catalog = await house.started()
+async def test_a_slow_request_ends_on_the_old_version_which_closes_only_after_it(
+    house: House, open_runners: list[OnnxRunner]
+) -> None:
+    catalog = await two(house, versions="active")
     old = servable_of(catalog, "1")
-    slow = asyncio.ensure_future(ask(catalog, **models.turns(20_000)))
-    await until(lambda: old.batcher.pending == 1)
-    swap = asyncio.ensure_future(catalog.swap("m", "2"))
-    await until(lambda: catalog.active_version("m") == "2")
-    quick = models.turns(1)
-    assert np.array_equal((await ask(catalog, **quick)).outputs["y"], quick["x"])
-    assert (old.state.value, swap.done(), slow.done()) == ("DRAINING", False, False)
-    assert (await slow).version == "1"
+    with held_runs(open_runners) as held:
+        slow = asyncio.ensure_future(ask(catalog, x=ROWS))
+        await until(held.begun.is_set, within_s=30.0)
+        swap = asyncio.ensure_future(catalog.swap("m", "v"))
+        await until(lambda: catalog.active_version("m") == "v", within_s=30.0)
+        assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 3)
+        await until(lambda: old.state.value == "DRAINING", within_s=30.0)
+        assert (old.leases, swap.done(), slow.done()) == (1, False, False)
+    answer = await slow
+    assert (answer.version, answer.outputs["y"].tolist()) == ("1", (ROWS * 2).tolist())
     assert (await swap).drain_ms > 0
     assert old.state.value == "CLOSED"
 
@@ -233,11 +234,12 @@ async def test_a_swap_that_waits_is_superseded_by_a_newer_one(house: House) -> N
 async def test_a_swap_whose_caller_leaves_is_finished_counted_and_watched(house: House) -> None:
     catalog = await two(house, versions="active")
     swap = asyncio.ensure_future(catalog.swap("m", "v", watch_s=30.0))
-    await until(lambda: entry_of(catalog).operations.running is not None)
+    await asyncio.sleep(0)  # its first turn: it has begun, and cannot have ended
+    assert entry_of(catalog).operations.running is not None
     swap.cancel()
     with pytest.raises(asyncio.CancelledError):
         await swap
-    await until(lambda: entry_of(catalog).operations.running is None)
+    await until(lambda: entry_of(catalog).operations.running is None, within_s=30.0)
     assert catalog.active_version("m") == "v"
     assert swaps(catalog) == {"swapped": 1}
     assert catalog._watches._tasks.keys() == {"m"}

@@ -32,7 +32,7 @@ async def test_what_it_raises_is_raised_here(error: BaseException) -> None:
 
 async def test_the_loop_goes_on_meanwhile() -> None:
     go = threading.Event()
-    waiting = asyncio.ensure_future(in_thread("waits", lambda: go.wait(5)))
+    waiting = asyncio.ensure_future(in_thread("waits", lambda: go.wait(60)))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     go.set()
@@ -40,37 +40,39 @@ async def test_the_loop_goes_on_meanwhile() -> None:
 
 
 async def test_a_wait_that_was_cancelled_leaves_the_work_to_its_thread() -> None:
-    go, ended = threading.Event(), threading.Event()
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
-        go.wait(5)
+        begun.set()
+        go.wait(60)
         ended.set()
 
     task = asyncio.ensure_future(in_thread("left alone", work))
-    await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(begun.wait, 30)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     go.set()
-    assert await asyncio.to_thread(ended.wait, 5)
+    assert await asyncio.to_thread(ended.wait, 30)
     await asyncio.sleep(0)
 
 
 def test_work_that_outlives_the_loop_ends_unheard() -> None:
-    go, threads = threading.Event(), []
+    begun, go, threads = threading.Event(), threading.Event(), []
 
     def work() -> None:
         threads.append(threading.current_thread())
-        go.wait(5)
+        begun.set()
+        go.wait(60)
 
     async def leave() -> None:
         task = asyncio.ensure_future(in_thread("outlives", work))
-        await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(begun.wait, 30)
         task.cancel()
 
     asyncio.run(leave())
     go.set()
-    threads[0].join(5)
+    threads[0].join(30)
     assert not threads[0].is_alive()
 
 
@@ -105,6 +107,6 @@ async def test_work_that_failed_keeps_nothing_until_the_next_collection() -> Non
     try:
         with pytest.raises(ValueError, match="planted"):
             await in_thread("fails", work)
-        await until(lambda: held[0]() is None)
+        await until(lambda: held[0]() is None, within_s=30.0)
     finally:
         gc.enable()

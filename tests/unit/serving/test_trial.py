@@ -1,17 +1,19 @@
 """A file is tried once per machine, in a process that may die of it."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.core.errors import BadModel
+from service.core.errors import BadModel, Stuck
+from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
 from service.runtime.providers import RunnerOptions
 from service.runtime.trial import TrialLimits, TrialResult
 from service.runtime.trial_memory import TrialMemory
 from service.serving import trial
-from service.serving.trial import FirstTrial, no_trial
+from service.serving.trial import FirstTrial, no_trial, try_until
 from tests.unit.serving import models
 from tests.unit.serving.house import House, ask
 
@@ -25,12 +27,14 @@ class Trials:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.result = TrialResult(True)
         self.tried: list[tuple[bytes, int]] = []
+        self.cancels: list[object] = []
         monkeypatch.setattr(trial, "run_trial", self)
 
     def __call__(
-        self, onnx: bytes, _external: object, feeds: list[object], _options: object, limits: object
+        self, onnx: bytes, _external: object, feeds: list[object], _options: object, limits: object, cancel: object
     ) -> TrialResult:
         assert limits is LIMITS
+        self.cancels.append(cancel)
         self.tried.append((onnx, len(feeds)))
         return self.result
 
@@ -100,6 +104,52 @@ async def test_another_provider_is_another_trial(
     first(files(house), RunnerOptions())
     first(files(house), RunnerOptions(provider="cuda"))
     assert len(trials.tried) == 2
+
+
+async def test_a_version_that_runs_one_row_at_a_time_is_served_with_a_trial_as_without(
+    house: House, memory: TrialMemory
+) -> None:
+    house.put("1", models.reads_one_row_at_a_time(), golden=({"x": ROWS}, {"y": ROWS * ROWS}))
+    catalog = await house.started(trial=FirstTrial(memory, LIMITS))
+    assert np.array_equal((await ask(catalog, x=ROWS[1:2])).outputs["y"], ROWS[1:2] ** 2)
+
+
+@pytest.mark.parametrize(
+    ("provider", "timed_out", "advice"), [("tensorrt", True, True), ("tensorrt", False, False), ("cpu", True, False)]
+)
+async def test_what_to_raise_where_tensorrt_needs_longer(
+    house: House, memory: TrialMemory, monkeypatch: pytest.MonkeyPatch, provider: str, timed_out: bool, advice: bool
+) -> None:
+    house.put("1", models.scales(2.0))
+    Trials(monkeypatch).result = TrialResult(False, "the trial was still loading after 20 s", timed_out)
+    with pytest.raises(BadModel) as raised:
+        FirstTrial(memory, LIMITS)(files(house), RunnerOptions(provider))  # type: ignore[arg-type]
+    for setting in ("RETORT_TRIAL_TIMEOUT_S", "RETORT_LOAD_TIMEOUT_S"):
+        assert (setting in str(raised.value)) == advice
+
+
+async def test_a_load_that_is_given_up_takes_its_trial_along(
+    house: House, memory: TrialMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put("1", models.scales(2.0))
+    trials = Trials(monkeypatch)
+    cancels: list[threading.Event] = []
+
+    def given_up(*arguments: object) -> TrialResult:
+        cancel = arguments[-1]
+        assert isinstance(cancel, threading.Event)
+        cancels.append(cancel)
+        assert cancel.wait(10), "nobody told the trial"
+        raise Stuck("the trial was given up")
+
+    monkeypatch.setattr(trial, "run_trial", given_up)
+    with pytest.raises(Stuck, match=r"version '1' of model 'm' did not load within 0\.2 s"):
+        await house.loader(trial=FirstTrial(memory, LIMITS), load_timeout_s=0.2).load("m", "1", ModelConfig())
+    assert cancels[0].is_set()
+    monkeypatch.setattr(trial, "run_trial", trials)
+    try_until(cancels[0], FirstTrial(memory, LIMITS), files(house), RunnerOptions())
+    assert trials.cancels == [cancels[0]]  # it did not pass before, so it is tried
+    try_until(cancels[0], no_trial, files(house), RunnerOptions())
 
 
 async def test_an_operator_who_trusts_every_file_tries_none(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
