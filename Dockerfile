@@ -25,12 +25,12 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonex
 COPY --from=builder /opt/retort /opt/retort
 COPY models/repository /models
 USER 10001:10001
-ENV RETORT_REPOSITORY=/models RETORT_STATE_DIR=/var/lib/retort
+ENV RETORT_REPOSITORY=/models RETORT_STATE_DIR=/var/lib/retort RETORT_HOST=0.0.0.0 RETORT_HTTP_PORT=8000
 VOLUME ["/var/lib/retort"]
 # HTTP; gRPC will add 8001.
 EXPOSE 8000
 # Live, not ready: a server that is loading a model must not be killed for it.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/v2/health/live', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"RETORT_HTTP_PORT\"]}/v2/health/live', timeout=2)"]
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["retort", "serve", "--host", "0.0.0.0"]
+ENTRYPOINT ["retort", "serve"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +26,8 @@ limits of the settings, loaded, and run on its golden cases. No server need run,
 Example:
   retort check models/repository
 
-Prints a line for each version: ok, and what its golden cases showed, or why it cannot be served.
+Prints a line for each version: ok, and what its golden cases showed, or why it cannot be served; and one for a model
+that has no version, or whose model.yaml names one that it does not have.
 
 \b
 Exit codes:
@@ -55,12 +55,33 @@ async def _check_all(settings: Settings) -> tuple[int, int]:
     """Prints a line for each version; how many there are, and how many cannot be served."""
     source, loader = _parts(settings)
     total = broken = 0
-    for model, version in _versions(source):
-        total += 1
-        problem, found = await _check(source, loader, model, version)
-        broken += bool(problem)
-        typer.echo(f"{model} {version}: {problem or found}")
+    for model in source.models():
+        versions = source.versions(model)
+        problem = _problem_of(source, model, versions)
+        if problem:
+            typer.echo(f"{model}: {problem}")
+        for version in versions:
+            failure, found = await _check(source, loader, model, version)
+            typer.echo(f"{model} {version}: {failure or found}")
+            broken += bool(failure or problem)
+        total += max(1, len(versions))
+        broken += not versions
     return total, broken
+
+
+def _problem_of(source: Source, model: str, versions: list[str]) -> str:
+    """Why the model as a whole would not be served as its configuration says; "" when nothing speaks against it."""
+    from service.core.errors import RetortError  # noqa: PLC0415
+
+    if not versions:
+        return "it has no version with a model.onnx"
+    try:
+        config = source.read_config(model)
+    except RetortError:
+        return ""  # each version says so
+    wanted = [config.active or "", *(config.versions if not isinstance(config.versions, str) else ())]
+    missing = [version for version in wanted if version and version not in versions]
+    return f"model.yaml names version '{missing[0]}', which it does not have" if missing else ""
 
 
 def _parts(settings: Settings) -> tuple[Source, Loader]:
@@ -75,12 +96,6 @@ def _parts(settings: Settings) -> tuple[Source, Loader]:
 
 def _warn(sentence: str) -> None:
     typer.echo(f"retort: warning: {sentence}", err=True)
-
-
-def _versions(source: Source) -> Iterator[tuple[str, str]]:
-    for model in source.models():
-        for version in source.versions(model):
-            yield model, version
 
 
 async def _check(source: Source, loader: Loader, model: str, version: str) -> tuple[str, str]:

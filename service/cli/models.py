@@ -20,7 +20,8 @@ Examples:
 
 Prints a table of their states and of what their cards say in short; `*` marks the version that answers when none is
 named. Accuracy and agreement with the full version are those that the card measured on the server's kind of machine.
-Why a version is FAILED is said on standard error. With --json: a list of objects with the same fields, and `reason`.
+Why a version, or a whole model, is FAILED is said on standard error. With --json: a list of objects with the same
+fields, and `reason`.
 
 \b
 Exit codes:
@@ -40,23 +41,32 @@ def models(
 ) -> None:
     """See `HELP`."""
     client = Client(url, key)
-    names = sorted({entry["name"] for entry in client.post("/v2/repository/index", {})})
+    index = client.post("/v2/repository/index", {})
+    names = sorted({entry["name"] for entry in index})
     versions = [version for name in names for version in client.get(model_path("/v2", name) + "/versions")["versions"]]
+    versions += [_without_versions(entry) for entry in index if not entry["version"]]
     if as_json:
         typer.echo(json.dumps(versions, indent=2))
     else:
         typer.echo("\n".join(_table(versions)))
         for version in versions:
             if version["state"] == "FAILED":
-                sentence = f"{version['model']} {version['version']}: {version['reason']}"
-                typer.echo(f"retort: warning: {sentence}", err=True)
+                named = f"{version['model']} {version['version']}".rstrip()
+                typer.echo(f"retort: warning: {named}: {version['reason']}", err=True)
+
+
+def _without_versions(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A model that could not even be listed, as a version without an id."""
+    unknown = dict.fromkeys(("variant_of", "bytes", "accuracy", "agreement", "verdict"))
+    reason = entry.get("reason", "")
+    return {"model": entry["name"], "version": "", "state": "FAILED", "reason": reason, "active": False, **unknown}
 
 
 def row(version: Mapping[str, Any]) -> tuple[str, ...]:
     """The cells of one version, in the order of the columns; "-" where nothing is known."""
     return (
         version["model"],
-        version["version"],
+        version["version"] or "-",
         version["state"],
         "*" if version["active"] else "",
         version["variant_of"] or "-",

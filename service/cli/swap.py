@@ -36,7 +36,7 @@ def swap(
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The version's id, such as 1-int8.")],
     force: Annotated[bool, typer.Option("--force", help="Override the gate's verdict, and nothing else.")] = False,
     watch_s: Annotated[
-        float | None, typer.Option(min=0, help="Watch the new version for so many seconds.", show_default=False)
+        float | None, typer.Option(min=0.001, help="Watch the new version for so many seconds.", show_default=False)
     ] = None,
     max_error_rate: Annotated[
         float | None,
@@ -46,6 +46,8 @@ def swap(
     key: Key = None,
 ) -> None:
     """See `HELP`."""
+    if max_error_rate is not None and watch_s is None:
+        raise typer.BadParameter("--max-error-rate needs --watch-s, the seconds to watch for")
     body: dict[str, object] = {"version": version, "force": force}
     watch = {"watch_s": watch_s, "max_error_rate": max_error_rate}
     body.update({name: value for name, value in watch.items() if value is not None})

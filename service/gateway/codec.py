@@ -64,6 +64,7 @@ def decode(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpe
     inputs = inputs_of(document, specs, blobs)
     blobs.check_used_up()
     parameters = parameters_of(document, "request")
+    _check_known(parameters)
     outputs = outputs_of(document)
     request = InferRequest(
         inputs=inputs,
@@ -135,6 +136,14 @@ def _timeout_us(parameters: Mapping[str, Any]) -> int | None:
     if type(timeout) is not int or timeout < 0:
         raise BadInput("parameter 'timeout' of the request must be a number of microseconds")
     return timeout
+
+
+def _check_known(parameters: Mapping[str, Any]) -> None:
+    if parameters.get("sequence_id"):
+        raise BadInput("parameter 'sequence_id' of the request asks for a stateful model, which is not supported")
+    priority = parameters.get("priority", 0)
+    if type(priority) is not int or priority < 0:
+        raise BadInput("parameter 'priority' of the request must be a whole number of 0 or more")
 
 
 def _form(parameters: Mapping[str, Any], outputs: tuple[RequestedOutput, ...]) -> Form:

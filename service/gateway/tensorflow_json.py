@@ -150,4 +150,11 @@ def _labelled(outputs: Arrays, labels: Sequence[str]) -> bytes:
 
 
 def _dump(document: dict[str, Any]) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY, default=_scalar)
+
+
+def _scalar(value: Any) -> Any:
+    """A number of a type that orjson does not know: numpy has two of 64 bits, and ONNX Runtime gives the other one."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError

@@ -31,7 +31,7 @@ CPU_UTILIZATION = Name("nv_cpu_utilization", "gauge", "Share of all cores in use
 CPU_MEMORY_TOTAL = Name("nv_cpu_memory_total_bytes", "gauge", "Memory of the machine, bytes")
 CPU_MEMORY_USED = Name("nv_cpu_memory_used_bytes", "gauge", "Memory of the machine in use, bytes")
 
-REQUEST_S = Name("retort_request_seconds", "histogram", "Time from decoded request to its outputs, per request")
+REQUEST_S = Name("retort_request_seconds", "histogram", "Time from a request's bytes to its answer's, per request")
 QUEUE_S = Name("retort_queue_seconds", "histogram", "Wait in the queue, per request")
 INPUT_S = Name("retort_compute_input_seconds", "histogram", "Preparing inputs, per batch")
 INFER_S = Name("retort_compute_infer_seconds", "histogram", "The model's run, per batch")
@@ -49,4 +49,10 @@ RESPONSES = Name("retort_http_responses", "counter", "HTTP answers by status cod
 
 # Label values that are written from the start, at zero, so that a rate over them has no gap.
 FAILURE_REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
+DROP_REASONS = ("expired", "abandoned")
+SWAP_OUTCOMES = (
+    *("swapped", "rolled_back", "forced", "refused", "failed", "superseded"),
+    *("reverted", "revert_failed"),
+)
+STATUS_CODES = (200, 400, 404, 409, 500, 503)
 CLOSE_REASONS = ("full", "idle_runner", "delay", "shape_change", "deadline", "drain")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from service.observe.histogram import COUNT_BOUNDS, TIME_BOUNDS_NS, Histogram
-from service.observe.names import CLOSE_REASONS, FAILURE_REASONS
+from service.observe.names import CLOSE_REASONS, DROP_REASONS, FAILURE_REASONS, SWAP_OUTCOMES
 
 
 class Compute(Protocol):
@@ -145,7 +145,7 @@ class VersionStatistics:
         self.compute = Phases()
         self.by_rows: dict[int, Phases] = {}
         self.close_reasons = Counter(dict.fromkeys(CLOSE_REASONS, 0))
-        self.drops: Counter[str] = Counter()
+        self.drops = Counter(dict.fromkeys(DROP_REASONS, 0))
         self.request_times = Histogram(TIME_BOUNDS_NS)
         self.queue_times = Histogram(TIME_BOUNDS_NS)
         self.input_times = Histogram(TIME_BOUNDS_NS)
@@ -236,4 +236,4 @@ class ModelStatistics:
     def __init__(self, model: str) -> None:
         self.model = model
         self.active: str | None = None
-        self.swaps: Counter[str] = Counter()
+        self.swaps = Counter(dict.fromkeys(SWAP_OUTCOMES, 0))

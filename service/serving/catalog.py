@@ -253,7 +253,9 @@ class Catalog:
             try:
                 report = await body()
             except Exception as error:
-                self._count(entry, "refused" if isinstance(error, Refused) else "failed")
+                outcome = "refused" if isinstance(error, Refused) else "failed"
+                self._count(entry, outcome)
+                self._log.warning("swap " + outcome, model=entry.name, operation=what, reason=str(error))
                 raise
             self._count(entry, "forced" if report.warning and FORCED in report.warning else done)
             entry.reason = ""

@@ -153,7 +153,7 @@ class Servable:
         rows = self._rows(request)
         answer = await self.batcher.submit(request.inputs, rows, deadline, origin=origin)
         outputs = self.signature.select(request, answer.outputs)
-        self._check_finite(outputs)
+        self._check_finite(outputs, request.inputs)
         return InferResponse(self.model, self.version, outputs, request.id, answer.timing)
 
     async def hold_golden(self) -> GoldenReport | None:
@@ -237,9 +237,17 @@ class Servable:
             f"larger ones are not split because {self.batchability.reason}"
         )
 
-    def _check_finite(self, outputs: Arrays) -> None:
-        for name, array in outputs.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                self.statistics.non_finite += 1
-                if self.config.finite_outputs:
-                    raise NotFinite(f"output '{name}' of {self.signature.where} is not finite for this input")
+    def _check_finite(self, outputs: Arrays, inputs: Arrays) -> None:
+        for name in filter(None, map(_not_finite, outputs.items())):
+            self.statistics.non_finite += 1
+            if self.config.finite_outputs:
+                what = f"output '{name}' of {self.signature.where} is not finite"
+                for given in filter(None, map(_not_finite, inputs.items())):  # which is not the version's fault
+                    raise BadInput(f"{what}, and neither is input '{given}'")
+                raise NotFinite(f"{what} for this input")
+
+
+def _not_finite(named: tuple[str, Array]) -> str:
+    """The name of an array that holds NaN or infinity; "" for every other."""
+    name, array = named
+    return name if array.dtype.kind == "f" and not np.isfinite(array).all() else ""

@@ -23,6 +23,7 @@ from service.gateway.http.routes import Route
 from service.observe import logs
 from service.observe.collector import StatisticsCollector
 from service.observe.machine import Machine
+from service.observe.names import STATUS_CODES
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 
@@ -46,7 +47,7 @@ def build(
     """
     clock = clock or MonotonicClock()
     version = installed_version("retort")
-    responses: Counter[int] = Counter()
+    responses = Counter(dict.fromkeys(STATUS_CODES, 0))
     statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, Machine())
     inference = OpenInference(catalog, clock, max_body_bytes, version)
     routes = [

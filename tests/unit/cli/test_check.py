@@ -71,6 +71,23 @@ def test_broken_versions_are_named_with_the_reason_and_the_others_are_checked_to
     assert "max_batch_size" in lines[3]
 
 
+@pytest.mark.parametrize("wanted", ["active: 9", "versions: [1, 9]"])
+def test_a_model_that_names_a_version_it_does_not_have_is_told(untried: Retort, tmp_path: Path, wanted: str) -> None:
+    written(tmp_path, "double", "1")
+    (tmp_path / "double" / "model.yaml").write_text(wanted)
+    outcome = untried("check", str(tmp_path))
+    assert outcome.code == 1
+    assert outcome.out.splitlines()[0] == "double: model.yaml names version '9', which it does not have"
+
+
+def test_a_model_without_versions_is_told_beside_sound_ones(untried: Retort, tmp_path: Path) -> None:
+    written(tmp_path, "double", "1")
+    (tmp_path / "empty").mkdir()
+    outcome = untried("check", str(tmp_path))
+    assert (outcome.code, outcome.err) == (1, "retort: 1 of 2 versions cannot be served.\n")
+    assert outcome.out.splitlines()[1] == "empty: it has no version with a model.onnx"
+
+
 def test_nothing_to_check_is_a_failure(untried: Retort, tmp_path: Path) -> None:
     outcome = untried("check", str(tmp_path))
     assert (outcome.code, outcome.out) == (1, "")

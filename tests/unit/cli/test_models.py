@@ -91,3 +91,16 @@ def test_no_model_at_all_is_an_empty_table(retort: Retort, server: ScriptedServe
 )
 def test_sizes_are_written_for_people(count: int, text: str) -> None:
     assert row(FULL | {"bytes": count})[5] == text
+
+
+def test_a_model_that_could_not_even_be_listed_is_a_line_and_a_warning(retort: Retort, server: ScriptedServer) -> None:
+    reason = "model.yaml has the unknown key 'pad'"
+    index = [{"name": "broken", "version": "", "state": "UNAVAILABLE", "reason": reason}]
+    server.on("POST /v2/repository/index", index)
+    server.on("GET /v2/models/broken/versions", {"versions": []})
+    outcome = retort("models", "--url", server.url)
+    assert outcome.out.splitlines()[1].split()[:3] == ["broken", "-", "FAILED"]
+    assert outcome.err == f"retort: warning: broken: {reason}\n"
+    [listed] = json.loads(retort("models", "--json", "--url", server.url).out)
+    assert listed.keys() == FULL.keys()
+    assert (listed["state"], listed["reason"]) == ("FAILED", reason)

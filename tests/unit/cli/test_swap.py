@@ -79,3 +79,8 @@ def test_a_swap_to_the_active_version_says_that_nothing_changed() -> None:
 
 def test_a_warning_has_its_own_line() -> None:
     assert report_lines(REPORT | {"warning": "not-measured-here"})[-1] == "warning: not-measured-here"
+
+
+@pytest.mark.parametrize("options", [["--watch-s", "0"], ["--max-error-rate", "0.1"]])
+def test_a_watch_that_could_watch_nothing_is_mistyped(retort: Retort, options: list[str]) -> None:
+    assert retort("swap", "digits", "1-int8", *options).code == 2

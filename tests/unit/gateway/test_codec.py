@@ -278,3 +278,24 @@ def test_fp16_is_refused_as_json_and_carried_as_binary() -> None:
     head, blobs = split(codec.encode(answer, Form(True, {})))
     assert head["outputs"][0]["datatype"] == "FP16"
     assert blobs == np.array([1.5], np.float16).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"sequence_id": 5, "sequence_start": True}, "asks for a stateful model"),
+        ({"sequence_id": "five"}, "asks for a stateful model"),
+        ({"priority": "high"}, "'priority' of the request must be a whole number"),
+        ({"priority": -1}, "'priority' of the request must be a whole number"),
+        ({"priority": True}, "'priority' of the request must be a whole number"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(parameters: dict[str, Any], words: str) -> None:
+    body = orjson.dumps({"inputs": [X], "parameters": parameters})
+    with pytest.raises(BadInput, match=words):
+        codec.decode(body, None, SPECS)
+
+
+def test_parameters_that_ask_for_nothing_are_let_pass() -> None:
+    body = orjson.dumps({"inputs": [X], "parameters": {"sequence_id": 0, "priority": 0}})
+    assert codec.decode(body, None, SPECS)[0].parameters["priority"] == 0

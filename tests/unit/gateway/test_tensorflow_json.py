@@ -135,3 +135,13 @@ def test_labels_need_labels() -> None:
 def test_a_score_that_is_not_finite_has_no_label() -> None:
     with pytest.raises(NotRepresentable):
         encode(Style(True, True), ("a", "b"), y=np.array([[np.nan, 1]], np.float32))
+
+
+def test_labels_beside_probabilities_come_as_rows_whatever_numpy_calls_64_bits() -> None:
+    label, scores = np.array([2, 0], np.longlong), np.array([[0, 0.25, 0.75], [1, 0, 0]], np.float32)
+    assert encode(ROWS, label=label, scores=scores) == {
+        "predictions": [{"label": 2, "scores": [0, 0.25, 0.75]}, {"label": 0, "scores": [1, 0, 0]}]
+    }
+    assert encode(ROWS, label=label) == {"predictions": [2, 0]}
+    assert encode(COLUMNS, y=np.array(7, np.longlong)) == {"outputs": 7}
+    assert encode(COLUMNS, y=np.array(7, np.ulonglong)) == {"outputs": 7}

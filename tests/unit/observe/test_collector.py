@@ -3,11 +3,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from service.batching.contract import DropReason
 from service.observe import names
 from service.observe.collector import StatisticsCollector
 from service.observe.exposition import exposition
 from service.observe.machine import Machine
-from service.observe.names import Name
+from service.observe.names import SWAP_OUTCOMES, Name
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from tests.unit.observe.batches import Batch, Timing
 
@@ -126,12 +127,21 @@ def test_histograms_are_in_seconds_and_end_with_infinity(tmp_path: Path) -> None
     assert one(samples, "retort_batch_requests_sum") == 2
 
 
-def test_the_active_version_is_one_and_a_model_without_one_says_nothing(tmp_path: Path) -> None:
+def test_the_active_version_is_one_and_a_model_without_one_has_none(tmp_path: Path) -> None:
     _, samples = scrape(tmp_path, busy_version())
     assert one(samples, "retort_active_version") == 1
     idle = ModelStatistics("other")
     collector = StatisticsCollector(lambda: [], lambda: [idle], {}, Machine(tmp_path))
-    assert exposition(collector.collect()) == b""
+    assert b"retort_active_version{" not in exposition(collector.collect())
+
+
+def test_what_has_not_happened_yet_is_written_as_zero(tmp_path: Path) -> None:
+    idle, version = ModelStatistics("other"), VersionStatistics("other", "1")
+    text = exposition(StatisticsCollector(lambda: [version], lambda: [idle], {}, Machine(tmp_path)).collect()).decode()
+    for outcome in SWAP_OUTCOMES:
+        assert f'retort_swaps{{model="other",outcome="{outcome}"}} 0' in text
+    for reason in DropReason:
+        assert f'retort_dropped{{model="other",version="1",reason="{reason}"}} 0' in text
 
 
 def test_a_version_that_never_loaded_has_no_load_time(tmp_path: Path) -> None:

@@ -191,8 +191,8 @@ def test_a_write_waits_for_another_process_that_writes(path: Path) -> None:
     file.write("digits", OLD)
     with locked(path.parent) as unlock:
         later = threading.Timer(0.2, unlock)
-        later.start()
         began_s = time.monotonic()
+        later.start()
         assert file.write("digits", NEW) is None
         assert time.monotonic() - began_s > 0.15
         later.join()

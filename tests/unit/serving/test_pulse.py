@@ -31,7 +31,7 @@ def test_everything_is_passed_on_to_the_statistics() -> None:
     pulse.crashed(ValueError("planted"))
     assert (statistics.batches, statistics.rows) == (1, 3)
     assert (statistics.runs_failed, statistics.crashes) == (1, 1)
-    assert statistics.drops == {"expired": 1}
+    assert statistics.drops == {"expired": 1, "abandoned": 0}
 
 
 def test_a_batch_of_nothing_but_the_servers_probe_is_a_sign_of_life_and_counted_nowhere() -> None:

@@ -164,6 +164,15 @@ async def test_an_answer_that_is_not_finite_is_counted_and_refused_where_that_is
     assert servable.statistics.non_finite == 1
 
 
+async def test_an_answer_that_is_not_finite_because_the_question_was_not_is_no_fault_of_the_version(
+    house: House,
+) -> None:
+    servable = await loaded(house, models.scales(2.0), finite_outputs=True)
+    with pytest.raises(BadInput, match="output 'y' of model 'm' is not finite, and neither is input 'x'"):
+        await infer(servable, x=models.rows(math.nan))
+    assert failures(servable) == {OTHER: 1}
+
+
 async def test_a_caller_that_leaves_counts_as_cancelled(house: House) -> None:
     servable = await loaded(house, graphs.loop())
     slow = asyncio.ensure_future(infer(servable, **models.turns(10_000_000)))

@@ -25,7 +25,7 @@ GOLDEN = ({"x": ROWS}, {"y": ROWS * 3})
 def swaps(catalog: Catalog) -> Counter[str]:
     [statistics] = catalog.model_statistics()
     assert isinstance(statistics, ModelStatistics)
-    return statistics.swaps
+    return +statistics.swaps
 
 
 async def two(house: House, other: Card | None = None, *, golden: bool = False, **config: object) -> Catalog:
@@ -250,3 +250,15 @@ async def test_an_error_rate_without_a_time_to_watch_is_a_bad_request(house: Hou
     catalog = await two(house)
     with pytest.raises(BadInput, match="'max_error_rate' needs 'watch_s'"):
         await catalog.swap("m", "v", max_error_rate=0.1)
+
+
+async def test_a_swap_that_was_not_done_is_logged_with_its_reason(house: House) -> None:
+    catalog = await two(house, variant("fail"))
+    with pytest.raises(Refused):
+        await catalog.swap("m", "v")
+    with pytest.raises(NotFound):
+        await catalog.swap("m", "3")
+    [refused], [failed] = house.logged("swap refused"), house.logged("swap failed")
+    assert (refused["model"], refused["operation"], refused["level"]) == ("m", "swap to 'v'", "warning")
+    assert "fail" in refused["reason"]
+    assert failed["reason"] == "model 'm' has no version '3'"

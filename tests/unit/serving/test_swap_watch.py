@@ -14,7 +14,7 @@ ROWS = models.rows(1, 2, 3)
 
 
 def swaps(catalog: Catalog) -> Counter[str]:
-    return catalog.model_statistics()[0].swaps
+    return +catalog.model_statistics()[0].swaps
 
 
 async def fail(catalog: Catalog, count: int) -> None:
