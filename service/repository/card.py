@@ -169,6 +169,8 @@ class Card(CardPart):
         measured = [_SEVERITY.index(entry.verdict) for entry in self.quality if entry.verdict is not None]
         if measured and self.verdict != _SEVERITY[max(measured)]:
             raise ValueError(f"verdict must be the worst of quality's, {_SEVERITY[max(measured)]!r}")
+        if self.verdict == "pass" and not measured:
+            raise ValueError("verdict 'pass' needs a quality that was measured and passed")
         return self
 
     def quality_on(self, provider: str, cpu_class: str) -> Quality | None:

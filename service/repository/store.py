@@ -73,10 +73,15 @@ def read_version_files(
         max_bytes: all its files together, held against their sizes before they are read.
 
     Raises:
-        BadModel: a file is missing, extra, of another size or hash than the card says, over a limit, not readable in
-            place, or not what its name says; or the ONNX file needs what is not served.
+        BadModel: the card is another version's; a file is missing, extra, of another size or hash than the card says,
+            over a limit, not readable in place, or not what its name says; or the ONNX file needs what is not served.
     """
     card = read_version_card(folder)
+    if card is not None and (card.model, card.version) != (model, version):
+        raise BadModel(
+            f"card.json is that of version '{card.version[:100]}' of model '{card.model[:100]}', not of version "
+            f"'{version}' of model '{model}'"
+        )
     reader = _Reader(folder, max_bytes)
     if card is not None:
         reader.read_listed(card.files)

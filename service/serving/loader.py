@@ -6,6 +6,7 @@ Knows nothing of which version is active.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,11 +31,10 @@ from service.serving.load_job import LoadJob
 from service.serving.pulse import Pulse
 from service.serving.servable import Identity, Origins, Servable
 from service.serving.threads import stand_back
-from service.serving.trial import try_until
 
 INLINE_LIMIT_S = 200e-6  # a hop to a thread and back costs about as much; the loop may stand still for 0.2 ms
 
-Trial = Callable[[VersionFiles, RunnerOptions], None]
+Trial = Callable[[VersionFiles, RunnerOptions, threading.Event | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Loader:
             _check_fits(files, config.instances)
             if self._runner_options(config).threads == 1:
                 stand_back()  # at once: the session starts no threads that would inherit it
-            runners = [job.keep(self._runner(files, config, job)) for _ in range(config.instances)]
+            runners = [job.keep(self._runner(files, config, job.cancel)) for _ in range(config.instances)]
             loaded_s = time.perf_counter()
             stand_back()  # what follows computes as hard as serving does
             examined = examine(files, config, runners)
@@ -173,10 +173,9 @@ class Loader:
         files = self._source.read_version(model, version)
         return Identity(model, version, digest(files), files.bytes_total, files.card, config), files
 
-    def _runner(self, files: VersionFiles, config: ModelConfig, job: LoadJob[_Built | None] | None = None) -> Runner:
+    def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> Runner:
         options = self._runner_options(config)
-        cancel = job.cancel if job else None
-        try_until(cancel, self._trial, files, options)
+        self._trial(files, options, cancel)
         return OnnxRunner.load(files.onnx, files.external, options, cancel)
 
     def _runner_options(self, config: ModelConfig) -> RunnerOptions:
@@ -194,7 +193,14 @@ class Loader:
         fresh, files = self._read(identity.model, identity.version, identity.config)
         if fresh.digest != identity.digest:
             raise BadModel(f"version '{identity.version}' of model '{identity.model}' changed on disk since its load")
-        return self._runner(files, identity.config)
+        cancel = threading.Event()
+        limit = threading.Timer(self._options.load_timeout_s, cancel.set)
+        limit.daemon = True
+        limit.start()
+        try:
+            return self._runner(files, identity.config, cancel)
+        finally:
+            limit.cancel()
 
 
 def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> BatchConfig:

@@ -6,7 +6,6 @@ What passed is remembered by hash, runtime version and provider, so that a resta
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from service.core.errors import BadModel
 from service.repository.store import VersionFiles
@@ -52,18 +51,5 @@ class FirstTrial:
         self._memory.remember(*key)
 
 
-def no_trial(_files: VersionFiles, _options: RunnerOptions) -> None:
+def no_trial(_files: VersionFiles, _options: RunnerOptions, _cancel: threading.Event | None = None) -> None:
     """For an operator who trusts every file: nothing is tried."""
-
-
-def try_until(
-    cancel: threading.Event | None,
-    trial: Callable[[VersionFiles, RunnerOptions], None],
-    files: VersionFiles,
-    options: RunnerOptions,
-) -> None:
-    """Tries a version until `cancel` is set; a trial that has no child to kill runs to its end."""
-    if isinstance(trial, FirstTrial):
-        trial(files, options, cancel)
-    else:
-        trial(files, options)

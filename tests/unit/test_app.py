@@ -289,7 +289,7 @@ async def test_one_file_that_cannot_be_served_ends_the_server_with_its_reason(re
 async def test_the_server_ends_while_a_load_is_under_way(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began, never = threading.Event(), threading.Event()
 
-    def slow(_files: object, _options: object) -> None:
+    def slow(_files: object, _options: object, _cancel: object) -> None:
         began.set()
         never.wait(20)
 

@@ -48,7 +48,7 @@ async def test_memory_is_asked_for_each_instance_before_any_is_built(
 async def test_each_version_is_tried_before_it_is_built(house: House, open_runners: list[OnnxRunner]) -> None:
     seen: list[tuple[str, str, int]] = []
 
-    def refuse(files: VersionFiles, options: RunnerOptions) -> None:
+    def refuse(files: VersionFiles, options: RunnerOptions, _cancel: object) -> None:
         seen.append((files.version, options.provider, len(open_runners)))
         raise BadModel("the trial says no")
 

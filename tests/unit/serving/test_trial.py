@@ -13,7 +13,7 @@ from service.runtime.providers import RunnerOptions
 from service.runtime.trial import TrialLimits, TrialResult
 from service.runtime.trial_memory import TrialMemory
 from service.serving import trial
-from service.serving.trial import FirstTrial, no_trial, try_until
+from service.serving.trial import FirstTrial, no_trial
 from tests.unit.serving import models
 from tests.unit.serving.house import House, ask
 
@@ -147,9 +147,8 @@ async def test_a_load_that_is_given_up_takes_its_trial_along(
         await house.loader(trial=FirstTrial(memory, LIMITS), load_timeout_s=0.2).load("m", "1", ModelConfig())
     assert cancels[0].is_set()
     monkeypatch.setattr(trial, "run_trial", trials)
-    try_until(cancels[0], FirstTrial(memory, LIMITS), files(house), RunnerOptions())
+    FirstTrial(memory, LIMITS)(files(house), RunnerOptions(), cancels[0])
     assert trials.cancels == [cancels[0]]  # it did not pass before, so it is tried
-    try_until(cancels[0], no_trial, files(house), RunnerOptions())
 
 
 async def test_an_operator_who_trusts_every_file_tries_none(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
