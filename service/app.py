@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -56,8 +58,15 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     """
     memory.share_one_heap()
     logs.configure(settings.log_level, settings.log_format)
+    server = Server(settings, say)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Server(settings, say).run())
+        exit_code = runner.run(server.run())
+    if server.left_runs_behind:  # the interpreter would end under a thread inside ONNX Runtime, which aborts
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    return exit_code
 
 
 class CannotStart(Exception):
@@ -88,6 +97,9 @@ class Server:
     Args:
         settings: of this process.
         say: gets one line when the server is ready.
+
+    Attributes:
+        left_runs_behind: whether models did not close in time, so that runs may still go on.
     """
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
@@ -95,6 +107,7 @@ class Server:
         self._say = say
         self._log: BoundLogger = logs.logger("service")
         self._ending = _Ending()
+        self.left_runs_behind = False
         self._clock = MonotonicClock()
         self._catalog = self._new_catalog()
         self._health = Health(self._catalog, settings.required_models)
@@ -155,6 +168,7 @@ class Server:
         hurry = asyncio.create_task(self._ending.in_a_hurry.wait())
         hurry.add_done_callback(lambda task: None if task.cancelled() else http.hurry())
         await asyncio.wait({hurry}, timeout=self._settings.drain_delay_s)
+        self._catalog.give_up_loads()
         loading.cancel()
         await asyncio.gather(loading, probe.stop(), return_exceptions=True)
         end_s = self._clock.now_s() + self._settings.drain_timeout_s  # of all that is in flight, here and in queues
@@ -171,6 +185,7 @@ class Server:
         if not closing.done():
             self._log.error("models did not close in time", seconds=self._settings.drain_timeout_s)
             closing.cancel()
+            self.left_runs_behind = True
         [ended] = await asyncio.gather(closing, return_exceptions=True)
         if isinstance(ended, Exception):
             self._log.error("models did not close well", exc_info=ended)

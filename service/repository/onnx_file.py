@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.core.errors import BadModel
+from service.repository.onnx_steady import STEADY
 from service.repository.onnx_tensor import ExternalTensor, read_tensor
 from service.repository.protobuf_wire import BLOB, BLOBS, INTEGER, Malformed, Rule, Wire
 from service.repository.suggest import quoted
@@ -37,13 +38,6 @@ _DOMAINS_LIMIT = 100
 _DOMAIN_PREFIXES = ("ai.onnx.", "com.microsoft.")
 # Its attribute is the path of a compiled engine: a file outside every check, and code.
 _OPENS_FILES = ("com.microsoft", "EPContext")
-# Operators whose work, or the size of whose output, may depend on the values that a client sends.
-_UNSTEADY = frozenset(
-    {
-        *("If", "Loop", "Scan", "SequenceMap", "ConstantOfShape", "Range", "Tile", "Expand"),
-        *("Resize", "Upsample", "OneHot", "Pad", "NonMaxSuppression"),
-    }
-)
 # Parts of the names of operators, standard and contributed: (De)QuantizeLinear, MatMulInteger, QLinearConv, ...
 _QUANTISED = ("uantize", "Integer", "QLinear", "QGemm", "QAttention", "QMoE", "NBits", "Bnb4")
 _FOREIGN = (
@@ -63,7 +57,7 @@ class OnnxFacts:
         opsets: imported domain -> version; the default domain is "".
         domains: those that a node or a function uses.
         quantised: whether any operator stores or computes in integers what stands for real numbers.
-        steady: whether no operator is one whose work may depend on the values of the inputs.
+        steady: whether the work of every operator is known not to depend on the values of the inputs.
         external: every tensor whose data lies in another file, in the order of the graph.
     """
 
@@ -180,7 +174,7 @@ class _Walk:
         self._use_domain(domain, op_type)
         if (domain, op_type) == _OPENS_FILES:
             raise BadModel("Operator 'EPContext' loads an engine from a file of its own, which is not served.")
-        self.steady = self.steady and op_type not in _UNSTEADY
+        self.steady = self.steady and op_type in STEADY
         self.quantised = self.quantised or any(mark in op_type for mark in _QUANTISED)
         is_constant = op_type == "Constant" and domain in ("", "ai.onnx")
         for _, _, value, end in self.wire.fields(start, stop, NODE_ATTRIBUTES):

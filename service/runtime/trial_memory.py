@@ -51,7 +51,7 @@ class TrialMemory:
                 return passed
         except (FileNotFoundError, NotADirectoryError):
             return []  # nothing was remembered yet; a folder that cannot be made is reported by the first write
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         self._report("the memory of passed trials cannot be read, so each version is tried again")
         return []

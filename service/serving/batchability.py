@@ -54,6 +54,13 @@ def card_binds(card: Card | None, probed: Batchability) -> Batchability:
     return single(card.batching.reason or "its card says so", probed.sensitivity)
 
 
+def stricter(one: Batchability, other: Batchability) -> Batchability:
+    """That of the two which allows less; of two that allow the same, the more sensitive."""
+    if one.mixes is not other.mixes:
+        return other if one.mixes else one
+    return max(one, other, key=lambda found: found.sensitivity or 0.0)
+
+
 def probe(run: Run, rows: TrialRows, max_rows: int, *, quantised: bool) -> Batchability:
     """Runs a few rows alone, then in several sizes and positions.
 

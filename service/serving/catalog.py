@@ -204,12 +204,15 @@ class Catalog:
 
         return await self._counted(entry, "rollback", body, "rolled_back")
 
+    def give_up_loads(self) -> None:
+        """Ends the loads that are under way, swaps' too, and begins no other: what answers now answers to the end."""
+        self._lifecycle.give_up_loads()
+
     async def close(self) -> None:
         """Ends watches, loads and operations, then drains and closes every version."""
         self._watches.stop_all()
-        self._lifecycle.give_up_loads()
-        for entry in self._entries.values():
-            await entry.operations.idle()
+        self.give_up_loads()
+        await asyncio.gather(*(entry.operations.idle() for entry in self._entries.values()))
         await asyncio.gather(*(self._lifecycle.unload(entry) for entry in self._entries.values()))
 
     def _entry(self, model: str) -> Entry:
@@ -254,10 +257,10 @@ class Catalog:
                 report = await body()
             except Exception as error:
                 outcome = "refused" if isinstance(error, Refused) else "failed"
-                self._count(entry, outcome)
+                entry.statistics.swaps[outcome] += 1
                 self._log.warning("swap " + outcome, model=entry.name, operation=what, reason=str(error))
                 raise
-            self._count(entry, "forced" if report.warning and FORCED in report.warning else done)
+            entry.statistics.swaps["forced" if report.warning and FORCED in report.warning else done] += 1
             entry.reason = ""
             self._log.info(done, **report.to_json())
             return report
@@ -266,11 +269,8 @@ class Catalog:
             return await entry.operations.run(what, counted)
         except Conflict as error:
             if not isinstance(error, Refused):
-                self._count(entry, "superseded")
+                entry.statistics.swaps["superseded"] += 1
             raise
-
-    def _count(self, entry: Entry, outcome: str) -> None:
-        entry.statistics.swaps[outcome] += 1
 
     def _watch(self, entry: Entry, watch_s: float, max_error_rate: float) -> None:
         watched = entry.active
@@ -284,13 +284,13 @@ class Catalog:
                 return
             self._log.warning("swap reverts by itself", failed=tally.failed, answered=tally.answered, **named)
             await self._lifecycle.rollback(entry)
-            self._count(entry, "reverted")
+            entry.statistics.swaps["reverted"] += 1
 
         async def revert(tally: Tally) -> None:
             try:
                 await entry.operations.run("revert", lambda: body(tally))
             except RetortError as error:
-                self._count(entry, "revert_failed")
+                entry.statistics.swaps["revert_failed"] += 1
                 self._log.error("revert failed", reason=str(error), **named)
 
         self._watches.start(entry.name, watched.statistics, watch_s, max_error_rate, revert)

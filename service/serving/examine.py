@@ -6,16 +6,17 @@ Blocking; runs on the load's thread, on runners that nobody else has yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from service.batching.curve import CostCurve
 from service.core.contract import Array, Arrays, common_first_axis
 from service.core.cpu import cpu_class
-from service.core.errors import BadInput, BadModel, RunFailed
+from service.core.errors import BadInput, BadModel, RetortError, RunFailed
 from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
 from service.runtime.runner import Runner
-from service.serving.batchability import Batchability, card_binds, probe, single
+from service.serving.batchability import Batchability, card_binds, probe, single, stricter
 from service.serving.gate import Machine
 from service.serving.golden import GoldenReport, hold, run_golden
 from service.serving.nearness import near_array
@@ -107,7 +108,9 @@ def signature_of(files: VersionFiles, runner: Runner) -> Signature:
 
 
 def _fixed(signature: Signature) -> bool:
-    """Whether every input has one shape but for its rows."""
+    """Whether every input has one size but for its rows; text has as many bytes as its sender likes."""
+    if any(spec.datatype == "BYTES" for spec in signature.inputs.values()):
+        return False
     dims = [dim for spec in signature.inputs.values() for dim in spec.dims]
     return all(isinstance(dim, int) or dim == signature.batch_axis for dim in dims)
 
@@ -128,4 +131,9 @@ def _batchability(
         return single("its inputs and outputs do not all begin with one and the same variable axis")
     half = any(spec.datatype == "FP16" for spec in runner.outputs)
     most = max(2, config.max_batch_size)  # even where one row runs at a time: larger requests are split into rows
-    return card_binds(files.card, probe(runner.run, rows, most, quantised=half or files.quantised))
+    quantised = half or files.quantised
+    found = probe(runner.run, rows, most, quantised=quantised)
+    if found.mixes and rows.source == "golden":  # recorded rows may be too alike to show a scale that they share
+        with suppress(RetortError):
+            found = stricter(found, probe(runner.run, rows.spread(), most, quantised=quantised))
+    return card_binds(files.card, found)

@@ -15,7 +15,7 @@ from pathlib import Path
 from service.batching.batcher import Batcher
 from service.batching.contract import BatchConfig
 from service.core.clock import Clock
-from service.core.errors import BadModel, DoesNotFit
+from service.core.errors import BadModel, DoesNotFit, Draining
 from service.observe.statistics import VersionStatistics
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
@@ -90,9 +90,11 @@ class Loader:
         self._trial = trial
         self._on_fatal = on_fatal
         self._jobs: set[LoadJob[_Built | None]] = set()
+        self._given_up = False
 
     def give_up(self) -> None:
-        """Gives up every load that is under way: the server shuts down."""
+        """Gives up every load that is under way, and begins no other: the server shuts down."""
+        self._given_up = True
         for job in list(self._jobs):
             job.stop()
 
@@ -118,7 +120,10 @@ class Loader:
             NotFound, BadModel, ProviderMissing, DoesNotFit: it cannot be served.
             Refused: the golden cases do not hold.
             Stuck: it took longer than `load_timeout_s`.
+            Draining: the server shuts down.
         """
+        if self._given_up:
+            raise Draining(f"version '{version}' of model '{model}' is not loaded: the server is shutting down")
 
         def work(job: LoadJob[_Built | None]) -> _Built | None:
             began_s = time.perf_counter()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from service.core.contract import Array, Arrays, TensorSpec
 from service.core.errors import RetortError
-from service.core.synthetic import synthetic_feed
+from service.core.synthetic import NUMERALS, ROW_SCALES, WORDS, synthetic_feed
 from service.repository.golden import Golden
 from service.serving.signature import Signature
 
@@ -36,6 +37,15 @@ class TrialRows:
     rows: int | None
     source: str
 
+    def spread(self) -> TrialRows:
+        """A few of the rows, made to differ in scale as made-up ones do, where they are numbers of a batch."""
+        scales = np.asarray(ROW_SCALES)
+        few = self.take(range(len(scales)))
+        for name, array in few.items():
+            if array.dtype.kind == "f":
+                few[name] = (array * scales.reshape(-1, *([1] * (array.ndim - 1)))).astype(array.dtype)
+        return TrialRows(few, len(scales), self.source)
+
     def take(self, indices: Sequence[int]) -> dict[str, Array]:
         """The rows at `indices`, modulo their number; the whole input for a version without a batch axis."""
         if self.rows is None:
@@ -54,11 +64,14 @@ def trial_rows(run: Run, signature: Signature, golden: Golden | None) -> TrialRo
         return _golden_rows(golden, signature)
     specs = list(signature.inputs.values())
     failure: RetortError | None = None
-    for free_size in FREE_SIZES if _has_free_axis(specs, signature.batch_axis) else FREE_SIZES[:1]:
-        rows = synthetic_feed(specs, DISTINCT_ROWS, batch_axis=signature.batch_axis, free_size=free_size)
+    sizes = FREE_SIZES if _has_free_axis(specs, signature.batch_axis) else FREE_SIZES[:1]
+    texts = (WORDS, NUMERALS) if any(spec.datatype == "BYTES" for spec in specs) else (WORDS,)
+    for free_size, text in product(sizes, texts):
+        rows = synthetic_feed(specs, DISTINCT_ROWS, batch_axis=signature.batch_axis, free_size=free_size, text=text)
         found = TrialRows(rows, None if signature.batch_axis is None else DISTINCT_ROWS, "synthetic")
         try:
-            run(found.take([0]))
+            for index in range(DISTINCT_ROWS if len(texts) > 1 else 1):  # which texts are legal shows on each alone
+                run(found.take([index]))
         except RetortError as error:
             failure = error
         else:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from service.gateway.http.connection import Connection
+
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 
@@ -43,7 +45,7 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

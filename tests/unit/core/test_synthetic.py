@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.core.contract import DTYPES, TensorSpec
-from service.core.synthetic import synthetic_feed
+from service.core.synthetic import WORDS, synthetic_feed
 
 
 @pytest.mark.parametrize("datatype", sorted(DTYPES))
@@ -28,7 +28,10 @@ def test_integers_are_legal_indices_of_the_smallest_table() -> None:
 
 def test_strings_are_bytes() -> None:
     array = synthetic_feed([TensorSpec("s", "BYTES", ("b",))], 3, batch_axis="b")["s"]
-    assert list(array) == [b"0", b"0", b"0"]
+    assert list(array) == [b"0", b"1", b"12"]
+    words = synthetic_feed([TensorSpec("s", "BYTES", ("b", 2))], 2, batch_axis="b", text=WORDS)["s"]
+    assert words.tolist() == [[b"0", b"0"], [b"one two", b"one two"]]
+    assert synthetic_feed([TensorSpec("s", "BYTES", (2,))], 1)["s"].tolist() == [b"0", b"0"]
 
 
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others() -> None:

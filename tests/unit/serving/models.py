@@ -134,6 +134,29 @@ def quantises_dynamically() -> bytes:
     )
 
 
+def splits_words() -> bytes:
+    """Words of each text, padded to the longest text of the batch: an answer's shape depends on its batch-mates."""
+    return model(
+        [helper.make_node("StringSplit", ["x"], ["y", "count"], delimiter=" ")],
+        [value("x", TensorProto.STRING, ["N"])],
+        [value("y", TensorProto.STRING, ["N", "M"]), value("count", TensorProto.INT64, ["N"])],
+        opset=20,
+    )
+
+
+def reads_numbers() -> bytes:
+    """Numbers out of their texts, less the largest of the batch; fails on any other text."""
+    return model(
+        [
+            helper.make_node("Cast", ["x"], ["number"], to=FLOAT),
+            helper.make_node("ReduceMax", ["number"], ["most"], keepdims=1),
+            helper.make_node("Sub", ["number", "most"], ["y"]),
+        ],
+        [value("x", TensorProto.STRING, ["N"])],
+        [value("y", FLOAT, ["N"])],
+    )
+
+
 def never_runs() -> bytes:
     """Loads, and fails on whatever it is given: 4 values have no shape [3]."""
     shape = numpy_helper.from_array(np.int64([3]), "shape")

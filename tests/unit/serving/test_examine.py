@@ -180,3 +180,30 @@ def test_a_version_is_steady_where_a_runs_time_depends_on_its_rows_alone(
 ) -> None:
     house.put("1", onnx)
     assert found(house).steady is steady
+
+
+@pytest.mark.parametrize("onnx", [models.splits_words(), models.reads_numbers()], ids=["words", "numerals"])
+def test_texts_that_see_each_other_are_found_out(house: House, onnx: bytes) -> None:
+    house.put("1", onnx)
+    assert found(house).batchability.mode == "single-request-only"
+
+
+def test_text_is_never_run_on_the_event_loop(house: House) -> None:
+    house.put("1", models.copies("BYTES"))
+    examined = found(house)
+    assert (examined.batchability.mixes, examined.steady) == (True, False)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_recorded_rows_that_are_too_alike_hide_no_scale_that_rows_share(house: House, count: int) -> None:
+    alike = np.tile(np.float32([0, 5, 10, 255]), (count, 1))
+    house.put("1", models.quantises_dynamically(), golden=({"x": alike}, {"y": alike}))
+    examined = found(house)
+    assert examined.rows.source == "golden"
+    assert examined.batchability.mode == "single-request-only"
+
+
+def test_control_the_same_rows_leave_a_sound_version_its_batches(house: House) -> None:
+    alike = np.tile(np.float32([0, 5, 10, 255]), (40, 1))
+    house.put("1", models.scales(2.0), golden=({"x": alike}, {"y": alike * 2}))
+    assert found(house).batchability.mixes

@@ -265,6 +265,24 @@ async def test_a_version_whose_rows_are_long_is_given_time_for_four_of_its_slowe
     fault.thaw.set()
 
 
+async def test_a_version_that_holds_batches_back_is_given_that_time_too(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    queueing = {"max_queue_delay_microseconds": 3_000_000}
+    servable = await loaded(house, models.scales(2.0), clock=clock, dynamic_batching=queueing)
+    heart = Heart(servable, clock)
+    fault.frozen.set()
+    heart.tick()
+    clock.advance(3.9)
+    heart.tick()
+    assert heart.ok
+    clock.advance(0.2)
+    heart.tick()
+    assert not heart.ok
+    await heart.stop()
+    fault.thaw.set()
+
+
 async def test_the_slowest_run_fades(house: House, clock: ManualClock) -> None:
     servable = await loaded(house, models.scales(2.0), clock=clock)
     for run_ns in (int(1.5e9), *[1000] * 500):

@@ -1,0 +1,34 @@
+"""Operators whose work depends on the shapes of their inputs alone, never on the values that a client sends.
+
+A list of what is known, not of what is feared: an operator that is missing here costs a version a thread hop a run, one
+too many would let a client's value hold the whole server up. Standard names and ONNX Runtime's contributed ones.
+"""
+
+from __future__ import annotations
+
+_LINEAR = """
+    Conv ConvTranspose ConvInteger Gemm MatMul MatMulInteger FusedConv FusedGemm FusedMatMul MatMulNBits
+    QLinearConv QLinearMatMul QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu QLinearAveragePool
+    QLinearGlobalAveragePool QLinearConcat QLinearSoftmax QGemm MatMulIntegerToFloat DynamicQuantizeMatMul
+    QuantizeLinear DequantizeLinear DynamicQuantizeLinear Attention MultiHeadAttention QAttention
+    LSTM GRU RNN DynamicQuantizeLSTM
+"""
+_ELEMENTWISE = """
+    Abs Neg Sign Floor Ceil Round Clip Exp Log Sqrt Reciprocal Erf Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh
+    Atanh Pow Add Sub Mul Div Mod Min Max Mean Sum And Or Xor Not Equal Greater GreaterOrEqual Less LessOrEqual Where
+    IsNaN IsInf Relu LeakyRelu PRelu Elu Selu Celu Gelu FastGelu BiasGelu QuickGelu ThresholdedRelu Sigmoid HardSigmoid
+    HardSwish Mish Softplus Softsign Tanh Identity Dropout Cast CastLike Constant
+"""
+_POOLING_AND_NORMALISATION = """
+    MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool Softmax LogSoftmax Hardmax
+    BatchNormalization InstanceNormalization LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization
+    SkipSimplifiedLayerNormalization GroupNormalization RMSNormalization EmbedLayerNormalization LRN LpNormalization
+    MeanVarianceNormalization ReduceMax ReduceMin ReduceMean ReduceSum ReduceProd ReduceL1 ReduceL2 ReduceLogSum
+    ReduceLogSumExp ReduceSumSquare ArgMax ArgMin
+"""
+_MOVING = """
+    Concat Split Slice Gather GatherElements GatherND Squeeze Unsqueeze Reshape Flatten Transpose Shape Size
+    DepthToSpace SpaceToDepth
+"""
+
+STEADY = frozenset(f"{_LINEAR} {_ELEMENTWISE} {_POOLING_AND_NORMALISATION} {_MOVING}".split())

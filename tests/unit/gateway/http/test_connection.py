@@ -1,0 +1,61 @@
+"""Offers of another protocol are ignored, and cost a request nothing; a body is never looked into."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service.gateway.http.server import HttpServer
+
+OFFERS = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+BODY = b'{"text": "\r\nUpgrade: h2c"}'
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await Response(body, headers={"x-length": str(len(body))})(scope, receive, send)
+
+
+def post(headers: bytes, body: bytes = BODY) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (headers, len(body), body)
+
+
+async def exchange(*pieces: bytes, answers: int = 1) -> list[bytes]:
+    """The bodies of the answers to what is sent piece by piece over one connection to a real server."""
+    server = HttpServer(echo, "127.0.0.1", 0, drain_timeout_s=5)
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        bodies = []
+        async with asyncio.timeout(20):
+            for _ in range(answers):
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200"), head
+                bodies.append(await reader.readexactly(int(head.split(b"x-length: ")[1].split(b"\r\n")[0])))
+        writer.close()
+        return bodies
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize("headers", [b"", OFFERS, OFFERS.lower(), OFFERS.upper()])
+async def test_an_offer_of_another_protocol_costs_a_request_nothing(headers: bytes) -> None:
+    assert await exchange(post(headers)) == [BODY]
+
+
+async def test_the_connection_goes_on_after_an_offer() -> None:
+    first = post(OFFERS)
+    assert await exchange(first, post(b"", b"second"), post(OFFERS, b"third"), answers=3) == [BODY, b"second", b"third"]
+
+
+async def test_a_body_that_comes_by_itself_is_left_alone() -> None:
+    head, _, body = post(OFFERS).partition(b"\r\n\r\n")
+    assert await exchange(head + b"\r\n\r\n", body[:5], body[5:] + post(b"", b"next"), answers=2) == [BODY, b"next"]
