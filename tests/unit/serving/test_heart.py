@@ -78,6 +78,20 @@ async def beat(heart: Heart) -> None:
     heart._task = None
 
 
+async def found_silent_after(seconds: float, heart: Heart, fault: Fault, clock: ManualClock) -> None:
+    """A runner that freezes now is found out `seconds` later, and a tenth of a second before it is not."""
+    fault.frozen.set()
+    heart.tick()
+    clock.advance(seconds - 0.1)
+    heart.tick()
+    assert heart.ok
+    clock.advance(0.2)
+    heart.tick()
+    assert (heart.ok, heart.reason) == (False, "its runner does not answer")
+    await heart.stop()
+    fault.thaw.set()
+
+
 @pytest.mark.parametrize(
     "onnx",
     [
@@ -234,35 +248,15 @@ async def test_a_slow_version_is_given_time_for_four_of_its_runs(
         servable.examined.curve.observe(1, 3.0)
     allowed_s = 4 * servable.examined.curve.predict_s(1)
     assert allowed_s > 2
-    heart = Heart(servable, clock)
-    fault.frozen.set()
-    heart.tick()
-    clock.advance(allowed_s - 0.1)
-    heart.tick()
-    assert heart.ok
-    clock.advance(0.2)
-    heart.tick()
-    assert not heart.ok
-    await heart.stop()
-    fault.thaw.set()
+    await found_silent_after(allowed_s, Heart(servable, clock), fault, clock)
 
 
 async def test_a_version_whose_rows_are_long_is_given_time_for_four_of_its_slowest_runs(
     house: House, fault: Fault, clock: ManualClock
 ) -> None:
     servable = await loaded(house, models.scales(2.0), clock=clock)
-    heart = Heart(servable, clock)
     servable.pulse.batch_ran(BatchReport(1, 1, 0, int(1.5e9), 0, CloseReason.IDLE_RUNNER))
-    fault.frozen.set()
-    heart.tick()
-    clock.advance(5.9)
-    heart.tick()
-    assert heart.ok
-    clock.advance(0.2)
-    heart.tick()
-    assert not heart.ok
-    await heart.stop()
-    fault.thaw.set()
+    await found_silent_after(6.0, Heart(servable, clock), fault, clock)
 
 
 async def test_a_version_that_holds_batches_back_is_given_that_time_too(
@@ -270,17 +264,7 @@ async def test_a_version_that_holds_batches_back_is_given_that_time_too(
 ) -> None:
     queueing = {"max_queue_delay_microseconds": 3_000_000}
     servable = await loaded(house, models.scales(2.0), clock=clock, dynamic_batching=queueing)
-    heart = Heart(servable, clock)
-    fault.frozen.set()
-    heart.tick()
-    clock.advance(3.9)
-    heart.tick()
-    assert heart.ok
-    clock.advance(0.2)
-    heart.tick()
-    assert not heart.ok
-    await heart.stop()
-    fault.thaw.set()
+    await found_silent_after(4.0, Heart(servable, clock), fault, clock)
 
 
 async def test_the_slowest_run_fades(house: House, clock: ManualClock) -> None:
