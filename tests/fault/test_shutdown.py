@@ -8,35 +8,58 @@ import socket
 import time
 from pathlib import Path
 
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
 from tests.support.openloop import post
 from tests.support.process import ServerProcess
 from tests.unit.runtime import graphs
-from tests.unit.serving import models
 
-DATATYPES = {"float32": "FP32", "int64": "INT64"}
-PENDING = 'nv_inference_pending_request_count{model="endless",version="1"} 1'
+PENDING = 'nv_inference_pending_request_count{model="endless",version="1"} 2'
 
 
 def endless() -> bytes:
-    """A request whose run takes longer than anybody waits."""
-    inputs = [
-        {"name": name, "shape": array.shape, "datatype": DATATYPES[array.dtype.name], "data": array.ravel().tolist()}
-        for name, array in models.turns(2**40).items()
+    """Multiplies matrices as often as it is told, in a loop that hears of a request to stop late."""
+    value, weights = graphs.value, numpy_helper.from_array(np.zeros((200, 200), np.float32), "w")
+    body = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["next"]), helper.make_node("Identity", ["going"], ["on"])],
+        "body",
+        [
+            value("turn", TensorProto.INT64, []),
+            value("going", TensorProto.BOOL, []),
+            value("x", TensorProto.FLOAT, None),
+        ],
+        [value("on", TensorProto.BOOL, []), value("next", TensorProto.FLOAT, None)],
+    )
+    shape = numpy_helper.from_array(np.array([200, 200]), "shape")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["start"]),
+        helper.make_node("Loop", ["n", "", "start"], ["end"], body=body),
+        helper.make_node("ReduceMax", ["end"], ["y"], keepdims=0),
     ]
-    return post("/v2/models/endless/infer", json.dumps({"inputs": inputs}).encode())
+    inputs, outputs = [value("n", TensorProto.INT64, [])], [value("y", TensorProto.FLOAT, [])]
+    return graphs.model(nodes, inputs, outputs, [shape, weights])
 
 
-def test_a_second_signal_ends_the_server_well_under_a_run_that_does_not_end(tmp_path: Path) -> None:
-    (tmp_path / "endless.onnx").write_bytes(graphs.loop())
+def request(turns: int) -> bytes:
+    tensor = {"name": "n", "shape": [], "datatype": "INT64", "data": [turns]}
+    return post("/v2/models/endless/infer", json.dumps({"inputs": [tensor]}).encode())
+
+
+def test_a_second_signal_ends_the_server_well_under_a_run_that_does_not_stop(tmp_path: Path) -> None:
+    """Without a hard end the interpreter unwinds the run's thread when that comes back, and the process aborts."""
+    (tmp_path / "endless.onnx").write_bytes(endless())
     environment = {"RETORT_TRIAL": "off", "RETORT_DRAIN_TIMEOUT_S": "60"}
     with (
         ServerProcess([str(tmp_path / "endless.onnx")], tmp_path, env=environment) as server,
-        socket.create_connection(("127.0.0.1", server.port)) as client,
+        socket.create_connection(("127.0.0.1", server.port)) as one,
+        socket.create_connection(("127.0.0.1", server.port)) as other,
     ):
-        client.sendall(endless())
+        for client in (one, other):
+            client.sendall(request(2**40))
         end_s = time.monotonic() + 20
         while PENDING not in server.http.get("/metrics").text:
-            assert time.monotonic() < end_s, "the request never ran"
+            assert time.monotonic() < end_s, "the requests never ran"
             time.sleep(0.05)
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
