@@ -94,6 +94,20 @@ class RequestedOutput:
     parameters: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
 
+class SequenceStep(NamedTuple):
+    """Which sequence of a stateful model a request belongs to; Triton's sequence extension.
+
+    Attributes:
+        id: the correlation id, an unsigned integer of 64 bits above 0, or a text that is not empty.
+        start: whether the sequence begins with this request.
+        end: whether it ends with this request.
+    """
+
+    id: int | str
+    start: bool = False
+    end: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class InferRequest:
     """One decoded inference request.
@@ -104,6 +118,8 @@ class InferRequest:
         id: the client's own id, echoed; "" when none.
         parameters: the request's parameters, without those that the codec consumed.
         timeout_us: the `timeout` parameter in microseconds, None when not given.
+        priority: the `priority` parameter: 1 is served first, 0 takes the model's default level.
+        sequence: None for a request that belongs to no sequence.
     """
 
     inputs: Arrays
@@ -111,6 +127,8 @@ class InferRequest:
     id: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     timeout_us: int | None = None
+    priority: int = 0
+    sequence: SequenceStep | None = None
 
 
 class Timing(NamedTuple):

@@ -16,6 +16,7 @@ from service.core.contract import DATATYPES, Array, InferRequest, InferResponse,
 from service.core.errors import BadInput
 from service.gateway import binary_tensors, json_tensors
 from service.gateway.entries import Blobs, inputs_of, outputs_of, parameters_of
+from service.gateway.parameters import flag, read_parameters
 from service.gateway.quote import quote
 
 JSON = "application/json"
@@ -23,7 +24,6 @@ BINARY = "application/octet-stream"
 HEADER_LENGTH = "inference-header-content-length"
 
 _ID_LIMIT = 1024
-_CONSUMED = ("timeout", "binary_data_output")
 
 
 class Form(NamedTuple):
@@ -63,17 +63,18 @@ def decode(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpe
     blobs = Blobs(body, len(body) if header_length is None else header_length)
     inputs = inputs_of(document, specs, blobs)
     blobs.check_used_up()
-    parameters = parameters_of(document, "request")
-    _check_known(parameters)
+    asked = read_parameters(parameters_of(document, "request"))
     outputs = outputs_of(document)
     request = InferRequest(
         inputs=inputs,
         outputs=outputs,
         id=_id(document),
-        parameters={k: v for k, v in parameters.items() if k not in _CONSUMED} if parameters else parameters,
-        timeout_us=_timeout_us(parameters),
+        parameters=asked.others,
+        timeout_us=asked.timeout_us,
+        priority=asked.priority,
+        sequence=asked.sequence,
     )
-    return request, _form(parameters, outputs)
+    return request, _form(asked.binary_outputs, outputs)
 
 
 def encode(response: InferResponse, form: Form) -> Encoded:
@@ -129,30 +130,15 @@ def _id(document: dict[str, Any]) -> str:
     return given
 
 
-def _timeout_us(parameters: Mapping[str, Any]) -> int | None:
-    timeout = parameters.get("timeout")
-    if timeout is None:
-        return None
-    if type(timeout) is not int or timeout < 0:
-        raise BadInput("parameter 'timeout' of the request must be a number of microseconds")
-    return timeout
-
-
-def _check_known(parameters: Mapping[str, Any]) -> None:
-    if parameters.get("sequence_id"):
-        raise BadInput("parameter 'sequence_id' of the request asks for a stateful model, which is not supported")
-    priority = parameters.get("priority", 0)
-    if type(priority) is not int or priority < 0:
-        raise BadInput("parameter 'priority' of the request must be a whole number of 0 or more")
-
-
-def _form(parameters: Mapping[str, Any], outputs: tuple[RequestedOutput, ...]) -> Form:
-    everything = parameters.get("binary_data_output", False)
-    wishes = {o.name: o.parameters["binary_data"] for o in outputs if "binary_data" in o.parameters}
-    for wish in (everything, *wishes.values()):
-        if type(wish) is not bool:
-            raise BadInput(f"'binary_data' and 'binary_data_output' must be true or false, not {quote(wish)}")
-    return Form(everything, wishes)
+def _form(everything: bool, outputs: tuple[RequestedOutput, ...]) -> Form:
+    return Form(
+        everything,
+        {
+            output.name: flag(output.parameters, "binary_data", f"output {quote(output.name)}")
+            for output in outputs
+            if "binary_data" in output.parameters
+        },
+    )
 
 
 def _output(name: str, array: Array, binary: bool, blobs: list[bytes | memoryview]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from typing import Any
 from service.core.contract import Array, RequestedOutput, TensorSpec
 from service.core.errors import BadInput
 from service.gateway import binary_tensors, json_tensors
+from service.gateway.parameters import check_names
 from service.gateway.quote import listing, quote
 
-_RESERVED = "triton_"
 _AXES_LIMIT = 32
 _ELEMENTS_LIMIT = 1 << 40
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -134,9 +134,7 @@ def parameters_of(entry: dict[str, Any], kind: str, name: str = "") -> Mapping[s
         return _NONE
     if type(parameters) is not dict:
         raise BadInput(f"'parameters' of {_where(kind, name)} is {quote(parameters)}, expected an object")
-    for key in parameters:
-        if key.startswith(_RESERVED):
-            raise BadInput(f"parameter {quote(key)} of {_where(kind, name)} is reserved: no key may begin so")
+    check_names(parameters, _where(kind, name))
     return parameters
 
 

@@ -6,12 +6,13 @@ Knows nothing of the versions there are, nor of what a provider makes of its opt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from service.core.errors import BadModel
+from service.repository.config_sections import DynamicBatching, Pad, ResponseCache, Runner, Section, Sequences
 from service.repository.names import is_name
 from service.repository.suggest import did_you_mean, quoted
 from service.repository.yaml_text import Unreadable, read_yaml
@@ -23,7 +24,6 @@ _WORDS = {
     "dict_type": "must hold keys and values",
     "tuple_type": "must be a list",
 }
-_MICROSECONDS_LIMIT = 3_600_000_000
 
 
 def _version_id(value: Any) -> Any:
@@ -44,30 +44,9 @@ def _residency(value: Any) -> Any:
 
 VersionId = Annotated[str, BeforeValidator(_version_id)]
 Residency = Annotated[Literal["all", "active"] | tuple[str, ...], BeforeValidator(_residency)]
-Microseconds = Annotated[int, Field(ge=0, le=_MICROSECONDS_LIMIT)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class DynamicBatching(_Section):
-    """How requests wait for one another.
-
-    Attributes:
-        max_queue_delay_microseconds: how long a batch that could still grow waits for it while a runner is idle.
-        preferred_batch_size: rows at which a batch goes at once.
-        max_queue_size: requests that may wait; one more is rejected.
-        default_timeout_microseconds: how long a request without a timeout of its own may wait; 0 is for ever.
-    """
-
-    max_queue_delay_microseconds: Microseconds = 0
-    preferred_batch_size: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    max_queue_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    default_timeout_microseconds: Microseconds = 0
-
-
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """model.yaml.
 
     Attributes:
@@ -82,6 +61,10 @@ class ModelConfig(_Section):
         gate: "strict" also refuses what was measured on other hardware.
         finite_outputs: whether NaN or infinity in a row is an error of that row.
         provider_options: the execution provider's own, as ONNX Runtime names them.
+        pad: the axis on which requests of different sizes may share a batch; None: they may not.
+        response_cache: None keeps no answers.
+        sequences: None for a model without state.
+        runner: None runs the version's own files here.
     """
 
     versions: Residency = "all"
@@ -96,6 +79,10 @@ class ModelConfig(_Section):
     gate: Literal["default", "strict"] = "default"
     finite_outputs: bool = False
     provider_options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    pad: Pad | None = None
+    response_cache: ResponseCache | None = None
+    sequences: Sequences | None = None
+    runner: Runner | None = None
 
     @model_validator(mode="after")
     def _preferred_sizes_fit(self) -> ModelConfig:
@@ -132,10 +119,28 @@ def read_model_config(data: bytes, where: str) -> ModelConfig:
 def _sentence(problem: ErrorDetails) -> str:
     *sections, key = problem["loc"] or ("",)
     if problem["type"] == "extra_forbidden":
-        known = DynamicBatching.model_fields if sections else ModelConfig.model_fields
-        return f"unknown key {quoted(str(key))}{did_you_mean(str(key), known)}"
+        known = _fields_at(sections)
+        where = f" in {quoted('.'.join(str(part) for part in sections))}" if sections else ""
+        return f"unknown key {quoted(str(key))}{where}{did_you_mean(str(key), known)}"
     what = _WORDS.get(problem["type"], problem["msg"])
     path = ".".join(str(part) for part in (*sections, key))
     return (
         f"{quoted(path)}: {what.removeprefix('Value error, ')}." if path else f"{what.removeprefix('Value error, ')}."
     )
+
+
+def _fields_at(sections: Sequence[int | str]) -> list[str]:
+    """The keys that are known under a path of sections; none where the path leads into a list or a table."""
+    kind: Any = ModelConfig
+    for section in sections:
+        field = kind.model_fields.get(section)
+        found = [k for k in _kinds(field.annotation) if isinstance(k, type)] if field is not None else []
+        kind = next((k for k in found if issubclass(k, Section)), None)
+        if kind is None:
+            return []
+    return list(kind.model_fields)
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of a union, or the one type."""
+    return get_args(annotation) or (annotation,)

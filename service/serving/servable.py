@@ -150,6 +150,8 @@ class Servable:
             BadInput: names, datatypes, shapes or rows are not the version's.
             Rejected, Expired, RunFailed, NotFinite, Stuck, Draining: as `core.errors` says.
         """
+        if request.sequence is not None:
+            raise BadInput(f"{self.signature.where} keeps no state, and the request has a 'sequence_id'")
         rows = self._rows(request)
         answer = await self.batcher.submit(request.inputs, rows, deadline, origin=origin)
         outputs = self.signature.select(request, answer.outputs)

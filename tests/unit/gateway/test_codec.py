@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
-from service.core.contract import InferRequest, InferResponse, TensorSpec
+from service.core.contract import InferRequest, InferResponse, SequenceStep, TensorSpec
 from service.core.errors import BadInput, NotRepresentable
 from service.gateway import codec
 from service.gateway.codec import Form
@@ -54,7 +54,7 @@ def test_everything_a_request_may_say_is_read() -> None:
     )
     assert request.id == "é1"
     assert request.timeout_us == 5000
-    assert dict(request.parameters) == {"priority": 2, "mine": [1]}
+    assert (request.priority, dict(request.parameters)) == (2, {"mine": [1]})
     assert [output.name for output in request.outputs] == ["a", "b"]
     assert (form.binary("a"), form.binary("b")) == (False, True)
 
@@ -283,8 +283,10 @@ def test_fp16_is_refused_as_json_and_carried_as_binary() -> None:
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"sequence_id": 5, "sequence_start": True}, "asks for a stateful model"),
-        ({"sequence_id": "five"}, "asks for a stateful model"),
+        ({"sequence_id": -5}, "'sequence_id' of the request must be"),
+        ({"sequence_id": "x" * 129}, "'sequence_id' of the request must be"),
+        ({"sequence_start": True}, "need a 'sequence_id'"),
+        ({"sequence_id": 5, "sequence_start": 1}, "'sequence_start' of the request must be true or false"),
         ({"priority": "high"}, "'priority' of the request must be a whole number"),
         ({"priority": -1}, "'priority' of the request must be a whole number"),
         ({"priority": True}, "'priority' of the request must be a whole number"),
@@ -298,4 +300,12 @@ def test_what_would_be_ignored_is_refused(parameters: dict[str, Any], words: str
 
 def test_parameters_that_ask_for_nothing_are_let_pass() -> None:
     body = orjson.dumps({"inputs": [X], "parameters": {"sequence_id": 0, "priority": 0}})
-    assert codec.decode(body, None, SPECS)[0].parameters["priority"] == 0
+    request, _ = codec.decode(body, None, SPECS)
+    assert (request.priority, request.sequence, request.parameters) == (0, None, {})
+
+
+def test_the_step_of_a_sequence_is_read() -> None:
+    parameters = {"sequence_id": "five", "sequence_start": True, "sequence_end": False, "priority": 2}
+    request, _ = codec.decode(orjson.dumps({"inputs": [X], "parameters": parameters}), None, SPECS)
+    assert request.sequence == SequenceStep("five", start=True, end=False)
+    assert request.priority == 2

@@ -112,11 +112,17 @@ def test_python_callers_may_write_numbers() -> None:
     ("text", "sentence"),
     [
         ("max_batchsize: 4", "unknown key 'max_batchsize'; did you mean 'max_batch_size'?"),
-        ("dynamic_batching: {max_queue: 4}", "unknown key 'max_queue'; did you mean 'max_queue_size'?"),
-        ("pad: true", "unknown key 'pad'."),
+        (
+            "dynamic_batching: {max_queue: 4}",
+            "unknown key 'max_queue' in 'dynamic_batching'; did you mean 'max_queue_size'?",
+        ),
+        ("pad: true", "'pad': must hold keys and values."),
         ("isolation: process", "unknown key 'isolation'."),
-        ("runner: {triton: {url: x}}", "unknown key 'runner'."),
-        ("dynamic_batching: {priority_levels: 2}", "unknown key 'priority_levels'."),
+        ("runner: {triton: {uri: x}}", "unknown key 'uri' in 'runner.triton'; did you mean 'url'?"),
+        (
+            "dynamic_batching: {default_priority_level: 3}",
+            "'dynamic_batching': a priority level is above priority_levels.",
+        ),
         ("model_config: 1", "unknown key 'model_config'."),
         ('"a\\nb": 1', "unknown key 'a\\nb'."),
         ("max_batch_size: 0", "'max_batch_size': Input should be greater than or equal to 1."),
