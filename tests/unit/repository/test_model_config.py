@@ -118,7 +118,7 @@ def test_python_callers_may_write_numbers() -> None:
         ),
         ("pad: true", "'pad': must hold keys and values."),
         ("isolation: process", "unknown key 'isolation'."),
-        ("runner: {triton: {uri: x}}", "unknown key 'uri' in 'runner.triton'; did you mean 'url'?"),
+        ("runner: {triton: {url: x, modell: y}}", "unknown key 'modell' in 'runner.triton'; did you mean 'model'?"),
         (
             "dynamic_batching: {default_priority_level: 3}",
             "'dynamic_batching': a priority level is above priority_levels.",
