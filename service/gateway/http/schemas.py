@@ -41,6 +41,12 @@ _TENSOR_SPEC = _object({"name": _STRING, "datatype": _DATATYPE, "shape": _list({
 _DURATION = _object({"count": _INTEGER, "ns": _INTEGER})
 _COMPUTE = {"compute_input": _DURATION, "compute_infer": _DURATION, "compute_output": _DURATION}
 _INFERENCE_STATS = {name: _DURATION for name in ("success", "fail", "queue", "cache_hit", "cache_miss")} | _COMPUTE
+_BYTES: Schema = {"type": "integer", "minimum": 0}
+_IN_REGION = {
+    "shared_memory_region": _STRING,
+    "shared_memory_offset": _BYTES,
+    "shared_memory_byte_size": _BYTES,
+}
 _STRICT: dict[str, Any] = {"additionalProperties": False}
 
 SCHEMAS: dict[str, Schema] = {
@@ -85,10 +91,10 @@ SCHEMAS: dict[str, Schema] = {
         {"name": _STRING, "shape": _SHAPE, "datatype": _DATATYPE},
         {
             "data": {**_list({}), "description": "Row-major, nested or flat; BYTES as strings"},
-            "parameters": _object({}, {"binary_data_size": {"type": "integer", "minimum": 0}}),
+            "parameters": _object({}, {"binary_data_size": _BYTES, **_IN_REGION}),
         },
     ),
-    "RequestedOutput": _object({"name": _STRING}, {"parameters": _object({}, {"binary_data": _BOOLEAN})}),
+    "RequestedOutput": _object({"name": _STRING}, {"parameters": _object({}, {"binary_data": _BOOLEAN, **_IN_REGION})}),
     "InferRequest": _object(
         {"inputs": _list(_ref("InputTensor"), minItems=1)},
         {
@@ -105,7 +111,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "OutputTensor": _object(
         {"name": _STRING, "shape": _SHAPE, "datatype": _DATATYPE},
-        {"data": _list({}), "parameters": _object({}, {"binary_data_size": _INTEGER})},
+        {"data": _list({}), "parameters": _object({}, {"binary_data_size": _INTEGER, **_IN_REGION})},
     ),
     "InferResponse": _object(
         {"model_name": _STRING, "model_version": _STRING, "outputs": _list(_ref("OutputTensor"))}, {"id": _STRING}
@@ -194,6 +200,8 @@ SCHEMAS: dict[str, Schema] = {
             )
         }
     ),
+    "RegionOrder": _object({"key": _STRING, "byte_size": _BYTES}, {"offset": _BYTES}, **_STRICT),
+    "Regions": _list(_object({"name": _STRING, "byte_size": _BYTES}, {"key": _STRING, "offset": _BYTES})),
     "Card": _object({"schema": _STRING, "model": _STRING, "version": _STRING, "files": _ANY_OBJECT}),
 }
 
