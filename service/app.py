@@ -142,6 +142,7 @@ class Server:
             max_body_bytes=settings.max_body_bytes,
             access_log=settings.access_log,
             shared_memory=self._shared_memory,
+            cors_origins=settings.cors_origins,
         )
         try:
             return HttpServer(app, settings.host, settings.http_port, drain_timeout_s=settings.drain_timeout_s)

@@ -14,6 +14,7 @@ from typing import Any
 from service.core.contract import Array, RequestedOutput, TensorSpec
 from service.core.errors import BadInput
 from service.gateway import binary_tensors, json_tensors
+from service.gateway.classification import check_classification
 from service.gateway.parameters import check_names
 from service.gateway.quote import listing, quote
 from service.gateway.region_tensors import Regions, array_in, span_of
@@ -121,15 +122,9 @@ def outputs_of(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
             raise BadInput(
                 f"'outputs' of the request must hold objects, each with a 'name' of its own; see {quote(name)}"
             )
-        outputs[name] = RequestedOutput(name, _output_parameters(entry, name))
+        outputs[name] = output = RequestedOutput(name, parameters_of(entry, "output", name))
+        check_classification(output)
     return tuple(outputs.values())
-
-
-def _output_parameters(entry: dict[str, Any], name: str) -> Mapping[str, Any]:
-    parameters = parameters_of(entry, "output", name)
-    if parameters.get("classification"):
-        raise BadInput(f"parameter 'classification' of output {quote(name)} is not supported")
-    return parameters
 
 
 def parameters_of(entry: dict[str, Any], kind: str, name: str = "") -> Mapping[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 
 from fastapi import FastAPI
 from prometheus_client import ProcessCollector
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.core.clock import Clock, MonotonicClock
@@ -29,6 +31,9 @@ from service.observe.names import STATUS_CODES
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 
+_EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "X-Request-Id")
+_PREFLIGHT_S = 600
+
 
 def build(
     catalog: Catalog,
@@ -37,6 +42,7 @@ def build(
     max_body_bytes: int,
     access_log: bool = False,
     shared_memory: SharedMemory | None = None,
+    cors_origins: Sequence[str] = (),
     clock: Clock | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
@@ -47,6 +53,7 @@ def build(
         max_body_bytes: the largest request body.
         access_log: whether every request gets a line.
         shared_memory: the regions in which tensors may lie; None where it is off.
+        cors_origins: whose web pages may use the service, "*" for everyone's; none: browsers refuse them all.
         clock: monotonic seconds, for deadlines.
     """
     clock = clock or MonotonicClock()
@@ -66,7 +73,20 @@ def build(
     problems = Problems(logs.logger("service.gateway"))
     app = _face(routes, problems, version)
     access = logs.logger("service.access") if access_log else None
-    return Entrance(app, inference.infer, problems, responses, access)
+    entrance = Entrance(app, inference.infer, problems, responses, access)
+    return _shared_with(cors_origins, entrance) if cors_origins else entrance
+
+
+def _shared_with(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
+    """`app`, whose answers the web pages of `origins` may read; Fetch standard, "CORS protocol"."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=_EXPOSED,
+        max_age=_PREFLIGHT_S,
+    )
 
 
 def _face(routes: list[Route], problems: Problems, version: str) -> FastAPI:

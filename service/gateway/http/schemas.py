@@ -94,7 +94,23 @@ SCHEMAS: dict[str, Schema] = {
             "parameters": _object({}, {"binary_data_size": _BYTES, **_IN_REGION}),
         },
     ),
-    "RequestedOutput": _object({"name": _STRING}, {"parameters": _object({}, {"binary_data": _BOOLEAN, **_IN_REGION})}),
+    "RequestedOutput": _object(
+        {"name": _STRING},
+        {
+            "parameters": _object(
+                {},
+                {
+                    "binary_data": _BOOLEAN,
+                    **_IN_REGION,
+                    "classification": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "description": "Answer so many of the highest classes, as texts `value:index:label`",
+                    },
+                },
+            )
+        },
+    ),
     "InferRequest": _object(
         {"inputs": _list(_ref("InputTensor"), minItems=1)},
         {
