@@ -158,8 +158,8 @@ def _form(everything: bool, outputs: tuple[RequestedOutput, ...], regions: Regio
 
 def _output(name: str, array: Array, form: Form, blobs: list[bytes | memoryview]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype], "shape": array.shape}
-    if name in form.targets:
-        entry["parameters"] = form.targets[name].write(array, name)
+    if name in form.targets:  # and no parameters: Triton's C++ client wants a binary_data_size among any
+        form.targets[name].write(array, name)
     elif form.binary(name):
         blob = binary_tensors.bytes_of(array)
         blobs.append(blob)

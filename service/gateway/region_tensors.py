@@ -49,8 +49,8 @@ class Target(NamedTuple):
     span: Span
     region: Writable
 
-    def write(self, array: Array, name: str) -> dict[str, Any]:
-        """Writes the output `name` in its binary form; returns the parameters that tell where.
+    def write(self, array: Array, name: str) -> None:
+        """Writes the output `name` in its binary form.
 
         Raises:
             BadInput: it is larger than the span, or the region cannot take it any more.
@@ -62,8 +62,6 @@ class Target(NamedTuple):
                 f"'{_SIZE}' allows in region {quote(self.span.region)}"
             )
         self.region.write(self.span.offset, blob)
-        written = {_REGION: self.span.region, _SIZE: len(blob)}
-        return written | {_OFFSET: self.span.offset} if self.span.offset else written
 
 
 def span_of(parameters: Mapping[str, Any], where: str) -> Span | None:

@@ -84,7 +84,7 @@ class Route:
         if self._names():
             codes += [404, 503]
         if self.admin:
-            codes += [403, 409]
+            codes += [400, 403, 409]
         if self.answer in ("Ready", "Live"):
             codes += [503]
         return sorted(set(codes))

@@ -127,7 +127,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "OutputTensor": _object(
         {"name": _STRING, "shape": _SHAPE, "datatype": _DATATYPE},
-        {"data": _list({}), "parameters": _object({}, {"binary_data_size": _INTEGER, **_IN_REGION})},
+        {"data": _list({}), "parameters": _object({}, {"binary_data_size": _INTEGER})},
     ),
     "InferResponse": _object(
         {"model_name": _STRING, "model_version": _STRING, "outputs": _list(_ref("OutputTensor"))}, {"id": _STRING}

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.errors import BadInput
-from service.gateway.access import check_admin
+from service.gateway.access import check_shared_memory
 from service.gateway.codec import parse_object
 from service.gateway.guard import read_body
 from service.gateway.http.answers import json_answer
@@ -48,17 +48,17 @@ class SharedMemoryRoutes:
 
     async def all_regions(self, request: Request) -> Response:
         """Every registered region."""
-        _check_sender(request)
+        check_shared_memory(request.scope)
         return json_answer(self._shared_memory.status(None))
 
     async def region(self, request: Request) -> Response:
         """One registered region, in a list."""
-        _check_sender(request)
+        check_shared_memory(request.scope)
         return json_answer(self._shared_memory.status(request.path_params["region"]))
 
     async def register_region(self, request: Request) -> Response:
         """Opens an object of shared memory and gives a span of it a name."""
-        _check_sender(request)
+        check_shared_memory(request.scope)
         body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES)
         order = parse_object(body)
         for key in order:
@@ -71,42 +71,38 @@ class SharedMemoryRoutes:
 
     async def unregister_region(self, request: Request) -> Response:
         """Forgets one region; one that is not there is no error."""
-        _check_sender(request)
+        check_shared_memory(request.scope)
         self._shared_memory.unregister(request.path_params["region"])
         return json_answer({})
 
     async def unregister_all_regions(self, request: Request) -> Response:
         """Forgets every region."""
-        _check_sender(request)
+        check_shared_memory(request.scope)
         self._shared_memory.unregister(None)
         return json_answer({})
 
     async def all_cuda_regions(self, request: Request) -> Response:
         """No region."""
-        _check_sender(request)
+        check_shared_memory(request.scope)
         return json_answer(self._shared_memory.cuda_status(None))
 
     async def cuda_region(self, request: Request) -> Response:
         """Not found."""
-        _check_sender(request)
+        check_shared_memory(request.scope)
         return json_answer(self._shared_memory.cuda_status(request.path_params["region"]))
 
     async def register_cuda_region(self, request: Request) -> Response:
         """Refused."""
-        _check_sender(request)
+        check_shared_memory(request.scope)
         self._shared_memory.register_cuda()
         return json_answer({})
 
     async def unregister_cuda_region(self, request: Request) -> Response:
         """Nothing is there to be forgotten."""
-        _check_sender(request)
+        check_shared_memory(request.scope)
         self._shared_memory.unregister_cuda()
         return json_answer({})
 
     async def unregister_all_cuda_regions(self, request: Request) -> Response:
         """Nothing is there to be forgotten."""
         return await self.unregister_cuda_region(request)
-
-
-def _check_sender(request: Request) -> None:
-    check_admin(request.scope, needs_content_type=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.gateway.access import Forbidden, check_admin
+from service.gateway.access import Forbidden, check_admin, check_shared_memory
 
 HOST = ("host", "127.0.0.1:8000")
 JSON = ("content-type", "application/json")
@@ -94,3 +94,26 @@ def test_only_triton_s_routes_go_without_a_content_type() -> None:
 def test_a_page_posting_bytes_without_a_content_type_is_refused(header: tuple[str, str]) -> None:
     with pytest.raises(Forbidden, match="Content-Type"):
         check_admin(scope(HOST, header), needs_content_type=False)
+
+
+OCTETS = ("content-type", "application/octet-stream")
+
+
+@pytest.mark.parametrize("headers", [[HOST], [HOST, OCTETS], [HOST, JSON], [HOST, JSON, ("origin", "http://x")]])
+def test_whoever_sits_here_may_use_shared_memory_in_any_form_of_body(headers: list[tuple[str, str]]) -> None:
+    check_shared_memory(scope(*headers))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (scope(HOST, peer=("10.0.0.1", 5)), "shared memory is used only from .* comes from elsewhere"),
+        (scope(("host", "example.com")), "shared memory is used only from .* Host names another one"),
+        (scope(HOST, ("x-forwarded-for", "10.0.0.1")), "shared memory is used only from .* was forwarded"),
+        (scope(HOST, ("origin", "http://x")), "Content-Type must be application/json"),
+        (scope(HOST, OCTETS, ("sec-fetch-site", "cross-site")), "Content-Type must be application/json"),
+    ],
+)
+def test_nobody_else_and_no_page_may_use_shared_memory(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(Forbidden, match=words):
+        check_shared_memory(given)
