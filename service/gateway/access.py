@@ -27,14 +27,13 @@ def check_admin(scope: Scope, *, needs_content_type: bool = True) -> None:
 
     Args:
         scope: of the request.
-        needs_content_type: False for Triton's own routes, whose client sends no Content-Type; even there, a request
-            with an `Origin` or `Sec-Fetch-Site`, which every browser adds, needs it.
+        needs_content_type: False for Triton's own routes, whose clients send none or any: curl's form, aiohttp's
+            octets; even there, a request with an `Origin` or `Sec-Fetch-Site`, which every browser adds, needs it.
 
     Raises:
         Forbidden: says which of the conditions does not hold.
     """
-    headers = _check_local(scope, _ONLY)
-    _check_content_type(headers, needs_content_type)
+    _check_content_type(_check_local(scope, _ONLY), needs_content_type)
 
 
 def check_shared_memory(scope: Scope) -> None:
@@ -43,9 +42,7 @@ def check_shared_memory(scope: Scope) -> None:
     Raises:
         Forbidden: says which of the conditions does not hold.
     """
-    headers = _check_local(scope, _SHARED_MEMORY)
-    if b"origin" in headers or b"sec-fetch-site" in headers:
-        _check_content_type(headers, needed=True)
+    _check_content_type(_check_local(scope, _SHARED_MEMORY), needed=False)
 
 
 def _check_local(scope: Scope, only: str) -> Mapping[bytes, bytes]:
@@ -63,11 +60,9 @@ def _check_local(scope: Scope, only: str) -> Mapping[bytes, bytes]:
 
 
 def _check_content_type(headers: Mapping[bytes, bytes], needed: bool) -> None:
-    kind = headers.get(b"content-type")
-    if kind is None:
-        if needed or b"origin" in headers or b"sec-fetch-site" in headers:
-            raise Forbidden(_FORM)
-    elif kind.split(b";", 1)[0].strip().lower() != b"application/json":
+    kind = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
+    asked = needed or b"origin" in headers or b"sec-fetch-site" in headers
+    if asked and kind != b"application/json":
         raise Forbidden(_FORM)
 
 
