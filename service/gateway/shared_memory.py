@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from service.core.errors import BadInput, Conflict, NotFound, TooLarge
 from service.gateway.quote import quote
@@ -29,7 +30,7 @@ class SharedMemory:
         enabled: whether anything but a refusal is answered.
         request_limit_bytes: what one request may read from regions altogether.
         folder: where the objects lie that keys name.
-        regions_limit: how many may be registered at once.
+        regions_limit: how many may be open at once: registered, or held by requests under way.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class SharedMemory:
         self._folder = folder
         self._regions_limit = regions_limit
         self._regions: dict[str, Region] = {}
+        self._open: WeakSet[Region] = WeakSet()
 
     def register(self, name: str, key: object, offset: object, byte_size: object) -> None:
         """Makes `byte_size` bytes at `offset` of the object `key` known as `name`.
@@ -60,9 +62,11 @@ class SharedMemory:
         first, size = number(offset, "offset", "the region"), number(byte_size, "byte_size", "the region")
         if name in self._regions:
             raise Conflict(f"shared memory region {quote(name)} already in manager")
-        if len(self._regions) >= self._regions_limit:
+        if len(self._open) >= self._regions_limit:
             raise TooLarge(f"there are {self._regions_limit} shared memory regions, and no more may be registered")
-        self._regions[name] = Region.open(self._folder, name, key, first, size)
+        region = Region.open(self._folder, name, key, first, size)
+        self._open.add(region)
+        self._regions[name] = region
 
     def unregister(self, name: str | None) -> None:
         """Forgets one region, or all; one that is not there is no error. Answers under way still reach theirs.

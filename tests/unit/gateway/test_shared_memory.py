@@ -66,6 +66,19 @@ def test_there_are_no_more_regions_than_the_limit(shared: SharedMemory) -> None:
     shared.register("w", "a", 0, 1)
 
 
+def test_a_region_that_a_request_still_holds_counts(shared: SharedMemory) -> None:
+    for name in "xyz":
+        shared.register(name, "a", 0, 1)
+    held = shared.for_request(allow).target("x", 0, 1)
+    shared.unregister(None)
+    for name in "vw":
+        shared.register(name, "a", 0, 1)
+    with pytest.raises(TooLarge):
+        shared.register("u", "a", 0, 1)
+    del held
+    shared.register("u", "a", 0, 1)
+
+
 @pytest.mark.parametrize("name", ["", "n" * 256])
 def test_a_name_has_a_length(shared: SharedMemory, name: str) -> None:
     with pytest.raises(BadInput, match="must have 1 to 255 characters"):
