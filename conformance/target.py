@@ -69,7 +69,9 @@ class Target:
 
     def document(self, *, nested: bool = False, **more: Any) -> dict[str, Any]:
         """A whole JSON request, with the keys of `more` beside its inputs."""
-        inputs = [self.entry(name, array) | {"data": listed(array, nested=nested)} for name, array in self.inputs.items()]
+        inputs = [
+            self.entry(name, array) | {"data": listed(array, nested=nested)} for name, array in self.inputs.items()
+        ]
         return {"inputs": inputs, **more}
 
     def entry(self, name: str, array: Array) -> dict[str, Any]:

@@ -41,13 +41,21 @@ def _unknown_not_ready(target: Target) -> str:
 
 SERVER = (
     Check("health.live", f"{REST}, Server Live", "MUST", "A live server answers GET v2/health/live with 200.", _live),
-    Check("health.ready", f"{REST}, Server Ready", "MUST", "A ready server answers GET v2/health/ready with 200.", _ready),
     Check(
-        "health.unknown-model", f"{REST}, Model Ready", "MUST", "A model that is not there is not ready.", _unknown_not_ready
+        "health.ready", f"{REST}, Server Ready", "MUST", "A ready server answers GET v2/health/ready with 200.", _ready
+    ),
+    Check(
+        "health.unknown-model",
+        f"{REST}, Model Ready",
+        "MUST",
+        "A model that is not there is not ready.",
+        _unknown_not_ready,
     ),
 )
 MODEL = (
-    Check("health.model-ready", f"{REST}, Model Ready", "MUST", "A ready model answers .../ready with 200.", _model_ready),
+    Check(
+        "health.model-ready", f"{REST}, Model Ready", "MUST", "A ready model answers .../ready with 200.", _model_ready
+    ),
     Check(
         "health.version-ready", f"{REST}, Model Ready", "MUST", "So does each version that it lists.", _version_ready
     ),

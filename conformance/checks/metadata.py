@@ -71,7 +71,9 @@ def _unknown_model(target: Target) -> str:
 
 
 SERVER = (
-    Check("metadata.server", f"{REST}, Server Metadata", "MUST", "GET v2 answers name and version as strings.", _server),
+    Check(
+        "metadata.server", f"{REST}, Server Metadata", "MUST", "GET v2 answers name and version as strings.", _server
+    ),
     Check("metadata.extensions", f"{REST}, Server Metadata", "MUST", "`extensions` is a list of strings.", _extensions),
     Check(
         "metadata.unknown-model",
@@ -85,6 +87,10 @@ MODEL = (
     Check("metadata.model", f"{REST}, Model Metadata", "MUST", "A model answers its name and platform.", _model),
     Check("metadata.tensors", f"{REST}, Model Metadata", "MUST", "Each tensor has name, datatype and shape.", _tensors),
     Check(
-        "metadata.versions", f"{REST}, Model Metadata", "MUST", "Listed versions may be explicitly requested.", _versions
+        "metadata.versions",
+        f"{REST}, Model Metadata",
+        "MUST",
+        "Listed versions may be explicitly requested.",
+        _versions,
     ),
 )

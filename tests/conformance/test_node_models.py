@@ -6,6 +6,7 @@ covers every operator.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -105,10 +106,12 @@ def test_every_node_model(read: dict[str, NodeCase | str], tmp_path: Path) -> No
     cases = of(read)
     began_s = time.perf_counter()
     with serve(cases, tmp_path) as server:
-        print(f"\n{len(cases)} models ready after {time.perf_counter() - began_s:.1f} s")
+        ready_s = time.perf_counter() - began_s
         agreed, wrong = differences(server, cases)
-    print(*(f"{count:6} {reason}" for reason, count in reasons(read).most_common()), sep="\n")
-    print(*(f"{count:6} answered exactly over {transport}" for transport, count in agreed.items()), sep="\n")
+    table = [(count, reason) for reason, count in reasons(read).most_common()]
+    table += [(count, f"answered exactly over {transport}") for transport, count in agreed.items()]
+    sys.stdout.write(f"\n{len(cases)} models ready after {ready_s:.1f} s\n")
+    sys.stdout.writelines(f"{count:6} {words}\n" for count, words in table)
     assert wrong == []
 
 
