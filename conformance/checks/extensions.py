@@ -102,7 +102,7 @@ def _check(name: str, extension: str, sentence: str, run: Any) -> Check:
 
 SERVER = (
     _check("index", "model_repository", "POST v2/repository/index lists the models.", _index),
-    _check("load-unknown", "model_repository", "Loading a model that is not there gets a 4xx.", _load_unknown),
+    _check("load-unknown", "model_repository", "Loading a model that is not there is an error.", _load_unknown),
     _check("shared-memory", "system_shared_memory", "GET v2/systemsharedmemory/status lists the regions.", _regions),
     _check("trace", "trace", "GET v2/trace/setting answers the settings.", _setting("/v2/trace/setting")),
     _check("logging", "logging", "GET v2/logging answers the settings.", _setting("/v2/logging")),
