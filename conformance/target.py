@@ -109,7 +109,11 @@ class Target:
 
     def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:
-            return self.http.request(method, path, **parts)
+            try:
+                return self.http.request(method, path, **parts)
+            except (httpx.ReadError, httpx.RemoteProtocolError):
+                # A server may close a kept connection, as some do after an error: once more, on a new one.
+                return self.http.request(method, path, **parts)
         except httpx.ConnectError:
             raise Unreachable(f"no server answers at {self.http.base_url}") from None
 
