@@ -1,4 +1,4 @@
-"""Where models lie: `<root>/<model>/model.yaml` and `<root>/<model>/<version>/`, several roots, or one ONNX file.
+"""Where models lie: `<root>/<model>/` with its configuration and `<version>/`, several roots, or one ONNX file.
 
 A name from a request becomes a path only after it is known to be one plain component, and no folder is reached
 through a link: nothing outside the roots is opened. One broken entry never hides the others.
@@ -15,8 +15,9 @@ from typing import Protocol
 
 from service.core.errors import BadModel, NotFound
 from service.repository.card import Card
+from service.repository.config_files import read_config, read_model_file_name
 from service.repository.folder import Folder
-from service.repository.model_config import MODEL_YAML_LIMIT_BYTES, ModelConfig, read_model_config
+from service.repository.model_config import ModelConfig
 from service.repository.names import is_name, legal_name, version_order
 from service.repository.store import (
     VERSION_LIMIT_BYTES,
@@ -27,8 +28,6 @@ from service.repository.store import (
 )
 from service.repository.suggest import did_you_mean, quoted
 
-_CONFIG_FILE = "model.yaml"
-_TRITON_CONFIG_FILE = "config.pbtxt"
 _SINGLE_VERSION = "1"
 # What opening a folder says of an absent one, of a file, and of a link.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -50,7 +49,7 @@ class Source(Protocol):
         ...
 
     def read_config(self, model: str) -> ModelConfig:
-        """The model's model.yaml, or the defaults where it has none.
+        """What the model's config.pbtxt and model.yaml say, or the defaults where it has none.
 
         Raises:
             NotFound: there is no such model.
@@ -120,17 +119,14 @@ class Repository:
     def read_config(self, model: str) -> ModelConfig:
         """As `Source.read_config`."""
         with self._open_model(model) as folder:
-            if folder.has(_CONFIG_FILE):
-                data = folder.read(_CONFIG_FILE, limit_bytes=MODEL_YAML_LIMIT_BYTES)
-                return read_model_config(data, f"{model}/{_CONFIG_FILE}")
-            if folder.has(_TRITON_CONFIG_FILE):
-                raise BadModel(f"{model}/{_TRITON_CONFIG_FILE} is not read yet: write a {_CONFIG_FILE} beside it.")
-            return ModelConfig()
+            return read_config(folder, model)
 
     def read_version(self, model: str, version: str) -> VersionFiles:
         """As `Source.read_version`."""
+        with self._open_model(model) as folder:
+            name = read_model_file_name(folder, model)
         with self._open_version(model, version) as folder:
-            return read_version_files(folder, model, version, max_bytes=self._max_bytes)
+            return read_version_files(folder, model, version, onnx_file=name, max_bytes=self._max_bytes)
 
     def read_card(self, model: str, version: str) -> Card | None:
         """As `Source.read_card`."""

@@ -131,7 +131,7 @@ def test_python_callers_may_write_numbers() -> None:
             "'max_batch_size': Input should be a valid integer, unable to parse string as an integer.",
         ),
         ("max_batch_size:", "'max_batch_size': Input should be a valid integer."),
-        ("provider: gpu", "'provider': Input should be 'auto', 'cpu', 'cuda' or 'tensorrt'."),
+        ("provider: gpu", "'provider': Input should be 'auto', 'auto-tensorrt', 'cpu', 'cuda' or 'tensorrt'."),
         ("gate: off", "'gate': Input should be 'default' or 'strict'."),
         ("versions: some", "'versions': must be all, active or a list of version ids."),
         ("versions: {a: b}", "'versions': must be all, active or a list of version ids."),
