@@ -134,7 +134,13 @@ class Server:
 
     def _listen(self) -> HttpServer:
         settings = self._settings
-        app = build(self._catalog, self._health, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
+        app = build(
+            self._catalog,
+            self._health,
+            max_body_bytes=settings.max_body_bytes,
+            access_log=settings.access_log,
+            cors_origins=settings.cors_origins,
+        )
         try:
             return HttpServer(app, settings.host, settings.http_port, drain_timeout_s=settings.drain_timeout_s)
         except OSError as error:

@@ -18,6 +18,7 @@ from service.gateway import binary_tensors, json_tensors
 from service.gateway.entries import Blobs, inputs_of, outputs_of, parameters_of
 from service.gateway.parameters import flag, read_parameters
 from service.gateway.quote import quote
+from service.gateway.raw_request import raw_request
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -50,7 +51,7 @@ def decode(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpe
 
     Args:
         body: all of it.
-        header_length: `Inference-Header-Content-Length`, in bytes; None where the whole body is JSON.
+        header_length: `Inference-Header-Content-Length`, in bytes; None where the whole body is JSON, 0 where none is.
         specs: the version's inputs by name.
 
     Returns:
@@ -59,6 +60,8 @@ def decode(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpe
     Raises:
         BadInput: what is wrong, where, and what was expected.
     """
+    if header_length == 0:
+        return raw_request(body, specs), Form(True, {})
     document = parse_object(body if header_length is None else _head(body, header_length))
     blobs = Blobs(body, len(body) if header_length is None else header_length)
     inputs = inputs_of(document, specs, blobs)
@@ -114,8 +117,6 @@ def parse_object(text: bytes | memoryview) -> dict[str, Any]:
 
 
 def _head(body: bytes, length: int) -> memoryview:
-    if length == 0:
-        raise BadInput("the header Inference-Header-Content-Length is 0, but raw requests are not supported")
     if length > len(body):
         raise BadInput(f"the header Inference-Header-Content-Length is {length}, but the body has {len(body)} bytes")
     return memoryview(body)[:length]

@@ -14,6 +14,7 @@ from typing import Any
 from service.core.contract import Array, RequestedOutput, TensorSpec
 from service.core.errors import BadInput
 from service.gateway import binary_tensors, json_tensors
+from service.gateway.classification import check_classification
 from service.gateway.parameters import check_names
 from service.gateway.quote import listing, quote
 
@@ -115,15 +116,15 @@ def outputs_of(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
             raise BadInput(
                 f"'outputs' of the request must hold objects, each with a 'name' of its own; see {quote(name)}"
             )
-        outputs[name] = RequestedOutput(name, _output_parameters(entry, name))
+        outputs[name] = output = RequestedOutput(name, _output_parameters(entry, name))
+        check_classification(output)
     return tuple(outputs.values())
 
 
 def _output_parameters(entry: dict[str, Any], name: str) -> Mapping[str, Any]:
     parameters = parameters_of(entry, "output", name)
-    for key in ("classification", "shared_memory_region"):
-        if parameters.get(key):
-            raise BadInput(f"parameter '{key}' of output {quote(name)} is not supported")
+    if parameters.get("shared_memory_region"):
+        raise BadInput(f"parameter 'shared_memory_region' of output {quote(name)} is not supported")
     return parameters
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 
 from fastapi import FastAPI
 from prometheus_client import ProcessCollector
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.core.clock import Clock, MonotonicClock
@@ -27,6 +29,9 @@ from service.observe.names import STATUS_CODES
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 
+_EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "X-Request-Id")
+_PREFLIGHT_S = 600
+
 
 def build(
     catalog: Catalog,
@@ -34,6 +39,7 @@ def build(
     *,
     max_body_bytes: int,
     access_log: bool = False,
+    cors_origins: Sequence[str] = (),
     clock: Clock | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
@@ -43,6 +49,7 @@ def build(
         health: whether the server is live and ready.
         max_body_bytes: the largest request body.
         access_log: whether every request gets a line.
+        cors_origins: whose web pages may use the service, "*" for everyone's; none: browsers refuse them all.
         clock: monotonic seconds, for deadlines.
     """
     clock = clock or MonotonicClock()
@@ -60,7 +67,20 @@ def build(
     problems = Problems(logs.logger("service.gateway"))
     app = _face(routes, problems, version)
     access = logs.logger("service.access") if access_log else None
-    return Entrance(app, inference.infer, problems, responses, access)
+    entrance = Entrance(app, inference.infer, problems, responses, access)
+    return _shared_with(cors_origins, entrance) if cors_origins else entrance
+
+
+def _shared_with(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
+    """`app`, whose answers the web pages of `origins` may read; Fetch standard, "CORS protocol"."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=_EXPOSED,
+        max_age=_PREFLIGHT_S,
+    )
 
 
 def _face(routes: list[Route], problems: Problems, version: str) -> FastAPI:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from service.core.clock import Clock
 from service.gateway import codec, describe
+from service.gateway.classification import classified
 from service.gateway.guard import read_body, while_client_waits
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.request_head import deadline_of, header_length_of, origin_of
@@ -18,7 +19,15 @@ from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
 
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+)
 
 
 class OpenInference:
@@ -61,7 +70,9 @@ class OpenInference:
             deadline = deadline_of(headers, asked.timeout_us, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
-            return inference_answer(codec.encode(answer, form))
+            answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+            encoded = codec.encode(answer, form)
+        return await inference_answer(encoded, headers)
 
     async def server(self, _request: Request) -> Response:
         """Name, version and the extensions that work."""

@@ -88,7 +88,22 @@ SCHEMAS: dict[str, Schema] = {
             "parameters": _object({}, {"binary_data_size": {"type": "integer", "minimum": 0}}),
         },
     ),
-    "RequestedOutput": _object({"name": _STRING}, {"parameters": _object({}, {"binary_data": _BOOLEAN})}),
+    "RequestedOutput": _object(
+        {"name": _STRING},
+        {
+            "parameters": _object(
+                {},
+                {
+                    "binary_data": _BOOLEAN,
+                    "classification": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "description": "Answer so many of the highest classes, as texts `value:index:label`",
+                    },
+                },
+            )
+        },
+    ),
     "InferRequest": _object(
         {"inputs": _list(_ref("InputTensor"), minItems=1)},
         {
