@@ -14,7 +14,7 @@ from service.repository.triton_text import CONFIG_LIMIT_BYTES, read_config_json,
 
 YAML_FILE = "model.yaml"
 TRITON_FILE = "config.pbtxt"
-MODEL_FILE = "model.onnx"
+GIVEN = "the given config"
 
 
 class ModelFolder(Protocol):
@@ -48,28 +48,21 @@ def read_config(folder: ModelFolder, model: str) -> ModelConfig:
     return config_of(reading.values | given, where, sources=sources, warnings=reading.warnings)
 
 
-def read_given_config(text: str, folder: ModelFolder, model: str, where: str) -> ModelConfig:
+def read_given_config(text: str, folder: ModelFolder, model: str) -> ModelConfig:
     """The configuration that a load request gives as JSON, in place of what the folder has.
 
     Args:
         text: Triton's ModelConfig as JSON.
         folder: where the files lie that it names.
         model: the folder's name.
-        where: what messages call the text.
 
     Raises:
         BadModel: as `read_config`.
     """
+    where = f"{GIVEN} of {model}"
     reading = _reading(folder, model, where)
     read_message(read_config_json(text, where), reading)
     return config_of(reading.values, where, warnings=reading.warnings)
-
-
-def read_model_file_name(folder: ModelFolder, model: str) -> str:
-    """The name of the ONNX file in each version's folder; that of Triton's default where no configuration is read."""
-    if not (folder.has(TRITON_FILE) or folder.has(YAML_FILE)):
-        return MODEL_FILE
-    return read_config(folder, model).onnx_file
 
 
 def _reading(folder: ModelFolder, model: str, where: str) -> Reading:

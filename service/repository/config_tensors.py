@@ -59,9 +59,11 @@ class Output(Tensor):
 
     Attributes:
         labels: names of its classes, in the order of the scores; None for those of the model.
+        label_file: the file that they were read from; "" for none.
     """
 
     labels: tuple[str, ...] | None = None
+    label_file: Annotated[str, Field(max_length=1024)] = ""
 
 
 class Session(Section):
@@ -91,11 +93,13 @@ class WarmupInput(Section):
         dims: of one row where the sample has a batch size.
         data: zeros (empty texts), random values, or the bytes themselves in row-major order, texts with their length
             in front.
+        file: the file that the bytes were read from; "" for none.
     """
 
     datatype: Datatype
     dims: Annotated[tuple[Size, ...], Field(max_length=_AXES_LIMIT)]
     data: Literal["zero", "random"] | Annotated[bytes, Field(strict=True)] = "zero"
+    file: Annotated[str, Field(max_length=1024)] = ""
 
 
 class WarmupSample(Section):

@@ -36,11 +36,20 @@ def _version_id(value: Any) -> Any:
 
 
 def _residency(value: Any) -> Any:
-    if isinstance(value, Latest | dict) or value in ("all", "active"):
+    if isinstance(value, Latest) or value in ("all", "active"):
         return value
+    if isinstance(value, Mapping) and value.keys() == {"latest"}:
+        return _latest(value["latest"])
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ValueError("must be all, active, latest with a number, or a list of version ids")
     return tuple(_version_id(item) for item in value)
+
+
+def _latest(number: Any) -> Latest:
+    try:
+        return Latest(latest=number)
+    except ValidationError:
+        raise ValueError("latest takes a whole number of versions, 1 or more") from None
 
 
 VersionId = Annotated[str, BeforeValidator(_version_id)]

@@ -56,8 +56,15 @@ def read_kind(message: Any, reading: Reading) -> None:
     if message.model_transaction_policy.decoupled:
         raise reading.unsupported("model_transaction_policy.decoupled", "a request has exactly one answer")
     _note(_IGNORED, present, "", reading)
-    of_optimization = {field.name for field, _ in message.optimization.ListFields()}
+    of_optimization = {
+        field.name for field, value in message.optimization.ListFields() if not _usual(field.name, value)
+    }
     _note(_IGNORED_OPTIMIZATION, of_optimization, "optimization.", reading)
+
+
+def _usual(field: str, value: Any) -> bool:
+    """Whether it is what Triton itself fills in where nothing is said."""
+    return field.endswith("_pinned_memory") and bool(value.enable)
 
 
 def _note(ignored: Mapping[str, str], present: set[str], prefix: str, reading: Reading) -> None:

@@ -79,6 +79,7 @@ def _output(tensor: Any, batched: bool, reading: Reading) -> dict[str, Any]:
     values = _tensor(tensor, field, batched, reading)
     if tensor.label_filename:
         values["labels"] = _labels(reading.read_file(tensor.label_filename, LABELS_LIMIT_BYTES), field, reading)
+        values["label_file"] = tensor.label_filename
     return values
 
 

@@ -40,7 +40,9 @@ def _input(given: Any, field: str, left_bytes: int, reading: Reading) -> dict[st
     source = given.WhichOneof("input_data_type")
     if source is None or (source != "input_data_file" and not getattr(given, source)):
         raise reading.wrong(field, "must have one of zero_data, random_data and input_data_file")
+    values = {"datatype": datatype_of(given, given.data_type, field, reading), "dims": list(given.dims)}
     data: Any = {"zero_data": "zero", "random_data": "random"}.get(source)
     if data is None:
+        values["file"] = given.input_data_file
         data = reading.read_file(f"{WARMUP_FOLDER}/{given.input_data_file}", left_bytes)
-    return {"datatype": datatype_of(given, given.data_type, field, reading), "dims": list(given.dims), "data": data}
+    return values | {"data": data}

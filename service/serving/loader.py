@@ -179,7 +179,7 @@ class Loader:
         return Servable(identity, examined, built.origins, built.runners, batcher, statistics, pulse)
 
     def _read(self, model: str, version: str, config: ModelConfig) -> tuple[Identity, VersionFiles]:
-        files = self._source.read_version(model, version)
+        files = self._source.read_version(model, version, config.onnx_file)
         return Identity(model, version, digest(files), files.bytes_total, files.card, config), files
 
     def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event, instance: int = 0) -> Runner:

@@ -61,7 +61,7 @@ def build(
         *inference.routes(),
         *Predict(catalog, clock, max_body_bytes).routes(),
         *HealthRoutes(catalog, health).routes(),
-        *RepositoryRoutes(catalog).routes(),
+        *RepositoryRoutes(catalog, max_body_bytes).routes(),
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))

@@ -77,7 +77,7 @@ def test_a_model_that_names_a_version_it_does_not_have_is_told(untried: Retort, 
     (tmp_path / "double" / "model.yaml").write_text(wanted)
     outcome = untried("check", str(tmp_path))
     assert outcome.code == 1
-    assert outcome.out.splitlines()[0] == "double: model.yaml names version '9', which it does not have"
+    assert outcome.out.splitlines()[0] == "double: its configuration names version '9', which it does not have"
 
 
 def test_a_model_without_versions_is_told_beside_sound_ones(untried: Retort, tmp_path: Path) -> None:
