@@ -114,13 +114,11 @@ def _reconcile(
     _check_known(outputs, runner.outputs, f"{where}: output")
     for spec in runner.inputs:
         if inputs and spec.name not in inputs and spec.name not in given_by_server:
-            raise BadModel(
-                f"{where}: the graph needs input '{spec.name[:100]}', which the configuration does not have."
-            )
+            raise BadModel(f"{where}: the graph needs input '{spec.name[:100]}', which the configuration does not have")
     shown = [spec for spec in runner.outputs if not outputs or spec.name in outputs or spec.name in kept]
     reshaped = _reshaped(inputs), _reshaped(outputs)
     if has_golden and any(reshaped):
-        raise BadModel(f"{where}: a tensor with 'reshape' cannot be held against golden cases.")
+        raise BadModel(f"{where}: a tensor with 'reshape' cannot be held against golden cases")
     described = (
         tuple(_spec(spec, inputs.get(spec.name), config.batched, f"{where}: input") for spec in runner.inputs),
         tuple(_spec(spec, outputs.get(spec.name), config.batched, f"{where}: output") for spec in shown),
@@ -142,7 +140,7 @@ def _check_known(declared: Iterable[str], specs: Sequence[TensorSpec], where: st
     for name in declared:
         if name not in known:
             listed = ", ".join(f"'{one[:100]}'" for one in known[:8])
-            raise BadModel(f"{where} '{name[:100]}' of the configuration is not in the graph, which has {listed}.")
+            raise BadModel(f"{where} '{name[:100]}' of the configuration is not in the graph, which has {listed}")
 
 
 def _reshaped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,13 +154,13 @@ def _spec(spec: TensorSpec, declared: Tensor | None, batched: bool | None, where
     if declared is None:
         return replace(spec, dims=dims)
     if declared.datatype != spec.datatype:
-        raise BadModel(f"{where} is {declared.datatype} in the configuration and {spec.datatype} in the graph.")
+        raise BadModel(f"{where} is {declared.datatype} in the configuration and {spec.datatype} in the graph")
     first = 1 if batched else 0
     inner = declared.dims if declared.reshape is None else declared.reshape
     own = dims[first:]
     if len(inner) != len(own) or not all(map(_fits, inner, own)):
         batch = " behind the batch axis" if batched else ""
-        raise BadModel(f"{where} has dims {list(inner)} in the configuration and {_shown(own)} in the graph{batch}.")
+        raise BadModel(f"{where} has dims {list(inner)} in the configuration and {_shown(own)} in the graph{batch}")
     if declared.reshape is None:
         told: tuple[Dim, ...] = tuple(
             graph if size == -1 else size for size, graph in zip(declared.dims, own, strict=True)
@@ -176,7 +174,7 @@ def _with_batch(spec: TensorSpec, batched: bool | None, where: str) -> tuple[Dim
     """The graph's dims, where the configuration says whether the first one is the batch."""
     if batched is None or not spec.dims or isinstance(spec.dims[0], int):
         if batched:
-            raise BadModel(f"{where} has no variable first axis in the graph, which max_batch_size above 0 needs.")
+            raise BadModel(f"{where} has no variable first axis in the graph, which max_batch_size above 0 needs")
         return spec.dims
     return (BATCH_AXIS if batched else None, *spec.dims[1:])
 

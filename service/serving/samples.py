@@ -40,7 +40,7 @@ def run_samples(
     for sample in samples:
         where = f"warm-up sample '{sample.name[:100]}'"
         if max_rows is not None and sample.batch_size > max_rows:
-            raise BadModel(f"{where} has {sample.batch_size} rows, more than max_batch_size {max_rows}.")
+            raise BadModel(f"{where} has {sample.batch_size} rows, more than max_batch_size {max_rows}")
         rows = None if max_rows is None else max(1, sample.batch_size)
         arrays = {
             name: array_of(given, rows, f"{where}: input '{name[:100]}'") for name, given in sample.inputs.items()
@@ -52,7 +52,7 @@ def run_samples(
 def _run(runner: Runner, arrays: dict[str, Array], count: int, where: str, cancel: threading.Event) -> None:
     missing = [spec.name for spec in runner.inputs if spec.name not in arrays]
     if missing:
-        raise BadModel(f"{where} lacks input '{missing[0][:100]}'.")
+        raise BadModel(f"{where} lacks input '{missing[0][:100]}'")
     for _ in range(count):
         if cancel.is_set():
             raise Stuck(f"{where} was given up")
@@ -78,7 +78,7 @@ def array_of(given: WarmupInput, rows: int | None, where: str) -> Array:
     shape = given.dims if rows is None else (rows, *given.dims)
     count = int(np.prod([float(size) for size in shape]))
     if count > _ELEMENTS_LIMIT:
-        raise BadModel(f"{where} has more than {_ELEMENTS_LIMIT} elements.")
+        raise BadModel(f"{where} has more than {_ELEMENTS_LIMIT} elements")
     dtype = DTYPES[given.datatype]
     if isinstance(given.data, bytes):
         return _from_bytes(given.data, dtype, count, where).reshape(shape)
@@ -103,7 +103,7 @@ def _from_bytes(data: bytes, dtype: np.dtype[np.generic], count: int, where: str
     if dtype == DTYPES["BYTES"]:
         return _texts(data, count, where)
     if len(data) != count * dtype.itemsize:
-        raise BadModel(f"{where} has a file of {len(data)} bytes, expected {count * dtype.itemsize}.")
+        raise BadModel(f"{where} has a file of {len(data)} bytes, expected {count * dtype.itemsize}")
     return np.frombuffer(data, dtype)
 
 
@@ -118,5 +118,5 @@ def _texts(data: bytes, count: int, where: str) -> Array:
         if at > len(data):
             break
     if at != len(data):
-        raise BadModel(f"{where} has a file that does not hold {count} texts with their lengths.")
+        raise BadModel(f"{where} has a file that does not hold {count} texts with their lengths")
     return texts
