@@ -23,6 +23,28 @@ _REFUSED: Mapping[str, str] = {
     "model_repository_agents": "agents change the files before they are loaded; put the final files there",
     "model_operations": "libraries of custom operators are not loaded",
 }
+# Read here or by the modules beside this one.
+_HONOURED = frozenset(
+    {
+        "backend",
+        "default_model_filename",
+        "dynamic_batching",
+        "input",
+        "instance_group",
+        "max_batch_size",
+        "model_transaction_policy",
+        "model_warmup",
+        "name",
+        "optimization",
+        "output",
+        "parameters",
+        "platform",
+        "response_cache",
+        "runtime",
+        "sequence_batching",
+        "version_policy",
+    }
+)
 _IGNORED: Mapping[str, str] = {
     "metric_tags": "metrics have the labels model and version",
     "model_metrics": "histograms have fixed buckets",
@@ -50,9 +72,8 @@ def read_kind(message: Any, reading: Reading) -> None:
     if message.runtime not in _RUNTIMES:
         raise reading.unsupported("runtime", f"{quoted(message.runtime)} is not the runtime of {_BACKEND}")
     present = {field.name for field, _ in message.ListFields()}
-    for field, why in _REFUSED.items():
-        if field in present:
-            raise reading.unsupported(field, why)
+    for field in sorted(present - _HONOURED - _IGNORED.keys()):
+        raise reading.unsupported(field, _REFUSED.get(field, "it is newer than this server"))
     if message.model_transaction_policy.decoupled:
         raise reading.unsupported("model_transaction_policy.decoupled", "a request has exactly one answer")
     _note(_IGNORED, present, "", reading)

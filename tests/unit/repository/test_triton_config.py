@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2
 
 from service.core.errors import BadModel
+from service.repository import triton_refusals
 from service.repository.config_files import read_config, read_given_config
 from service.repository.config_sections import DynamicBatching, QueuePolicy
 from service.repository.config_tensors import Latest
@@ -169,6 +170,18 @@ REFUSED = [
     ('parameters { key: "retort_config" value { string_value: "[]" } }', "must be a JSON object"),
     ('parameters { key: "retort_config" value { string_value: "{\\"gat\\": 1}" } }', "unknown key 'gat'"),
 ]
+
+
+def test_every_field_of_the_message_is_sorted() -> None:
+    known = triton_refusals._HONOURED | triton_refusals._REFUSED.keys() | triton_refusals._IGNORED.keys()
+    assert known == set(FIELDS)
+    optimization = {field.name for field in model_config_pb2.ModelOptimizationPolicy.DESCRIPTOR.fields}
+    assert triton_refusals._IGNORED_OPTIMIZATION.keys() | {"graph", "execution_accelerators"} == optimization
+
+
+def test_a_field_that_nobody_sorted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton_refusals, "_IGNORED", {})
+    assert "'metric_tags' is not supported: it is newer" in problem('metric_tags { key: "a" value: "b" }')
 
 
 @pytest.mark.parametrize(("text", "words"), REFUSED)
