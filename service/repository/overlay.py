@@ -25,6 +25,8 @@ from service.repository.store import (
 )
 from service.repository.suggest import did_you_mean, quoted
 
+_OVERRIDES_LIMIT = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Override:
@@ -38,13 +40,18 @@ class Override:
     config: str
     files: Mapping[str, bytes] = field(default_factory=dict)
 
+    @property
+    def bytes_total(self) -> int:
+        """What it takes of memory."""
+        return len(self.config) + sum(len(data) for data in self.files.values())
+
 
 class Overlay:
     """A source over another one.
 
     Args:
         base: what is read where nothing was brought.
-        max_bytes: of all files of one version together.
+        max_bytes: of all files of one version together, and of all that was brought for all models.
     """
 
     def __init__(self, base: Source, *, max_bytes: int = VERSION_LIMIT_BYTES) -> None:
@@ -57,11 +64,26 @@ class Overlay:
         return self._overrides.get(model)
 
     def put(self, model: str, override: Override | None) -> None:
-        """From here on the model is what `override` says; None takes away what was put before."""
+        """From here on the model is what `override` says; None takes away what was put before.
+
+        Raises:
+            BadModel: with what was brought for other models it would be more than may be kept; nothing has changed.
+        """
         if override is None:
+            self.restore(model, None)
+            return
+        others = [kept for name, kept in self._overrides.items() if name != model]
+        if len(others) >= _OVERRIDES_LIMIT or sum(o.bytes_total for o in [*others, override]) > self._max_bytes:
+            limits = f"{self._max_bytes} bytes for at most {_OVERRIDES_LIMIT} models"
+            raise BadModel(f"{model}: loads may bring at most {limits} together.")
+        self._overrides[model] = override
+
+    def restore(self, model: str, before: Override | None) -> None:
+        """Makes the model what it was before a `put`; never refused."""
+        if before is None:
             self._overrides.pop(model, None)
         else:
-            self._overrides[model] = override
+            self._overrides[model] = before
 
     def models(self) -> list[str]:
         """As `Source.models`, with those that came whole."""

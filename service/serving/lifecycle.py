@@ -45,7 +45,7 @@ class Lifecycle:
         self._loader = loader
         self._shelf = Shelf(source, loader, log)
         self._pointer = Pointer(state, loader.clock, log)
-        self._takeover = Takeover(source, loader, self._shelf, self._pointer, state)
+        self._takeover = Takeover(source, loader, self._shelf, self._pointer, state, log)
 
     async def load(self, entry: Entry, override: Override | None = None) -> None:
         """(Re)reads configuration, files and residency; makes a version active only where none is.

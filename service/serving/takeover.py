@@ -6,6 +6,8 @@ the source is what it was. Requests in flight keep the version that they hold.
 
 from __future__ import annotations
 
+from structlog.stdlib import BoundLogger
+
 from service.core.errors import BadModel
 from service.repository.model_config import ModelConfig
 from service.repository.overlay import Overlay, Override
@@ -28,14 +30,18 @@ class Takeover:
         shelf: retires versions.
         pointer: asks the gate, moves the heart.
         state: remembers active versions; only read.
+        log: structured log.
     """
 
-    def __init__(self, source: Overlay, loader: Loader, shelf: Shelf, pointer: Pointer, state: StateFile) -> None:
+    def __init__(
+        self, source: Overlay, loader: Loader, shelf: Shelf, pointer: Pointer, state: StateFile, log: BoundLogger
+    ) -> None:
         self._source = source
         self._loader = loader
         self._shelf = shelf
         self._pointer = pointer
         self._state = state
+        self._log = log
 
     async def __call__(self, entry: Entry, override: Override | None) -> None:
         """Takes the model over; None brings the repository's own back.
@@ -55,8 +61,9 @@ class Takeover:
             servable = fresh.get(active) or entry.servable(active)
             if servable is not None and servable is not entry.active:
                 self._pointer.check_gate(servable, force=self._pointer.was_forced(entry, active))
-        except BaseException:
-            self._source.put(entry.name, before)
+        except BaseException as error:
+            self._log.warning("load failed", model=entry.name, reason=str(error), brought=override is not None)
+            self._source.restore(entry.name, before)
             await self._undo(entry, known, fresh)
             raise
         self._shelf.tell(entry, config)

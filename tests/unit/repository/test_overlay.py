@@ -74,8 +74,8 @@ def test_files_are_verified_as_those_on_disk_are(overlay: Overlay, tmp_path: Pat
     overlay.put("digits", Override(CONFIG, {"1/model.onnx": b"\xff" * 20}))
     with pytest.raises(BadModel):
         overlay.read_version("digits", "1")
-    overlay.put("digits", Override(CONFIG, {"1/model.onnx": b"\0" * 10_001}))
-    with pytest.raises(BadModel, match="more than the limit of 10000"):
+    overlay.put("digits", Override("", {"1/model.onnx": b"\0" * 9_000, "1/golden.npz": b"\0" * 1_000}))
+    with pytest.raises(BadModel, match="is damaged"):
         overlay.read_version("digits", "1")
     overlay.put("digits", Override(CONFIG, {"1/model.onnx": PLAIN, "1/golden.npz": golden_npz()}))
     assert overlay.read_version("digits", "1").golden is not None
@@ -132,3 +132,19 @@ def test_a_folder_in_memory_reads_as_one_on_disk() -> None:
         folder.read("b", limit_bytes=9)
     with pytest.raises(BadModel, match="is not a plain path"):
         folder.read("../a", limit_bytes=9)
+
+
+def test_what_is_brought_for_all_models_together_is_bounded(overlay: Overlay) -> None:
+    overlay.put("a", Override("{}", {"1/model.onnx": b"\0" * 6_000}))
+    for name in ("b", "a"):
+        with pytest.raises(BadModel, match="at most 10000 bytes"):
+            overlay.put(name, Override("{}", {"1/model.onnx": b"\0" * (6_000 if name == "b" else 11_000)}))
+    overlay.put("a", Override("{}", {"1/model.onnx": b"\0" * 9_000}))  # in the place of its own
+    overlay.put("a", None)
+    overlay.put("b", Override("{}", {"1/model.onnx": b"\0" * 6_000}))
+    for index in range(999):
+        overlay.put(f"m{index}", Override(""))
+    with pytest.raises(BadModel, match="at most 1000 models"):
+        overlay.put("more", Override(""))
+    overlay.restore("more", Override(""))  # what was there before is never refused
+    assert overlay.given("more") == Override("")
