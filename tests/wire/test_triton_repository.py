@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from google.protobuf import json_format
 from tritonclient.grpc import model_config_pb2
@@ -138,3 +139,23 @@ def test_the_body_of_a_load_holds_files_up_to_the_limit_of_a_body(client: Any) -
         client.load_model("scales", config=config, files={"file:8/model.onnx": scales(8), "file:8/x": b"\0" * 400_000})
     assert caught.value.status() == "413"
     assert factor(client, (4,)) == 7
+
+
+def test_grpc_loads_and_tells_the_same(client: Any, server: ServerProcess) -> None:
+    with triton_grpc.InferenceServerClient(server.grpc) as other:
+        told = other.get_model_config("scales").config
+        assert told == json_format.ParseDict(client.get_model_config("scales"), model_config_pb2.ModelConfig())
+        config = json.dumps({"max_batch_size": 4})
+        other.load_model("scales", config=config, files={"file:7/model.onnx": scales(7)})
+        assert factor(client, (4,)) == 7
+        for arguments, words in [
+            ({"files": {"file:1/model.onnx": b"x"}}, "need the parameter 'config' beside them"),
+            ({"config": "{", "files": {}}, "the given config of scales"),
+            ({"config": "{}", "files": {"file:../1/model.onnx": b"x"}}, "is not a plain path"),
+        ]:
+            with pytest.raises(InferenceServerException, match=words) as caught:
+                other.load_model("scales", **arguments)
+            assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+        assert factor(client, (4,)) == 7
+        other.unload_model("scales", unload_dependents=True)
+        assert not other.is_model_ready("scales")
