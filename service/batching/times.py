@@ -37,6 +37,9 @@ class Times:
             self._heap = [entry for entry in self._heap if entry[1] in self._open]
             heapq.heapify(self._heap)
 
+    def __len__(self) -> int:
+        return len(self._heap)
+
     def any_due(self, now_s: float) -> bool:
         """Whether it is time to look: some point has passed, if perhaps only of a ticket that has ended."""
         return bool(self._heap) and self._heap[0][0] <= now_s
