@@ -12,6 +12,7 @@ from typing import Any
 from service.core.contract import TensorSpec
 from service.repository.card import Card
 from service.serving.gate import Machine
+from service.serving.padding import told
 from service.serving.reports import VersionView
 from service.serving.servable import Servable
 
@@ -33,6 +34,7 @@ def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, A
     }
     if not servable.batchability.mixes:
         described["batching"]["reason"] = servable.batchability.reason
+    described["batching"].update(told(servable.examined.padding))
     return described
 
 

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.batching.batch import PLAIN
 from service.batching.batcher import Batcher
 from service.batching.contract import BatchConfig, WaitPolicy
+from service.batching.padding import Padded
 from service.core.clock import Clock
 from service.core.errors import BadModel, DoesNotFit, Draining
 from service.observe.statistics import VersionStatistics
@@ -151,6 +153,7 @@ class Loader:
 
     def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:
         identity, examined = built.identity, built.examined
+        pads = examined.padding.pads
         pulse = Pulse(statistics, self.clock)
 
         def replace() -> Runner:
@@ -168,6 +171,7 @@ class Loader:
             replace=replace,
             on_fatal=self._on_fatal,
             run_timeout_s=self._options.run_timeout_s,
+            stacking=Padded(pads) if pads is not None else PLAIN,
         )
         size = identity.card.size if identity.card is not None else None
         statistics.memory_bytes = (size.resident_bytes if size is not None else None) or identity.bytes_total

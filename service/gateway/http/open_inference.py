@@ -58,7 +58,7 @@ class OpenInference:
         body = await read_body(headers, request.receive, self._max_body_bytes)
         with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
             asked, form = codec.decode(body, header_length_of(headers), servable.inputs)
-            deadline = deadline_of(headers, asked.timeout_us, began_s)
+            deadline = deadline_of(headers, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
             return inference_answer(codec.encode(answer, form))

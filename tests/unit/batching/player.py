@@ -220,7 +220,10 @@ class _Play:
             due = (
                 min(self.deadline_s(client), self.patience.rejected_s(client)) <= now_s + 1e-6
             )  # it may not have heard
-            due = due or self.patience.in_doubt(client, now_s)
+            refused = (
+                client.came_s == now_s and client.came_s > first.came_s - 1e-6
+            )  # perhaps, and has not heard either
+            due = due or refused or self.patience.in_doubt(client, now_s)
             if client.open and not due and not client.retried and "queued" in client.rows.values():
                 self.hold(self.patience.place(client, now_s) >= place, f"{first.number} overtakes {client.number}")
 
