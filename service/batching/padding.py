@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from service.batching.ticket import Piece, signature
 from service.core.contract import Array, Arrays
 from service.core.errors import RunFailed
 
-LOOK_AHEAD = 256  # pieces that may be passed over for one batch
+LOOK_AHEAD = 256  # pieces that are looked at for one batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +61,20 @@ class Padded(Stacking):
         return "padded", *sorted(shapes)
 
     def choose(self, pieces: Iterable[Piece], rows: int) -> list[Piece]:
-        """The first piece, then in turn those that fit into `rows`; passes over one whose filler would be too much.
+        """The first piece, then those nearest to it in length that fit into `rows` without too much filler.
 
-        Whoever is passed over comes a place nearer to being first with every batch.
+        Better ranks before nearer lengths. Whoever is passed over comes nearer to being first with every batch.
         """
-        taken: list[Piece] = []
-        batch_rows = cells = longest = 0
-        for looked, piece in enumerate(pieces):
-            if taken and (piece.weight > rows - batch_rows or looked - len(taken) >= LOOK_AHEAD):
-                break
+        first, *others = islice(pieces, LOOK_AHEAD)
+        length = self._length(first.inputs)
+        others.sort(key=lambda piece: (piece.ticket.rank, abs(self._length(piece.inputs) - length)))
+        taken = [first]
+        batch_rows, cells, longest = first.weight, first.weight * length, length
+        for piece in others:
             length = self._length(piece.inputs)
             filled = cells + piece.weight * length
             whole = (batch_rows + piece.weight) * max(longest, length)
-            if not taken or whole - filled <= self._pads.max_waste * whole:
+            if batch_rows + piece.weight <= rows and whole - filled <= self._pads.max_waste * whole:
                 taken.append(piece)
                 batch_rows, cells, longest = batch_rows + piece.weight, filled, max(longest, length)
         return taken

@@ -15,7 +15,7 @@ from service.batching.contract import BatchConfig
 from service.batching.curve import CostCurve
 from service.batching.padding import LOOK_AHEAD, Padded, Pads
 from service.batching.seams import BatcherSeams
-from service.batching.ticket import Piece
+from service.batching.ticket import Piece, Ticket
 from service.core.contract import Arrays
 from service.core.deadline import Deadline
 from service.core.errors import RunFailed
@@ -30,9 +30,9 @@ def inputs(length: int, rows: int = 1, first: int = 1) -> dict[str, Any]:
     return {"x": x, "m": np.ones((rows, length), np.float32), "k": np.full((rows, 2), first)}
 
 
-def piece(length: int, rows: int = 1, first: int = 1) -> Piece:
+def piece(length: int, rows: int = 1, first: int = 1, rank: int = 0) -> Piece:
     given = inputs(length, rows, first)
-    return Piece(None, given, rows, Padded(PADS).key(given), False)  # type: ignore[arg-type]
+    return Piece(Ticket(None, 0.0, 0.0, rank=rank), given, rows, Padded(PADS).key(given), False)  # type: ignore[arg-type]
 
 
 def outputs_of(batch: Arrays) -> dict[str, Any]:
@@ -111,17 +111,28 @@ def chosen(padded: Padded, lengths: list[int], rows: int) -> list[int]:
     ("lengths", "rows", "taken"),
     [
         ([4, 4, 4], 2, [0, 1]),
-        ([4, 2, 4], 8, [0, 1, 2]),
-        ([8, 1, 8], 8, [0, 1, 2]),  # 7 of 16 cells are filler
-        ([9, 1, 1, 8, 9], 8, [0, 1, 3, 4]),  # 16 of 27 would be
-        ([1, 9, 1], 8, [0, 1]),  # 8 of 18 are, 16 of 27 would be
+        ([4, 2, 4], 8, [0, 2, 1]),
+        ([4, 1, 6, 3, 4], 3, [0, 4, 3]),  # the nearest first
+        ([8, 1, 8], 8, [0, 2, 1]),  # 7 of 24 cells are filler
+        ([9, 1, 1, 1], 8, [0, 1]),  # 16 of 27 would be
+        ([1, 9, 1], 8, [0, 2]),  # 16 of 27 again
         ([100], 0, [0]),  # the first always
     ],
 )
-def test_nobody_is_taken_who_would_make_more_than_the_allowed_share_filler(
+def test_the_nearest_in_length_are_taken_unless_too_much_would_be_filler(
     lengths: list[int], rows: int, taken: list[int]
 ) -> None:
     assert chosen(Padded(PADS), lengths, rows) == taken
+
+
+def test_a_better_rank_goes_before_a_nearer_length() -> None:
+    pieces = [piece(4), piece(4, rank=2), piece(6)]
+    assert Padded(PADS).choose(pieces, 2) == [pieces[0], pieces[2]]
+
+
+def test_a_piece_that_does_not_fit_leaves_its_room_to_others() -> None:
+    pieces = [piece(4), piece(4, 3), piece(5)]
+    assert Padded(PADS).choose(pieces, 3) == [pieces[0], pieces[2]]
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 12), st.sampled_from([0.0, 0.2, 0.9]))
@@ -129,22 +140,22 @@ def test_filler_stays_within_its_share_and_the_first_is_always_taken(
     lengths: list[int], rows: int, most: float
 ) -> None:
     taken = chosen(Padded(Pads(1, {"x": 0}, {}, most)), lengths, rows)
-    assert taken[0] == 0 and len(taken) <= rows and taken == sorted(taken)
+    assert taken[0] == 0 and len(taken) == len(set(taken)) <= rows
     real = sum(lengths[index] for index in taken)
     whole = len(taken) * max(lengths[index] for index in taken)
     assert whole - real <= most * whole + 1e-9
 
 
-def test_the_look_ahead_is_bounded() -> None:
+def test_only_so_many_are_looked_at() -> None:
     looked: list[int] = []
 
     def pieces() -> Any:
         for n in range(10_000):
             looked.append(n)
-            yield piece(1 if n == 0 else 50)
+            yield piece(n % 7 + 1)
 
-    assert len(Padded(Pads(1, {"x": 0}, {}, max_waste=0.1)).choose(pieces(), 32)) == 1
-    assert len(looked) <= LOOK_AHEAD + 3
+    assert len(Padded(PADS).choose(pieces(), 32)) == 32
+    assert len(looked) == LOOK_AHEAD
 
 
 class Summing(FakeEngine):
@@ -175,7 +186,7 @@ def test_through_the_batcher_lengths_share_runs_and_split_requests_are_whole_aga
             seams=BatcherSeams(ManualThreads(loop)),
         )
         batcher.start()
-        asked = [inputs(3), inputs(5, first=20), inputs(4, rows=6, first=40), inputs(2, first=80), inputs(30, first=90)]
+        asked = [inputs(3), inputs(5, first=20), inputs(4, rows=6, first=40), inputs(2, first=80), inputs(300, first=90)]
         first = asyncio.ensure_future(batcher.submit(inputs(1), 1, Deadline.never()))
         await asyncio.sleep(0.1)
         answers = await asyncio.gather(*(batcher.submit(each, len(each["x"]), Deadline.never()) for each in asked))
@@ -185,7 +196,7 @@ def test_through_the_batcher_lengths_share_runs_and_split_requests_are_whole_aga
         await first
         assert sum(rows for rows, _ in engine.shapes) == 11
         assert len(engine.shapes) < 1 + len(asked) + 1  # lengths were mixed
-        assert (1, 30) in engine.shapes  # far longer than the others: alone
+        assert (1, 300) in engine.shapes  # far longer than the others: alone
         await batcher.close(drain=True)
 
     play(story)
