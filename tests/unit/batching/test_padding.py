@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -182,11 +183,17 @@ def test_through_the_batcher_lengths_share_runs_and_split_requests_are_whole_aga
             replace=None,
             on_fatal=print,
             run_timeout_s=10.0,
-            stacking=Padded(PADS),
+            stacking=Padded(replace(PADS, max_waste=0.4)),
             seams=BatcherSeams(ManualThreads(loop)),
         )
         batcher.start()
-        asked = [inputs(3), inputs(5, first=20), inputs(4, rows=6, first=40), inputs(2, first=80), inputs(300, first=90)]
+        asked = [
+            inputs(3),
+            inputs(5, first=20),
+            inputs(4, rows=6, first=40),
+            inputs(2, first=80),
+            inputs(300, first=90),
+        ]
         first = asyncio.ensure_future(batcher.submit(inputs(1), 1, Deadline.never()))
         await asyncio.sleep(0.1)
         answers = await asyncio.gather(*(batcher.submit(each, len(each["x"]), Deadline.never()) for each in asked))
