@@ -34,7 +34,7 @@ def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, A
     }
     if not servable.batchability.mixes:
         described["batching"]["reason"] = servable.batchability.reason
-    described["batching"].update(told(servable.examined.padding))
+    described["batching"].update(told(servable.padding))
     return described
 
 

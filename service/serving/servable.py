@@ -102,6 +102,7 @@ class Servable:
         self.examined = examined
         self.signature = examined.signature
         self.batchability = examined.batchability
+        self.padding = examined.padding
         self.origins = origins
         self.machine = examined.machine
         self.batcher = batcher

@@ -16,6 +16,7 @@ from service.repository.card import Card
 from service.repository.model_config import ModelConfig
 from service.serving.batchability import Batchability
 from service.serving.gate import Machine
+from service.serving.padding import NO_PADDING
 from service.serving.reports import Readiness, SwapReport, VersionView
 from service.serving.signature import Signature
 
@@ -47,6 +48,7 @@ class FakeServable:
         self.answer = answer
         self.config = ModelConfig()
         self.batchability = Batchability("any")
+        self.padding = NO_PADDING
         self.machine = Machine("cpu", "avx512_vnni")
         self.provider = "cpu"
         self.statistics = VersionStatistics(model, version)
