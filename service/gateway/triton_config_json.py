@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from service.core.contract import TensorSpec
-from service.gateway.describe import PLATFORM
+from service.gateway.describe import platform
 from service.repository.model_config import ModelConfig
 from service.serving.servable import Servable
 
 _DATA_TYPES = {"BYTES": "TYPE_STRING"}
 _ON_CPU = "cpu"
+_ELSEWHERE = "remote"
 
 
 def triton_config(servable: Servable) -> dict[str, Any]:
@@ -22,14 +23,14 @@ def triton_config(servable: Servable) -> dict[str, Any]:
     first_axis = 1 if servable.max_batch_size else 0
     described: dict[str, Any] = {
         "name": servable.model,
-        "platform": PLATFORM,
-        "backend": "onnxruntime",
+        "platform": platform(servable),
+        "backend": "onnxruntime" if servable.provider != _ELSEWHERE else "",
         "version_policy": _version_policy(config),
         "max_batch_size": servable.max_batch_size,
         "input": [_tensor(spec, first_axis) for spec in servable.inputs.values()],
         "output": [_tensor(spec, first_axis) for spec in servable.outputs.values()],
         "instance_group": [_instances(servable)],
-        "default_model_filename": "model.onnx",
+        "default_model_filename": "model.onnx" if servable.provider != _ELSEWHERE else "",
         "parameters": _parameters(servable),
     }
     if servable.max_batch_size:
@@ -53,6 +54,8 @@ def _tensor(spec: TensorSpec, first_axis: int) -> dict[str, Any]:
 
 def _instances(servable: Servable) -> dict[str, Any]:
     group: dict[str, Any] = {"name": f"{servable.model}_0", "count": servable.config.instances, "kind": "KIND_CPU"}
+    if servable.provider == _ELSEWHERE:
+        return group | {"kind": "KIND_MODEL"}  # where it runs is the model's affair
     return group if servable.provider == _ON_CPU else group | {"kind": "KIND_GPU", "gpus": [0]}
 
 

@@ -119,6 +119,7 @@ class VersionStatistics:
         load_s: how long the last load took, None before the first.
         memory_bytes: what the version keeps in memory, None when not known.
         non_finite: outputs that held NaN or infinity.
+        remote_retries: calls of a remote server that were made again, None for a version that runs here.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class VersionStatistics:
         self.load_s: float | None = None
         self.memory_bytes: int | None = None
         self.non_finite = 0
+        self.remote_retries: int | None = None
         self.rows = 0
         self.batches = 0
         self.runs_failed = 0
@@ -187,6 +189,10 @@ class VersionStatistics:
     def run_failed(self, *_: object) -> None:
         """Counts a run that raised or was given up."""
         self.runs_failed += 1
+
+    def retried(self) -> None:
+        """Counts a call of a remote server that was made again."""
+        self.remote_retries = (self.remote_retries or 0) + 1
 
     def dropped(self, reason: str) -> None:
         """Counts a request that left the queue without being run."""

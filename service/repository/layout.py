@@ -21,6 +21,7 @@ from service.repository.names import is_name, legal_name, version_order
 from service.repository.store import (
     VERSION_LIMIT_BYTES,
     VersionFiles,
+    no_files,
     read_single_file,
     read_version_card,
     read_version_files,
@@ -105,7 +106,8 @@ class Repository:
     def versions(self, model: str) -> list[str]:
         """As `Source.versions`: all folders in the model's that may be a version's."""
         with self._open_model(model) as folder:
-            return sorted((name for name in folder.folders() if is_name(name)), key=version_order)
+            found = sorted((name for name in folder.folders() if is_name(name)), key=version_order)
+        return found or ([_SINGLE_VERSION] if self._runs_elsewhere(model) else [])
 
     def folder(self, model: str, version: str) -> Path:
         """The path of a version's folder, there or not yet, for tools that write it.
@@ -129,13 +131,32 @@ class Repository:
 
     def read_version(self, model: str, version: str) -> VersionFiles:
         """As `Source.read_version`."""
+        remote = self._runs_elsewhere(model)
+        if remote and self._has_no_folder(model, version):
+            return no_files(model, version)
         with self._open_version(model, version) as folder:
-            return read_version_files(folder, model, version, max_bytes=self._max_bytes)
+            return read_version_files(folder, model, version, max_bytes=self._max_bytes, remote=remote)
 
     def read_card(self, model: str, version: str) -> Card | None:
         """As `Source.read_card`."""
+        if self._has_no_folder(model, version):
+            return None
         with self._open_version(model, version) as folder:
             return read_version_card(folder)
+
+    def _runs_elsewhere(self, model: str) -> bool:
+        """Whether the configuration leaves the model to another server; one that cannot be read does not."""
+        try:
+            return self.read_config(model).runner is not None
+        except BadModel:
+            return False
+
+    def _has_no_folder(self, model: str, version: str) -> bool:
+        """Whether this is the one version of a model that needs no folder for it."""
+        with self._open_model(model) as folder:
+            return (
+                version == _SINGLE_VERSION and not any(map(is_name, folder.folders())) and self._runs_elsewhere(model)
+            )
 
     def _open_model(self, model: str) -> Folder:
         if is_name(model):

@@ -33,12 +33,12 @@ class VersionFiles:
     Attributes:
         model: its name.
         version: its id.
-        onnx: the whole of the ONNX file.
+        onnx: the whole of the ONNX file; empty where a remote server runs the version.
         external: location, as the graph writes it -> the whole of that file.
-        sha256: of `onnx`, in hex.
+        sha256: of `onnx`, in hex; "" where there is none.
         card: None where there is none, and then no hash was held against anything.
         golden: recorded cases, None where there are none.
-        facts: what the ONNX file says about itself.
+        facts: what the ONNX file says about itself; None where there is none.
     """
 
     model: str
@@ -48,7 +48,7 @@ class VersionFiles:
     sha256: str
     card: Card | None
     golden: Golden | None
-    facts: OnnxFacts
+    facts: OnnxFacts | None
 
     @property
     def bytes_total(self) -> int:
@@ -57,12 +57,17 @@ class VersionFiles:
 
     @property
     def quantised(self) -> bool:
-        """Whether the graph computes in integers."""
-        return self.facts.quantised
+        """Whether the graph computes in integers; of a remote one nobody here can tell, and it may."""
+        return self.facts is None or self.facts.quantised
+
+    @property
+    def steady(self) -> bool:
+        """Whether the work of every operator is known not to depend on values; a remote server's never is."""
+        return self.facts is not None and self.facts.steady
 
 
 def read_version_files(
-    folder: Folder, model: str, version: str, *, max_bytes: int = VERSION_LIMIT_BYTES
+    folder: Folder, model: str, version: str, *, max_bytes: int = VERSION_LIMIT_BYTES, remote: bool = False
 ) -> VersionFiles:
     """Reads a version's folder: model.onnx, and card.json, golden.npz and external files where there are any.
 
@@ -71,6 +76,7 @@ def read_version_files(
         model: its name.
         version: its id.
         max_bytes: all its files together, held against their sizes before they are read.
+        remote: whether another server runs the version, so that no model.onnx is looked for.
 
     Raises:
         BadModel: the card is another version's; a file is missing, extra, of another size or hash than the card says,
@@ -86,10 +92,21 @@ def read_version_files(
     if card is not None:
         reader.read_listed(card.files)
     has_golden = GOLDEN_FILE in card.files if card else folder.has(GOLDEN_FILE)
+    if remote:
+        return VersionFiles(model, version, b"", {}, "", card, _golden(reader, has_golden), None)
     onnx = reader.bytes_of(MODEL_FILE)
     facts, external = _examine(onnx, reader)
-    golden = read_golden(reader.bytes_of(GOLDEN_FILE)) if has_golden else None
+    golden = _golden(reader, has_golden)
     return VersionFiles(model, version, onnx, external, reader.sha256_of(MODEL_FILE), card, golden, facts)
+
+
+def no_files(model: str, version: str) -> VersionFiles:
+    """What a version is read from that has no folder, since another server runs it."""
+    return VersionFiles(model, version, b"", {}, "", None, None, None)
+
+
+def _golden(reader: _Reader, has_golden: bool) -> Golden | None:
+    return read_golden(reader.bytes_of(GOLDEN_FILE)) if has_golden else None
 
 
 def read_version_card(folder: Folder) -> Card | None:

@@ -68,6 +68,22 @@ class _Built:
     runners: list[Runner]
     examined: Examined
     origins: Origins
+    again: Callable[[], Runner]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A version whose runners can be made.
+
+    Attributes:
+        make: one runner, while the version is loaded.
+        again: one runner later, for one that had to be abandoned.
+    """
+
+    identity: Identity
+    files: VersionFiles
+    make: Callable[[], Runner]
+    again: Callable[[], Runner]
 
 
 class Loader:
@@ -125,20 +141,22 @@ class Loader:
         if self._given_up:
             raise Draining(f"version '{version}' of model '{model}' is not loaded: the server is shutting down")
 
+        counts = statistics or VersionStatistics(model, version)
+        opening = self._opening(config, counts)
+
         def work(job: LoadJob[_Built | None]) -> _Built | None:
             began_s = time.perf_counter()
-            identity, files = self._read(model, version, config)
-            if identity == unless:
+            opened = opening(self._source.read_version(model, version), job.cancel)
+            if opened.identity == unless and config.runner is None:  # a remote's weights nobody here can compare
                 return None
-            _check_fits(files, config.instances)
-            if self._runner_options(config).threads == 1:
-                stand_back()  # at once: the session starts no threads that would inherit it
-            runners = [job.keep(self._runner(files, config, job.cancel)) for _ in range(config.instances)]
+            _check_fits(opened.files, config.instances)
+            runners = [job.keep(opened.make()) for _ in range(config.instances)]
             loaded_s = time.perf_counter()
             stand_back()  # what follows computes as hard as serving does
-            examined = examine(files, config, runners)
+            examined = examine(opened.files, opened.identity.config, runners)
             load_ms, warm_ms = (loaded_s - began_s) * 1e3, (time.perf_counter() - loaded_s) * 1e3
-            return _Built(identity, runners, examined, Origins(files.golden, load_ms, warm_ms))
+            origins = Origins(opened.files.golden, load_ms, warm_ms)
+            return _Built(opened.identity, runners, examined, origins, opened.again)
 
         job = LoadJob(f"version '{version}' of model '{model}'", work)
         self._jobs.add(job)
@@ -146,14 +164,43 @@ class Loader:
             built = await job.within(self._options.load_timeout_s)
         finally:
             self._jobs.discard(job)
-        return self._assemble(built, statistics or VersionStatistics(model, version)) if built is not None else None
+        return self._assemble(built, counts) if built is not None else None
+
+    def _opening(
+        self, config: ModelConfig, statistics: VersionStatistics
+    ) -> Callable[[VersionFiles, threading.Event], _Opened]:
+        """What turns a version's files into runners, on the load's thread: here, or on another server."""
+        if config.runner is None:
+            return lambda files, cancel: self._open_here(files, config, cancel)
+        # Only now: it imports gRPC.
+        from service.serving.remote import counting, open_remote  # noqa: PLC0415
+
+        remote, on_retry = config.runner.triton, counting(statistics)
+
+        def there(files: VersionFiles, cancel: threading.Event) -> _Opened:
+            identity, make = open_remote(files, config, remote, cancel, on_retry)
+            return _Opened(identity, files, make, make)
+
+        return there
+
+    def _open_here(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> _Opened:
+        if files.facts is None:
+            raise BadModel(f"model.yaml of model '{files.model}' changed while it was read; load it again")
+        identity = _identity(files, config)
+
+        def make() -> Runner:
+            if self._runner_options(config).threads == 1:
+                stand_back()  # at once: the session starts no threads that would inherit it
+            return self._runner(files, config, cancel)
+
+        return _Opened(identity, files, make, lambda: self._replacement(identity))
 
     def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:
         identity, examined = built.identity, built.examined
         pulse = Pulse(statistics, self.clock)
 
         def replace() -> Runner:
-            runner = self._replacement(identity)
+            runner = built.again()
             built.runners.append(runner)  # closed with the others
             return runner
 
@@ -174,10 +221,6 @@ class Loader:
         batcher.start()
         return Servable(identity, examined, built.origins, built.runners, batcher, statistics, pulse)
 
-    def _read(self, model: str, version: str, config: ModelConfig) -> tuple[Identity, VersionFiles]:
-        files = self._source.read_version(model, version)
-        return Identity(model, version, digest(files), files.bytes_total, files.card, config), files
-
     def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> Runner:
         options = self._runner_options(config)
         self._trial(files, options, cancel)
@@ -195,8 +238,8 @@ class Loader:
 
     def _replacement(self, identity: Identity) -> Runner:
         """A runner of the same version, for one that had to be abandoned."""
-        fresh, files = self._read(identity.model, identity.version, identity.config)
-        if fresh.digest != identity.digest:
+        files = self._source.read_version(identity.model, identity.version)
+        if digest(files) != identity.digest:
             raise BadModel(f"version '{identity.version}' of model '{identity.model}' changed on disk since its load")
         cancel = threading.Event()
         limit = threading.Timer(self._options.load_timeout_s, cancel.set)
@@ -220,6 +263,10 @@ def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> 
         mixes=mixes,
         inline_limit_s=inline_limit_s,
     )
+
+
+def _identity(files: VersionFiles, config: ModelConfig) -> Identity:
+    return Identity(files.model, files.version, digest(files), files.bytes_total, files.card, config)
 
 
 def _check_fits(files: VersionFiles, instances: int) -> None:
