@@ -34,6 +34,7 @@ from service.runtime.providers import Provider, choose_provider
 from service.runtime.trial import TrialLimits
 from service.runtime.trial_memory import TrialMemory
 from service.serving.catalog import Catalog
+from service.serving.comeback import Comeback
 from service.serving.lifecycle import Lifecycle
 from service.serving.loader import Loader, LoadOptions
 from service.serving.readiness import Health
@@ -126,10 +127,17 @@ class Server:
             on_crash=lambda error: self._log.error("probe crashed", exc_info=error),
             on_give_up=lambda error: self._fatal(f"the readiness probe gave up: {error}"),
         )
-        loading = asyncio.create_task(self._load(http, probe), name="load models")
+        comeback = Supervisor(
+            "comeback",
+            Comeback(self._catalog.entries, self._catalog.load, self._clock).watch,
+            clock=self._clock,
+            on_crash=lambda error: self._log.error("loading again crashed", exc_info=error),
+            on_give_up=lambda error: self._log.error("loading again gave up", exc_info=error),
+        )
+        loading = asyncio.create_task(self._load(http, probe, comeback), name="load models")
         loading.add_done_callback(self._loaded)
         await self._ending.begun.wait()
-        await self._stop(http, probe, loading)
+        await self._stop(http, probe, comeback, loading)
         return self._ending.exit_code
 
     def _listen(self) -> HttpServer:
@@ -144,10 +152,11 @@ class Server:
                 f"cannot listen on {where}: {reason}; choose another with --host and --http-port"
             ) from error
 
-    async def _load(self, http: HttpServer, probe: Supervisor) -> None:
+    async def _load(self, http: HttpServer, probe: Supervisor, comeback: Supervisor) -> None:
         await self._catalog.start()
         self._health.started()
         probe.start()
+        comeback.start()
         gc.freeze()  # what lives now lives long: keep it out of later collections
         served = [name for name in self._catalog.models() if self._catalog.ready(name).ok]
         if self._settings.model_file is not None and not served:
@@ -162,7 +171,9 @@ class Server:
             self._log.error("loading failed", exc_info=error)
             self._fatal("the models could not be loaded")
 
-    async def _stop(self, http: HttpServer, probe: Supervisor, loading: asyncio.Task[None]) -> None:
+    async def _stop(
+        self, http: HttpServer, probe: Supervisor, comeback: Supervisor, loading: asyncio.Task[None]
+    ) -> None:
         self._health.draining()
         self._log.info("stopping")
         hurry = asyncio.create_task(self._ending.in_a_hurry.wait())
@@ -170,7 +181,7 @@ class Server:
         await asyncio.wait({hurry}, timeout=self._settings.drain_delay_s)
         self._catalog.give_up_loads()
         loading.cancel()
-        await asyncio.gather(loading, probe.stop(), return_exceptions=True)
+        await asyncio.gather(loading, probe.stop(), comeback.stop(), return_exceptions=True)
         end_s = self._clock.now_s() + self._settings.drain_timeout_s  # of all that is in flight, here and in queues
         await http.stop()
         await self._close_models(end_s, hurry)

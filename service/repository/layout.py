@@ -154,9 +154,8 @@ class Repository:
     def _has_no_folder(self, model: str, version: str) -> bool:
         """Whether this is the one version of a model that needs no folder for it."""
         with self._open_model(model) as folder:
-            return (
-                version == _SINGLE_VERSION and not any(map(is_name, folder.folders())) and self._runs_elsewhere(model)
-            )
+            bare = not any(map(is_name, folder.folders()))
+        return bare and version == _SINGLE_VERSION and self._runs_elsewhere(model)
 
     def _open_model(self, model: str) -> Folder:
         if is_name(model):

@@ -24,6 +24,7 @@ class Slot:
         statistics: of all its loads together, so that no counter goes back when it is closed.
         state: NOT_LOADED, LOADING or FAILED while there is no servable; the servable's own state otherwise.
         reason: why it is not loaded.
+        passing: whether it is not loaded because what runs it was not to be had at that moment.
         card: what its card says, once read.
         servable: the loaded version.
     """
@@ -32,6 +33,7 @@ class Slot:
     statistics: VersionStatistics
     state: State = State.NOT_LOADED
     reason: str = ""
+    passing: bool = False
     card: Card | None = None
     servable: Servable | None = None
 

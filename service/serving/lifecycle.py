@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from structlog.stdlib import BoundLogger
 
-from service.core.errors import BadModel, NotFound, Refused, RetortError
+from service.core.errors import BadModel, NotFound, Refused, RetortError, Unavailable
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
 from service.repository.state_file import ActiveRecord, StateFile
@@ -105,6 +105,8 @@ class Lifecycle:
     async def unload(self, entry: Entry) -> None:
         """Drains and closes every version; the model stays listed and can be loaded again."""
         entry.active = None
+        for slot in entry.slots.values():
+            slot.passing = False  # nobody is to bring back what an operator took away
         await self._replace_heart(entry)
         for servable in entry.loaded():
             await self._retire(entry, servable.version, "unloaded")
@@ -209,6 +211,7 @@ class Lifecycle:
             )
         except Exception as error:
             expected = isinstance(error, RetortError)
+            slot.passing = isinstance(error, Unavailable)
             slot.reason = str(error) if expected else "its load met an unexpected error, which the log shows"
             slot.state = State.FAILED if old is None else slot.state
             named = {"model": entry.name, "version": slot.version, "reason": slot.reason}
@@ -217,7 +220,7 @@ class Lifecycle:
                 raise
             raise BadModel(slot.reason) from error  # a defect of ours costs this version, not its neighbours
         if fresh is not None:
-            slot.servable, slot.card, slot.reason = fresh, fresh.card, ""
+            slot.servable, slot.card, slot.reason, slot.passing = fresh, fresh.card, "", False
             self._log.info("loaded", model=entry.name, version=slot.version, load_ms=round(fresh.origins.load_ms, 1))
         return fresh
 
@@ -286,8 +289,7 @@ class Lifecycle:
 
     async def _retire_unless_resident(self, entry: Entry, version: str) -> None:
         residency = entry.config.versions if entry.config else "all"
-        active = entry.active.version if entry.active else None
-        if version not in resident(list(entry.slots), residency, active):
+        if version not in resident(list(entry.slots), residency, entry.active.version if entry.active else None):
             await self._retire(entry, version)
 
     async def _retire(self, entry: Entry, version: str, reason: str = "not resident") -> None:
