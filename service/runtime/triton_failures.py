@@ -15,16 +15,15 @@ from service.core.errors import BadInput, NotReady, Rejected, RetortError, RunFa
 _READ_CHARACTERS = 4_000
 _LIMIT_CHARACTERS = 300
 _REQUEST_ID = re.compile(r"\[request id: [^\]\s]*+\] ?")
-# How gRPC marks, in a failed call's debug text, a status that the other side sent; without it the status is our own
-# library's, and no server has seen the request, or none was left to answer it.
-_FROM_PEER = "Error received from peer"
 _CODE = grpc.StatusCode
 
 
 def is_lost(error: grpc.RpcError) -> bool:
-    """Whether the connection failed, not the request: an inference can then be asked for again."""
-    told = getattr(error, "debug_error_string", lambda: "")() or ""  # the stubs do not know it
-    return error.code() is _CODE.UNAVAILABLE and _FROM_PEER not in told
+    """Whether the connection failed, or the other side takes nothing now, so that asking again may help.
+
+    gRPC does not tell the two apart. An inference changes nothing, so that one which ran already may run again.
+    """
+    return error.code() is _CODE.UNAVAILABLE
 
 
 def is_silent(error: grpc.RpcError) -> bool:
@@ -39,14 +38,12 @@ def failure(error: grpc.RpcError, timeout_s: float) -> RetortError:
         return BadInput(f"the remote server refuses the input: {sentence(error.details() or '')}")
     if code is _CODE.DEADLINE_EXCEEDED:
         return Stuck(f"the remote server that runs this model did not answer within {timeout_s:g} s")
-    if code is _CODE.UNAVAILABLE:
-        away = "is not reachable" if is_lost(error) else "cannot answer now"
-        return NotReady(f"the remote server that runs this model {away}")
     known = _SENTENCES.get(code)
     return known[0](known[1]) if known is not None else RunFailed("the remote server failed on this request")
 
 
 _SENTENCES: dict[grpc.StatusCode, tuple[type[RetortError], str]] = {
+    _CODE.UNAVAILABLE: (NotReady, "the remote server that runs this model is not reachable or not ready"),
     _CODE.NOT_FOUND: (NotReady, "the remote server has no such model or version now"),
     _CODE.RESOURCE_EXHAUSTED: (Rejected, "the remote server that runs this model has no room for the request"),
     _CODE.CANCELLED: (NotReady, "the remote server that runs this model gave the request up"),

@@ -26,6 +26,7 @@ OPTIONS: Mapping[str, int] = MappingProxyType(
         "grpc.max_receive_message_length": -1,
         "grpc.keepalive_time_ms": 10_000,
         "grpc.keepalive_timeout_ms": 5_000,
+        "grpc.http2.ping_timeout_ms": 5_000,  # of the pings above; without it gRPC waits a minute for their answer
         "grpc.use_local_subchannel_pool": 1,  # else a fresh channel would inherit the back-off of the one before
         "grpc.enable_retries": 0,  # of gRPC's own, which nobody counts
         "grpc.enable_http_proxy": 0,

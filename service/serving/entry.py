@@ -81,6 +81,11 @@ class Entry:
         """Every loaded version."""
         return [slot.servable for slot in self.slots.values() if slot.servable is not None]
 
+    def wait_for_none(self) -> None:
+        """Forgets which versions might be loaded once what runs them is there again."""
+        for slot in self.slots.values():
+            slot.passing = False
+
     def view(self, slot: Slot) -> VersionView:
         """How `slot` looks from outside."""
         servable = slot.servable

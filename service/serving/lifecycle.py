@@ -105,8 +105,7 @@ class Lifecycle:
     async def unload(self, entry: Entry) -> None:
         """Drains and closes every version; the model stays listed and can be loaded again."""
         entry.active = None
-        for slot in entry.slots.values():
-            slot.passing = False  # nobody is to bring back what an operator took away
+        entry.wait_for_none()  # nobody is to bring back what an operator took away
         await self._replace_heart(entry)
         for servable in entry.loaded():
             await self._retire(entry, servable.version, "unloaded")
@@ -210,8 +209,7 @@ class Lifecycle:
                 statistics=slot.statistics,
             )
         except Exception as error:
-            expected = isinstance(error, RetortError)
-            slot.passing = isinstance(error, Unavailable)
+            expected, slot.passing = isinstance(error, RetortError), isinstance(error, Unavailable)
             slot.reason = str(error) if expected else "its load met an unexpected error, which the log shows"
             slot.state = State.FAILED if old is None else slot.state
             named = {"model": entry.name, "version": slot.version, "reason": slot.reason}
