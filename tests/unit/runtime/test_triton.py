@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from service.runtime.triton import TritonRunner
 from service.runtime.triton_link import OPTIONS, Link
 from service.runtime.triton_model import Address, describe
 from tests.support.remote import Remote
+from tests.support.tap import Tap
 from tests.unit.runtime import graphs
 
 ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -204,24 +204,19 @@ def test_a_remote_that_is_gone_is_asked_twice_and_found_again_when_it_is_back(re
 
 
 def test_a_connection_that_breaks_under_a_call_costs_nobody_an_answer(remote: Remote) -> None:
-    runner, retries = opened(remote)
-    remote.hangs()
-    answers: list[Any] = []
-    thread = threading.Thread(target=lambda: answers.append(runner.run({"x": ROWS})["y"]))
-    thread.start()
-    assert remote.held.wait(10)
-    act, remote.act = remote.act, None
-    again = Remote.start  # the port is taken over before the old connections end
-    old = remote._server
-    remote._server = None
-    assert old is not None
-    stopping = old.stop(None)
-    again(remote)
-    remote.release.set()
-    stopping.wait()
-    thread.join(10)
-    runner.close()
-    assert act is not None
+    with Tap(remote.port) as tap:
+        retries: list[str] = []
+        model = describe(Address(tap.url, "m", "", 10.0))
+        runner = TritonRunner(model, lambda: retries.append("again"))
+        remote.hangs()
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(runner.run({"x": ROWS})["y"]))
+        thread.start()
+        assert remote.held.wait(10)
+        remote.act = None
+        tap.cut()
+        thread.join(10)
+        runner.close()
     assert np.array_equal(answers[0], ROWS)
     assert retries == ["again"]
 
@@ -267,55 +262,18 @@ def test_close_ends_what_runs_and_nothing_runs_after_it(remote: Remote) -> None:
         runner.run({"x": ROWS})
 
 
-class Tap:
-    """A wire to the remote that can fall silent without being cut, as a machine does whose power fails."""
-
-    def __init__(self, remote: Remote) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._remote = remote
-        self._sockets: list[Any] = [self._listener]
-        self.silent = threading.Event()
-        self._make = lambda: socket.create_connection(("127.0.0.1", remote.port))
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = self._make()
-            self._sockets += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: Any, sink: Any) -> None:
-        try:
-            while data := source.recv(65536):
-                if not self.silent.is_set():
-                    sink.sendall(data)
-        except OSError:
-            return
-
-    def close(self) -> None:
-        for one in self._sockets:
-            one.close()
-
-
 @pytest.mark.parametrize("keepalive", [True, False], ids=["with pings", "without: the control"])
 def test_a_peer_that_died_silently_is_noticed_before_the_call_s_time_is_over(remote: Remote, keepalive: bool) -> None:
-    tap = Tap(remote)
     pings = [name for name in OPTIONS if "keepalive" in name or "ping" in name]
     quick = dict.fromkeys(pings, 100) if keepalive else {}
     base = {name: value for name, value in OPTIONS.items() if name not in pings}
     retries: list[str] = []
-    link = Link(tap.url, lambda: retries.append("again"), {**base, **quick})
     ask = pb.ModelMetadataRequest(name="m")
-    assert link.call("ModelMetadata", ask, 5.0).name == "m"
-    tap.silent.set()
-    with pytest.raises((Stuck, NotReady)):
-        link.call("ModelMetadata", ask, 1.8)  # pings are a second apart at least
-    link.close()
-    tap.close()
+    with Tap(remote.port) as tap:
+        link = Link(tap.url, lambda: retries.append("again"), {**base, **quick})
+        assert link.call("ModelMetadata", ask, 5.0).name == "m"
+        tap.silent.set()
+        with pytest.raises((Stuck, NotReady)):
+            link.call("ModelMetadata", ask, 1.8)  # pings are a second apart at least
+        link.close()
     assert bool(retries) is keepalive
