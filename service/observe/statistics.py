@@ -223,6 +223,7 @@ class VersionStatistics:
                 "cache_hit": none,
                 "cache_miss": none,
             },
+            "response_stats": {},  # of decoupled models, which there are none of
             "batch_stats": [{"batch_size": rows, **self.by_rows[rows].to_triton()} for rows in sorted(self.by_rows)],
             "memory_usage": self._memory_usage(),
         }

@@ -93,6 +93,7 @@ class ServerProcess:
         too_late.start()
         line = self.process.stdout.readline()  # ends when the line is there or the process is gone
         too_late.cancel()
+        self.ready_line = line
         found = READY.search(line)
         if found is None:
             self.kill()
