@@ -79,4 +79,4 @@ def close(first: Any, second: Any) -> bool:
     if first.dtype == object:
         text = [[one.decode() if isinstance(one, bytes) else one for one in array.ravel()] for array in (first, second)]
         return bool(text[0] == text[1])
-    return bool(first.shape == second.shape and np.abs(first - second).max() < 1e-4)  # noqa: PLR2004
+    return bool(first.shape == second.shape and np.abs(first - second).max() < 1e-4)

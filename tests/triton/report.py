@@ -45,4 +45,4 @@ class Report:
         return "\n".join([*lines, "", ", ".join(f"{count} {verdict}" for verdict, count in sums.items())])
 
     def _add(self, verdict: str, what: str, values: str, why: str = "") -> None:
-        self.rows.append((verdict, what, values if len(values) <= 60 else f"{values[:57]}...", why))  # noqa: PLR2004
+        self.rows.append((verdict, what, values if len(values) <= 60 else f"{values[:57]}...", why))
