@@ -25,6 +25,7 @@ from service.core.errors import ProviderMissing
 from service.core.supervise import Supervisor
 from service.gateway.http import build
 from service.gateway.http.server import HttpServer
+from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.repository.layout import Repositories, SingleFile, Source
 from service.repository.state_file import StateFile
@@ -111,6 +112,7 @@ class Server:
         self.left_runs_behind = False
         self._clock = MonotonicClock()
         self._catalog = self._new_catalog()
+        self._shared_memory = SharedMemory(settings.shared_memory, settings.max_body_bytes)
         self._health = Health(self._catalog, settings.required_models)
 
     async def run(self) -> int:
@@ -142,7 +144,14 @@ class Server:
 
     def _listen(self) -> HttpServer:
         settings = self._settings
-        app = build(self._catalog, self._health, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
+        app = build(
+            self._catalog,
+            self._health,
+            max_body_bytes=settings.max_body_bytes,
+            access_log=settings.access_log,
+            shared_memory=self._shared_memory,
+            cors_origins=settings.cors_origins,
+        )
         try:
             return HttpServer(app, settings.host, settings.http_port, drain_timeout_s=settings.drain_timeout_s)
         except OSError as error:

@@ -7,6 +7,7 @@ Knows nothing of what the settings do: `app` hands each to the part that wants i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +29,8 @@ _KUBERNETES = ("RETORT_SERVICE_", "RETORT_PORT_")
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 
 
 class SettingsError(ValueError):
@@ -59,6 +62,7 @@ class Settings(BaseSettings):
         log_level: the least severe line that is written.
         log_format: one JSON object a line, or text for a person.
         access_log: a line for each request.
+        cors_origins: whose web pages may use the service, such as `https://app.example.com`; `*` for everyone's.
         max_body_bytes: the largest request body, counted as it arrives.
         max_model_bytes: the largest version, all its files together.
         load_timeout_s: a load that takes longer is given up.
@@ -69,6 +73,7 @@ class Settings(BaseSettings):
         trial: load a file that this machine never served in a child process first.
         trial_memory_bytes: what that child may allocate.
         trial_timeout_s: how long that child may take.
+        shared_memory: clients on this machine may register regions of system shared memory for tensors.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
@@ -84,6 +89,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     access_log: bool = False
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     max_body_bytes: PositiveInt = 64 * _MIB
     max_model_bytes: PositiveInt = 4 * _GIB
     load_timeout_s: Limit = 60.0
@@ -94,16 +100,24 @@ class Settings(BaseSettings):
     trial: bool = True
     trial_memory_bytes: PositiveInt = 4 * _GIB
     trial_timeout_s: Limit = 60.0
+    shared_memory: bool = False
 
     @field_validator("repository", mode="before")
     @classmethod
     def _split_folders(cls, value: object) -> object:
         return _split(value, (os.pathsep, ","))
 
-    @field_validator("required_models", mode="before")
+    @field_validator("required_models", "cors_origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return _split(value, (",",))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in value):
+            raise ValueError("an origin is * or scheme://host[:port], without a path")
+        return value
 
     @classmethod
     def read(cls, given: Mapping[str, Any] | None = None) -> Settings:

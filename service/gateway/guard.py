@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 
 from starlette.types import Receive
 
-from service.core.errors import Abandoned, BadInput, TooLarge
+from service.core.errors import Abandoned, TooLarge
+from service.gateway.compression import decoded
 
 T = TypeVar("T")
 
@@ -21,16 +22,16 @@ _LENGTH_DIGITS = 19
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes:
-    """The whole body of a request.
+    """The whole body of a request, decoded.
 
     Args:
         headers: by lower-case name.
         receive: the ASGI callable, from which nothing was read yet.
-        limit_bytes: the largest body; one that announces more is refused before it is read.
+        limit_bytes: the largest body, as it arrives and once decoded; one that announces more is refused unread.
 
     Raises:
         TooLarge: more than `limit_bytes`, announced or not.
-        BadInput: it is compressed.
+        BadInput: its Content-Encoding is not known, or not what it is.
         Abandoned: the client went away before its end.
     """
     _check_announced(headers, limit_bytes)
@@ -43,7 +44,8 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_byte
         if size_bytes > limit_bytes:
             raise _too_large(limit_bytes)
         if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return await decoded(body, headers, limit_bytes) if b"content-encoding" in headers else body
         message = await receive()
     raise Abandoned("the client went away before the end of its request")
 
@@ -98,8 +100,6 @@ class _Watch:
 
 
 def _check_announced(headers: Mapping[bytes, bytes], limit_bytes: int) -> None:
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise BadInput("the request has a Content-Encoding, expected a body that is not compressed")
     announced = headers.get(b"content-length", b"")
     if len(announced) > _LENGTH_DIGITS or (announced.isdigit() and int(announced) > limit_bytes):
         raise _too_large(limit_bytes)

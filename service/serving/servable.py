@@ -129,6 +129,11 @@ class Servable:
         return self.machine.provider
 
     @property
+    def batched(self) -> bool:
+        """Whether the first axis of every input and output is the batch."""
+        return self.signature.batch_axis is not None
+
+    @property
     def max_batch_size(self) -> int:
         """The most rows of one run; 0 where requests are never put together."""
         return self.config.max_batch_size if self.batchability.mixes else 0

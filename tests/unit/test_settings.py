@@ -200,3 +200,12 @@ def test_a_user_without_a_home_has_no_state_folder(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     assert Settings.read().state_dir is None
+
+
+def test_an_origin_has_a_scheme_and_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETORT_CORS_ORIGINS", "https://a.example, http://localhost:3000,*")
+    assert Settings.read().cors_origins == ("https://a.example", "http://localhost:3000", "*")
+    for wrong in ("a.example", "https://a.example/", "https://"):
+        monkeypatch.setenv("RETORT_CORS_ORIGINS", wrong)
+        with pytest.raises(SettingsError, match="an origin is"):
+            Settings.read()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 
 from fastapi import FastAPI
 from prometheus_client import ProcessCollector
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.core.clock import Clock, MonotonicClock
@@ -20,12 +22,17 @@ from service.gateway.http.open_inference import OpenInference
 from service.gateway.http.predict import Predict
 from service.gateway.http.repository import RepositoryRoutes
 from service.gateway.http.routes import Route
+from service.gateway.http.shared_memory import SharedMemoryRoutes
+from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.observe.collector import StatisticsCollector
 from service.observe.machine import Machine
 from service.observe.names import STATUS_CODES
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
+
+_EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "X-Request-Id")
+_PREFLIGHT_S = 600
 
 
 def build(
@@ -34,6 +41,8 @@ def build(
     *,
     max_body_bytes: int,
     access_log: bool = False,
+    shared_memory: SharedMemory | None = None,
+    cors_origins: Sequence[str] = (),
     clock: Clock | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
@@ -43,24 +52,41 @@ def build(
         health: whether the server is live and ready.
         max_body_bytes: the largest request body.
         access_log: whether every request gets a line.
+        shared_memory: the regions in which tensors may lie; None where it is off.
+        cors_origins: whose web pages may use the service, "*" for everyone's; none: browsers refuse them all.
         clock: monotonic seconds, for deadlines.
     """
     clock = clock or MonotonicClock()
+    shared_memory = shared_memory or SharedMemory(False, max_body_bytes)
     version = installed_version("retort")
     responses = Counter(dict.fromkeys(STATUS_CODES, 0))
     statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, Machine())
-    inference = OpenInference(catalog, clock, max_body_bytes, version)
+    inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory)
     routes = [
         *inference.routes(),
         *Predict(catalog, clock, max_body_bytes).routes(),
         *HealthRoutes(catalog, health).routes(),
         *RepositoryRoutes(catalog).routes(),
+        *SharedMemoryRoutes(shared_memory).routes(),
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))
     app = _face(routes, problems, version)
     access = logs.logger("service.access") if access_log else None
-    return Entrance(app, inference.infer, problems, responses, access)
+    entrance = Entrance(app, inference.infer, problems, responses, access)
+    return _shared_with(cors_origins, entrance) if cors_origins else entrance
+
+
+def _shared_with(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
+    """`app`, whose answers the web pages of `origins` may read; Fetch standard, "CORS protocol"."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=_EXPOSED,
+        max_age=_PREFLIGHT_S,
+    )
 
 
 def _face(routes: list[Route], problems: Problems, version: str) -> FastAPI:

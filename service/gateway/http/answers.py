@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from starlette.responses import Response
 
 from service.core.contract import ModelRef
 from service.gateway.codec import HEADER_LENGTH, JSON, Encoded
+from service.gateway.compression import encoded
 from service.gateway.problems import Problem
 
 
@@ -18,10 +20,14 @@ def json_answer(content: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, media_type=JSON)
 
 
-def inference_answer(encoded: Encoded) -> Response:
-    """An inference answer, with the length of its JSON in a header where binary data follows."""
-    headers = None if encoded.header_length is None else {HEADER_LENGTH: str(encoded.header_length)}
-    return Response(encoded.body, headers=headers, media_type=encoded.content_type)
+async def inference_answer(answer: Encoded, request_headers: Mapping[bytes, bytes]) -> Response:
+    """An inference answer in a coding that the client takes, with its JSON's length where binary data follows it."""
+    accepted = request_headers.get(b"accept-encoding", b"")
+    body, coding = await encoded(answer.body, accepted) if accepted else (answer.body, "")
+    headers = {} if answer.header_length is None else {HEADER_LENGTH: str(answer.header_length)}
+    if coding:
+        headers |= {"content-encoding": coding, "vary": "Accept-Encoding"}
+    return Response(body, headers=headers, media_type=answer.content_type)
 
 
 def problem_answer(problem: Problem) -> Response:

@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from service.core.clock import Clock
 from service.gateway import tensorflow_json
-from service.gateway.codec import JSON
+from service.gateway.codec import JSON, Encoded
 from service.gateway.guard import read_body, while_client_waits
-from service.gateway.http.answers import json_answer, ref_of
+from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.request_head import deadline_of, origin_of
 from service.gateway.http.routes import Route
 from service.serving.catalog import Catalog
@@ -52,7 +52,8 @@ class Predict:
             deadline = deadline_of(headers, None, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
-            return Response(tensorflow_json.encode(answer, style, servable.config.labels), media_type=JSON)
+            encoded = Encoded(tensorflow_json.encode(answer, style, servable.config.labels), JSON, None)
+        return await inference_answer(encoded, headers)
 
     async def models(self, _request: Request) -> Response:
         """The names of every model, with the version that answers."""

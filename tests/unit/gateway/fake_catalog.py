@@ -50,6 +50,7 @@ class FakeServable:
         self.machine = Machine("cpu", "avx512_vnni")
         self.provider = "cpu"
         self.statistics = VersionStatistics(model, version)
+        self.batched = True
         self.wait_s = 0.0
         self.error: BaseException | None = None
         self.seen: list[tuple[InferRequest, Deadline, str]] = []

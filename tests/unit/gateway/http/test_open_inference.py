@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import zlib
 from typing import Any
 
 import numpy as np
@@ -165,6 +167,9 @@ def test_the_server_names_the_extensions_that_work(client: TestClient) -> None:
     assert described["name"] == "retort"
     assert set(described["extensions"]) == {
         "binary_tensor_data",
+        "classification",
+        "parameters",
+        "schedule_policy",
         "model_configuration",
         "model_repository",
         "statistics",
@@ -192,3 +197,51 @@ def test_statistics_are_of_all_of_one_model_or_of_one_version(client: TestClient
     assert named("/v2/models/stats") == named("/v2/models/m/stats") == both
     assert named("/v2/models/m/versions/1/stats") == both[:1]
     assert client.get("/v2/models/none/stats").status_code == 404
+
+
+def test_an_output_is_answered_as_its_highest_classes(client: TestClient, servable: FakeServable) -> None:
+    servable.config = servable.config.model_copy(update={"labels": ("zero", "one", "two")})
+    wanted = {"inputs": [X], "outputs": [{"name": "y", "parameters": {"classification": 2}}]}
+    assert client.post(INFER, json=wanted).json()["outputs"] == [
+        {"name": "y", "datatype": "BYTES", "shape": [1, 2], "data": ["6.000000:3", "4.000000:2:two"]}
+    ]
+
+
+def test_a_raw_request_is_answered_in_binary(client: TestClient) -> None:
+    answer = client.post(INFER, content=ROW.tobytes(), headers={"Inference-Header-Content-Length": "0"})
+    length = int(answer.headers["inference-header-content-length"])
+    np.testing.assert_array_equal(np.frombuffer(answer.content[length:], np.float32), ROW * 2)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_bodies_are_compressed_both_ways(client: TestClient, coding: str) -> None:
+    rows = 500
+    tensor = {"name": "x", "shape": [rows, 4], "datatype": "FP32", "parameters": {"binary_data_size": 16 * rows}}
+    head = orjson.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}})
+    plain = head + ROW.tobytes() * rows
+    packed = gzip.compress(plain) if coding == "gzip" else zlib.compress(plain)
+    headers = {"Content-Encoding": coding, "Accept-Encoding": coding, "Inference-Header-Content-Length": str(len(head))}
+    with client.stream("POST", INFER, content=packed, headers=headers) as answer:
+        sent = b"".join(answer.iter_raw())
+    assert (answer.status_code, answer.headers["content-encoding"]) == (200, coding)
+    assert answer.headers["content-length"] == str(len(sent))
+    body = gzip.decompress(sent) if coding == "gzip" else zlib.decompress(sent)
+    length = int(answer.headers["inference-header-content-length"])
+    np.testing.assert_array_equal(np.frombuffer(body[length:], np.float32).reshape(-1, 4), np.tile(ROW * 2, (rows, 1)))
+
+
+def test_an_answer_is_not_compressed_unasked_nor_when_small(client: TestClient) -> None:
+    small = client.post(INFER, json={"inputs": [X]}, headers={"Accept-Encoding": "gzip"})
+    large = client.post(
+        INFER,
+        json={"inputs": [X | {"shape": [500, 4], "data": [0, 1, 2, 3] * 500}]},
+        headers={"Accept-Encoding": "identity"},
+    )
+    assert "content-encoding" not in small.headers
+    assert "content-encoding" not in large.headers
+
+
+def test_a_body_that_grows_over_the_limit_is_413(client: TestClient) -> None:
+    answer = client.post(INFER, content=gzip.compress(b" " * (LIMIT_BYTES + 1)), headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+    assert "once decoded" in answer.json()["error"]

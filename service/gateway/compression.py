@@ -1,0 +1,120 @@
+"""gzip and deflate, both ways: request bodies are decoded within the body limit, answers encoded when a client asks.
+
+What takes long enough to hold up other requests is done in a thread. The limit holds for the decoded bytes, counted
+as they come out, so that a small body cannot become a large one.
+Sources: RFC 9110 sections 8.4 and 12.5.3; RFC 1950, 1951 and 1952.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+from service.core.errors import BadInput, TooLarge
+from service.serving.threads import in_thread
+
+CODINGS = ("gzip", "deflate")
+LEAST_BYTES = 1024  # below, an answer fits into one packet anyway
+INLINE_BYTES = 64 << 10  # of input: about 1 ms to encode
+INLINE_DECODED_BYTES = 256 << 10  # of output: as long to decode
+_LEVEL = 1
+_CHUNK_BYTES = 1 << 20
+_GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's `wbits` of each format
+_HEADER_LIMIT = 1024
+
+
+async def decoded(body: bytes, headers: Mapping[bytes, bytes], limit_bytes: int) -> bytes:
+    """The body as it was before its `Content-Encoding`.
+
+    Args:
+        body: as it arrived.
+        headers: by lower-case name.
+        limit_bytes: the largest body once decoded.
+
+    Raises:
+        BadInput: another coding than gzip and deflate, or bytes that are not of it.
+        TooLarge: more than `limit_bytes`.
+    """
+    coding = headers.get(b"content-encoding", b"").strip().lower()
+    if coding in (b"", b"identity"):
+        return body
+    name = coding[:_HEADER_LIMIT].decode("latin-1")
+    if name not in CODINGS:
+        raise BadInput("the request's Content-Encoding is not known, expected gzip, deflate or none")
+    quick = _decode(body, name, min(limit_bytes, INLINE_DECODED_BYTES))
+    if quick is None and limit_bytes > INLINE_DECODED_BYTES:
+        quick = await in_thread("decode a body", lambda: _decode(body, name, limit_bytes))
+    if quick is None:
+        raise TooLarge(f"the body is larger than the limit of {limit_bytes} bytes once decoded")
+    return quick
+
+
+async def encoded(body: bytes, accepted: bytes) -> tuple[bytes, str]:
+    """The body in a coding that `Accept-Encoding` takes, and which; as it is, and "", where it would not shrink."""
+    coding = chosen(accepted) if accepted and len(body) >= LEAST_BYTES else ""
+    if not coding:
+        return body, ""
+    if len(body) <= INLINE_BYTES:
+        smaller = _encode(body, coding)
+    else:
+        smaller = await in_thread("encode an answer", lambda: _encode(body, coding))
+    return (smaller, coding) if len(smaller) < len(body) else (body, "")
+
+
+def chosen(accepted: bytes) -> str:
+    """The coding to use by an `Accept-Encoding` header, "" for none; gzip wins a tie."""
+    weights: dict[str, float] = {}
+    for part in accepted[:_HEADER_LIMIT].decode("latin-1").lower().split(","):
+        name, _, parameters = part.partition(";")
+        weights[name.strip()] = _weight(parameters)
+    everything = weights.get("*", 0.0)
+    best = max(CODINGS, key=lambda coding: weights.get(coding, everything))
+    return best if weights.get(best, everything) > 0 else ""
+
+
+def _weight(parameters: str) -> float:
+    """The `q` of one accepted coding: 1 where there is none, 0 where it is no number."""
+    name, _, value = parameters.partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def _encode(body: bytes, coding: str) -> bytes:
+    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP if coding == "gzip" else _ZLIB)
+    return compressor.compress(body) + compressor.flush()
+
+
+def _decode(body: bytes, coding: str, limit_bytes: int) -> bytes | None:
+    """The decoded body; None where it is longer than `limit_bytes`. Raises BadInput."""
+    try:
+        return _inflate(body, _GZIP if coding == "gzip" else _deflate_format(body), limit_bytes)
+    except (zlib.error, EOFError):
+        raise BadInput(f"the body is not {coding}, which the request's Content-Encoding says it is") from None
+
+
+def _deflate_format(body: bytes) -> int:
+    """What `deflate` stands for: the zlib format, or the bare one that some clients send; RFC 1950 section 2.2."""
+    is_zlib = len(body) > 1 and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
+    return _ZLIB if is_zlib else _RAW
+
+
+def _inflate(body: bytes, wbits: int, limit_bytes: int) -> bytes | None:
+    decompressor = zlib.decompressobj(wbits)
+    chunks: list[bytes] = []
+    left_bytes, rest = limit_bytes, body
+    while not decompressor.eof:
+        chunk = decompressor.decompress(rest, min(_CHUNK_BYTES, left_bytes + 1))
+        rest = decompressor.unconsumed_tail
+        if not chunk and not rest and not decompressor.eof:
+            raise EOFError
+        chunks.append(chunk)
+        left_bytes -= len(chunk)
+        if left_bytes < 0:
+            return None
+    if decompressor.unused_data:
+        raise zlib.error("bytes follow the end")
+    return b"".join(chunks)
