@@ -1,6 +1,6 @@
 """Every known difference from the real Triton, with its reason; docs/howto/triton-differences.md tells the same ones.
 
-A difference that is not here fails `make triton`, and so does one that is here and no longer found.
+A difference that is not here fails `make triton`, and so does a status that is here and no longer different.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ STATUSES: Mapping[str, tuple[int, int, str]] = {
 SHAPES: Mapping[tuple[str, str], tuple[str, str, str]] = {
     ("metadata", ".batching"): ("", "object", "whether requests are put together, and why not: an addition"),
     ("index", "[].reason"): ("", "string", "Triton leaves an empty reason out"),
+    ("statistics", ".model_stats[].memory_usage"): ("", "list", "the same, where an empty list is left out"),
     ("statistics", ".model_stats[].memory_usage[]"): ("", "object", "the Python backend tells no memory use"),
 }
 CONFIGURATION_WITHOUT_EFFECT = "a key that says nothing of how a model is served here is left out"

@@ -16,7 +16,11 @@ from tests.triton.report import Report
 
 TIMEOUT_S = 30.0
 # By the name of the bad request: (Triton's code, ours, why).
-CODES: Mapping[str, tuple[str, str, str]] = {}
+CODES: Mapping[str, tuple[str, str, str]] = {
+    "statistics of an unknown model": ("INVALID_ARGUMENT", "NOT_FOUND", "what is not there is NOT_FOUND throughout"),
+    "load of an unknown model": ("INTERNAL", "NOT_FOUND", "what is not there is NOT_FOUND throughout"),
+    "raw contents too many": ("OK", "INVALID_ARGUMENT", "bytes that belong to no input are a mistake of the sender's"),
+}
 
 
 def compare_grpc(report: Report, theirs: str, ours: str, rows: Any) -> None:
