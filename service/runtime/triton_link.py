@@ -2,23 +2,30 @@
 
 A broken or silent connection is replaced by a fresh one, so that a remote that comes back is found at the next call and
 not when a back-off of gRPC's ends. Knows nothing of tensors.
+
+Methods are called as streams of one answer, in gRPC's single-threaded form: the one way of its that is blocking, can be
+cancelled from another thread, and needs no thread of its own (0.34 ms a call to a server beside; 0.65 by a future).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
 import grpc
-from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+from grpc.experimental import ChannelOptions
+from tritonclient.grpc import service_pb2
 
 from service.core.errors import RunFailed, Stuck
 from service.runtime.triton_failures import failure, is_lost, is_silent
 
 _POLL_S = 0.05
+_STOPPED = "the call of the remote server was stopped"
 # Pings go out only while a call waits, and at most two of them (gRPC's default): servers count more as an attack.
 OPTIONS: Mapping[str, int] = MappingProxyType(
     {
@@ -30,6 +37,7 @@ OPTIONS: Mapping[str, int] = MappingProxyType(
         "grpc.use_local_subchannel_pool": 1,  # else a fresh channel would inherit the back-off of the one before
         "grpc.enable_retries": 0,  # of gRPC's own, which nobody counts
         "grpc.enable_http_proxy": 0,
+        ChannelOptions.SingleThreadedUnaryStream: 1,
     }
 )
 
@@ -52,7 +60,7 @@ class Link:
         self._lock = threading.Lock()  # guards _turn and _closed, between the calling thread and others
         self._turn: _Turn | None = None
         self._closed = False
-        self._channel, self._stub = self._open()
+        self._channel = self._open()
 
     def call(self, method: str, request: Any, timeout_s: float, cancel: threading.Event | None = None) -> Any:
         """Calls the method of that name and blocks for its answer.
@@ -70,19 +78,20 @@ class Link:
         turn = self._begin()
         ends_s = time.monotonic() + timeout_s
         try:
-            try:
-                return turn.ask(self._stub, method, request, timeout_s, cancel)
-            except grpc.RpcError as error:
-                left_s = ends_s - time.monotonic()
-                self._renew_after(error)
-                if not is_lost(error) or left_s <= 0:
+            with turn.until(cancel):
+                try:
+                    return turn.ask(self._channel, method, request, timeout_s)
+                except grpc.RpcError as error:
+                    left_s = ends_s - time.monotonic()
+                    self._renew_after(error)
+                    if not is_lost(error) or left_s <= 0:
+                        raise failure(error, timeout_s) from error
+                self._on_retry()
+                try:
+                    return turn.ask(self._channel, method, request, left_s)
+                except grpc.RpcError as error:
+                    self._renew_after(error)
                     raise failure(error, timeout_s) from error
-            self._on_retry()
-            try:
-                return turn.ask(self._stub, method, request, left_s, cancel)
-            except grpc.RpcError as error:
-                self._renew_after(error)
-                raise failure(error, timeout_s) from error
         finally:
             self._turn = None
 
@@ -113,11 +122,10 @@ class Link:
         with self._lock:
             if not self._closed:
                 self._channel.close()
-                self._channel, self._stub = self._open()
+                self._channel = self._open()
 
-    def _open(self) -> tuple[grpc.Channel, Any]:
-        channel = grpc.insecure_channel(self._url, self._options)
-        return channel, GRPCInferenceServiceStub(channel)
+    def _open(self) -> grpc.Channel:
+        return grpc.insecure_channel(self._url, self._options)
 
 
 class _Turn:
@@ -126,43 +134,61 @@ class _Turn:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the two below
         self._stopped = False
-        self._answer: Any = None
+        self._answers: Any = None
 
-    def ask(self, stub: Any, method: str, request: Any, timeout_s: float, cancel: threading.Event | None) -> Any:
-        """Blocks for the answer; raises what the call ended with, Stuck where `stop` or `cancel` ended it."""
+    def ask(self, channel: grpc.Channel, method: str, request: Any, timeout_s: float) -> Any:
+        """Blocks for the answer; raises what the call ended with, Stuck where `stop` ended it."""
         try:
-            answer = getattr(stub, method).future(request, timeout=timeout_s)
+            answers = _method(channel, method)(request, timeout=timeout_s)
         except ValueError:  # what gRPC says of a channel that was closed meanwhile
-            raise Stuck("the call of the remote server was stopped") from None
+            raise Stuck(_STOPPED) from None
         with self._lock:
-            self._answer = answer
+            self._answers = answers
             stopped = self._stopped
         if stopped:
-            answer.cancel()
+            answers.cancel()
         try:
-            return _result(answer, cancel)
-        except grpc.FutureCancelledError:
-            raise Stuck("the call of the remote server was stopped") from None
+            answer, *_ = islice(answers, 2)  # the second is the end of the call, which is waited for
         except grpc.RpcError:
             if self._stopped:
-                raise Stuck("the call of the remote server was stopped") from None
+                raise Stuck(_STOPPED) from None
             raise
+        except ValueError:
+            raise RunFailed("the remote server ended the call without an answer") from None
+        return answer
 
     def stop(self) -> None:
         """Ends what waits, and what would begin."""
         with self._lock:
             self._stopped = True
-            answer = self._answer
-        if answer is not None:
-            answer.cancel()
+            answers = self._answers
+        if answers is not None:
+            answers.cancel()
 
+    @contextmanager
+    def until(self, cancel: threading.Event | None) -> Iterator[None]:
+        """Stops this turn once `cancel` is set; None never is."""
+        if cancel is None:
+            yield
+            return
+        done = threading.Event()
 
-def _result(answer: Any, cancel: threading.Event | None) -> Any:
-    if cancel is None:
-        return answer.result()
-    while True:
+        def watch() -> None:
+            while not done.wait(_POLL_S):
+                if cancel.is_set():
+                    self.stop()
+                    return
+
+        threading.Thread(target=watch, name="remote-cancel", daemon=True).start()
         try:
-            return answer.result(timeout=_POLL_S)
-        except grpc.FutureTimeoutError:
-            if cancel.is_set():
-                answer.cancel()
+            yield
+        finally:
+            done.set()
+
+
+def _method(channel: grpc.Channel, name: str) -> Any:
+    return channel.unary_stream(
+        f"/inference.GRPCInferenceService/{name}",
+        request_serializer=getattr(service_pb2, f"{name}Request").SerializeToString,
+        response_deserializer=getattr(service_pb2, f"{name}Response").FromString,
+    )
