@@ -8,7 +8,6 @@ written down in `deviations`.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -45,19 +44,10 @@ def compare(report: Report, venv: Path, folder: Path) -> None:
     rows = np.load(DIGITS.with_name("golden.npz"))["input/image"][:32]
     theirs, ours = write_both(folder)
     with TritonServer(venv, theirs, folder) as triton:
-        with ServerProcess(["--repository", str(ours), "--grpc-port", "0"], folder) as retort:
+        with ServerProcess(["--repository", str(ours)], folder) as retort:
             compare_http(report, triton.url, retort.url, rows)
-            port = grpc_port(retort)
-            report.holds("Retort answers gRPC", port is not None)
-            if port is not None:
-                compare_grpc(report, f"127.0.0.1:{triton.grpc_port}", f"127.0.0.1:{port}", rows)
+            compare_grpc(report, f"127.0.0.1:{triton.grpc_port}", retort.grpc, rows)
         compare_runner(report, triton, folder, rows)
-
-
-def grpc_port(retort: ServerProcess) -> int | None:
-    """The port in the line that the server printed when it was ready; None where it names none."""
-    found = re.search(r"grpc\D*(?:[\d.]+:|\[[^\]]*\]:|\S+:)(\d+)", retort.ready_line)
-    return int(found[1]) if found is not None else None
 
 
 if __name__ == "__main__":
