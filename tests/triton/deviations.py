@@ -57,7 +57,7 @@ STATUSES: Mapping[str, tuple[int, int, str]] = {
 SHAPES: Mapping[tuple[str, str], tuple[str, str, str]] = {
     ("metadata", ".batching"): ("", "object", "whether requests are put together, and why not: an addition"),
     ("index", "[].reason"): ("", "string", "Triton leaves an empty reason out"),
-    ("statistics", ".model_stats[].memory_usage"): ("", "list", "the same, where an empty list is left out"),
     ("statistics", ".model_stats[].memory_usage[]"): ("", "object", "the Python backend tells no memory use"),
 }
+COUNTS_WRONG_REQUESTS = (False, True, "a failure is a failure, whoever found it; Triton counts the model's alone")
 CONFIGURATION_WITHOUT_EFFECT = "a key that says nothing of how a model is served here is left out"

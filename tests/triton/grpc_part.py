@@ -44,8 +44,8 @@ def compare_grpc(report: Report, theirs: str, ours: str, rows: Any) -> None:
 
 
 def as_document(message: Any) -> Any:
-    """What a message holds, by its own field names; what is not set is left out."""
-    return MessageToDict(message, preserving_proto_field_name=True)
+    """What a message holds, by its own field names; a part that is not set is left out."""
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 def digits(rows: Any, change: Callable[[Any], object] = lambda request: None) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import tritonclient.http as triton
 
 from tests.triton.bad_requests import BAD, status_of
-from tests.triton.deviations import CONFIGURATION_WITHOUT_EFFECT, SHAPES, STATUSES
+from tests.triton.deviations import CONFIGURATION_WITHOUT_EFFECT, COUNTS_WRONG_REQUESTS, SHAPES, STATUSES
 from tests.triton.report import Report
 from tests.triton.shapes import differences
 
@@ -39,6 +39,14 @@ def compare_http(report: Report, theirs: str, ours: str, rows: Any) -> None:
         report.compare(
             f"HTTP status: {bad.name}", *(status_of(url, bad) for url in (theirs, ours)), STATUSES.get(bad.name)
         )
+    counted = [counts_failures(url) for url in (theirs, ours)]
+    report.compare("wrong requests are counted as failed", *counted, COUNTS_WRONG_REQUESTS)
+
+
+def counts_failures(url: str) -> bool:
+    """Whether the statistics of digits count any failed request."""
+    told = httpx.get(f"{url}/v2/models/digits/stats").json()["model_stats"][0]
+    return bool(told["inference_stats"]["fail"]["count"])
 
 
 def compare_documents(report: Report, what: str, where: str, first: Any, second: Any) -> None:

@@ -54,15 +54,15 @@ def compare_late_start(report: Report, remote: TritonServer, folder: Path, repos
     with ServerProcess(["--repository", str(repository)], folder) as retort:
         report.holds("started without its remote", not is_ready(retort.url), f"{time.monotonic() - began_s:.2f} s")
         remote.start()
-        on_s = seconds_until(lambda: is_ready(retort.url), within_s=LATE_WITHIN_S + 30)
+        on_s = seconds_until(lambda: is_ready(retort.url, "/v2/models/digits/ready"))
         report.holds("remote there: loaded by itself", on_s < LATE_WITHIN_S, f"after {on_s:.2f} s")
         answers = [infer(url, "digits", "image", rows, "logits", binary=True) for url in (remote.url, retort.url)]
         report.holds("remote runner: answers of digits, loaded late", close(*answers), f"{len(rows)} rows")
 
 
-def is_ready(url: str) -> bool:
-    """What the server says of itself."""
-    return httpx.get(f"{url}/v2/health/ready").status_code == httpx.codes.OK
+def is_ready(url: str, path: str = "/v2/health/ready") -> bool:
+    """What the server says of itself, or of a model."""
+    return httpx.get(url + path).status_code == httpx.codes.OK
 
 
 def seconds_until(holds: Callable[[], bool], within_s: float = 30.0) -> float:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.triton.bad_requests import BAD
 from tests.triton.deviations import SHAPES, STATUSES
+from tests.triton.grpc_part import CODES
 from tests.triton.report import DIFFERENT, EQUAL, KNOWN, Report
 from tests.triton.server import CannotRun, command_of
 from tests.triton.shapes import Difference, differences
@@ -57,6 +58,8 @@ def test_bad_requests_have_names_of_their_own_and_deviations_name_them() -> None
 def test_every_deviation_is_told_in_the_page() -> None:
     for name in STATUSES:
         assert name in PAGE, name
+    for name, (theirs, ours, _why) in CODES.items():
+        assert f"| {name} | {theirs} | {ours} |" in PAGE, name
     for _document, path in SHAPES:
         assert path.rpartition(".")[2].removesuffix("[]") in PAGE, path
 
