@@ -22,13 +22,15 @@ from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
 from service.runtime.memory import available_bytes
 from service.runtime.onnx import OnnxRunner
-from service.runtime.providers import Provider, RunnerOptions, choose_provider
+from service.runtime.providers import Provider, RunnerOptions, choose_provider, options_for
 from service.runtime.runner import Runner
 from service.runtime.threads import intra_op_threads, usable_cores
+from service.serving.declared import declare
 from service.serving.digest import digest
 from service.serving.examine import Examined, examine
 from service.serving.load_job import LoadJob
 from service.serving.pulse import Pulse
+from service.serving.samples import run_samples
 from service.serving.servable import Identity, Origins, Servable
 from service.serving.threads import stand_back
 
@@ -76,13 +78,13 @@ class _Opened:
     """A version whose runners can be made.
 
     Attributes:
-        make: one runner, while the version is loaded.
+        make: the runner of that instance, while the version is loaded.
         again: one runner later, for one that had to be abandoned.
     """
 
     identity: Identity
     files: VersionFiles
-    make: Callable[[], Runner]
+    make: Callable[[int], Runner]
     again: Callable[[], Runner]
 
 
@@ -146,14 +148,16 @@ class Loader:
 
         def work(job: LoadJob[_Built | None]) -> _Built | None:
             began_s = time.perf_counter()
-            opened = opening(self._source.read_version(model, version), job.cancel)
+            opened = opening(self._files(model, version, config), job.cancel)
             if opened.identity == unless and config.runner is None:  # a remote's weights nobody here can compare
                 return None
             _check_fits(opened.files, config.instances)
-            runners = [job.keep(opened.make()) for _ in range(config.instances)]
+            runners = [job.keep(opened.make(instance)) for instance in range(config.instances)]
             loaded_s = time.perf_counter()
             stand_back()  # what follows computes as hard as serving does
             examined = examine(opened.files, opened.identity.config, runners)
+            most_rows = opened.identity.config.max_batch_size if examined.signature.batch_axis is not None else None
+            run_samples(config.warmup_samples, runners, most_rows, job.cancel)
             load_ms, warm_ms = (loaded_s - began_s) * 1e3, (time.perf_counter() - loaded_s) * 1e3
             origins = Origins(opened.files.golden, load_ms, warm_ms)
             return _Built(opened.identity, runners, examined, origins, opened.again)
@@ -179,19 +183,21 @@ class Loader:
 
         def there(files: VersionFiles, cancel: threading.Event) -> _Opened:
             identity, make = open_remote(files, config, remote, cancel, on_retry)
-            return _Opened(identity, files, make, make)
+
+            def runner(_instance: int = 0) -> Runner:
+                return declare(make(), identity.config, _where(files), has_golden=files.golden is not None)
+
+            return _Opened(identity, files, runner, runner)
 
         return there
 
     def _open_here(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> _Opened:
-        if files.facts is None:
-            raise BadModel(f"model.yaml of model '{files.model}' changed while it was read; load it again")
         identity = _identity(files, config)
 
-        def make() -> Runner:
+        def make(instance: int) -> Runner:
             if self._runner_options(config).threads == 1:
                 stand_back()  # at once: the session starts no threads that would inherit it
-            return self._runner(files, config, cancel)
+            return self._runner(files, config, cancel, instance)
 
         return _Opened(identity, files, make, lambda: self._replacement(identity))
 
@@ -221,24 +227,31 @@ class Loader:
         batcher.start()
         return Servable(identity, examined, built.origins, built.runners, batcher, statistics, pulse)
 
-    def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> Runner:
-        options = self._runner_options(config)
-        self._trial(files, options, cancel)
-        return OnnxRunner.load(files.onnx, files.external, options, cancel)
+    def _files(self, model: str, version: str, config: ModelConfig) -> VersionFiles:
+        return self._source.read_version(model, version, config.onnx_file if config.runner is None else None)
 
-    def _runner_options(self, config: ModelConfig) -> RunnerOptions:
+    def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event, instance: int = 0) -> Runner:
+        options = self._runner_options(config, instance)
+        self._trial(files, options, cancel)
+        runner = OnnxRunner.load(files.onnx, files.external, options, cancel)
+        return declare(runner, config, _where(files), has_golden=files.golden is not None)
+
+    def _runner_options(self, config: ModelConfig, instance: int = 0) -> RunnerOptions:
         choice = choose_provider(config.provider or self._options.provider, self._options.obstacles)
+        accelerator = {} if choice.provider == "cpu" else options_for(choice.provider, config.accelerator_options)
         return RunnerOptions(
             provider=choice.provider,
             threads=intra_op_threads(config.threads or self._options.threads, config.instances, usable_cores()),
             max_batch_size=config.max_batch_size,
             cache_dir=self._options.cache_dir,
-            provider_options=config.provider_options,
+            provider_options=accelerator | config.provider_options,
+            device_id=config.devices[instance % len(config.devices)] if config.devices else 0,
+            session=config.session.model_dump(exclude_defaults=True),
         )
 
     def _replacement(self, identity: Identity) -> Runner:
         """A runner of the same version, for one that had to be abandoned."""
-        files = self._source.read_version(identity.model, identity.version)
+        files = self._files(identity.model, identity.version, identity.config)
         if digest(files) != identity.digest:
             raise BadModel(f"version '{identity.version}' of model '{identity.model}' changed on disk since its load")
         cancel = threading.Event()
@@ -263,6 +276,10 @@ def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> 
         mixes=mixes,
         inline_limit_s=inline_limit_s,
     )
+
+
+def _where(files: VersionFiles) -> str:
+    return f"version '{files.version}' of model '{files.model}'"
 
 
 def _identity(files: VersionFiles, config: ModelConfig) -> Identity:

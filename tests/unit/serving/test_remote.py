@@ -14,7 +14,7 @@ import orjson
 import pytest
 from onnx import TensorProto
 
-from service.core.errors import BadInput, NotReady, Refused, RetortError, RunFailed
+from service.core.errors import BadInput, BadModel, NotReady, Refused, RetortError, RunFailed
 from service.gateway.describe import metadata
 from service.gateway.triton_config_json import triton_config
 from service.repository.model_config import ModelConfig
@@ -71,7 +71,7 @@ async def test_it_is_described_as_what_it_is(house: House, remote: Remote) -> No
     assert metadata(servable, catalog.versions("m"))["platform"] == "remote"
     config = triton_config(servable)
     assert (config["platform"], config["backend"], config["default_model_filename"]) == ("remote", "", "")
-    assert config["instance_group"] == [{"name": "m_0", "count": 1, "kind": "KIND_MODEL"}]
+    assert [(g["name"], g["kind"]) for g in config["instance_group"]] == [("m_0", "KIND_MODEL")]
     assert config["max_batch_size"] == 8
 
 
@@ -82,6 +82,15 @@ async def test_the_smaller_batch_size_counts_and_larger_requests_are_split(house
     rows = np.arange(80, dtype=np.float32).reshape(20, 4)
     assert np.array_equal((await ask(catalog, x=rows)).outputs["y"], rows * 2)
     assert max(remote.rows) == 8
+
+
+async def test_what_a_configuration_declares_holds_for_a_remote_too(house: House, remote: Remote) -> None:
+    point(house, remote, inputs=[{"name": "x", "datatype": "FP32", "dims": [4]}], batched=True)
+    catalog = await house.started()
+    assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
+    point(house, remote, inputs=[{"name": "x", "datatype": "FP32", "dims": [5]}], batched=True)
+    with pytest.raises(BadModel):
+        await catalog.load("m")
 
 
 def test_what_a_remote_takes_bounds_the_configuration() -> None:
