@@ -81,7 +81,7 @@ class Calls:
     async def answer(self, context: Context, handler: Callable[[Call], Awaitable[T]]) -> T:
         """What `handler` returns; an error ends the call by its code, with the request's id beside it."""
         call = self.call(context)
-        trailing: tuple[tuple[str, str], ...] = (("x-request-id", call.id),)
+        trailing = (("x-request-id", call.id),)
         try:
             answer = await handler(call)
         except asyncio.CancelledError:
@@ -89,13 +89,16 @@ class Calls:
             raise
         except Exception as error:
             problem = self.failed(error, call)
-            if problem.retry_after_s is not None:
-                trailing = (*trailing, ("retry-after", str(problem.retry_after_s)))
-            await context.abort(grpc.StatusCode[problem.code], problem.sentence, trailing)
+            await context.abort(grpc.StatusCode[problem.code], problem.sentence, (*trailing, *_trailing(problem)))
             raise  # `abort` has raised already
         self.succeeded()
         context.set_trailing_metadata(trailing)
         return answer
+
+    async def end(self, context: Context, error: Exception) -> None:
+        """Ends a stream, whose answers were counted one by one, by the code of `error`: raises."""
+        problem = call_problem_of(error, REQUEST_ID.get(""))
+        await context.abort(grpc.StatusCode[problem.code], problem.sentence, _trailing(problem))
 
     def succeeded(self) -> None:
         """Counts an answer."""
@@ -108,3 +111,7 @@ class Calls:
         problem = call_problem_of(error, call.id)
         self._responses[problem.code] += 1
         return problem
+
+
+def _trailing(problem: CallProblem) -> tuple[tuple[str, str], ...]:
+    return () if problem.retry_after_s is None else (("retry-after", str(problem.retry_after_s)),)
