@@ -23,6 +23,8 @@ def test_open_streams_and_watches_end_with_the_server(tmp_path: Path) -> None:
         ended: queue.Queue[object] = queue.Queue()
         client = triton.InferenceServerClient(server.grpc)
         client.start_stream(lambda result, error: ended.put(error))
+        client.async_stream_infer("none", [])
+        assert "there is no model" in str(ended.get(timeout=10))  # the stream is open
         with grpc.insecure_channel(server.grpc) as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
             assert next(watch).status == health_pb2.HealthCheckResponse.SERVING

@@ -35,6 +35,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     clock: Clock,
     max_body_bytes: int,
     drain_timeout_s: float,
+    access_log: bool = False,
 ) -> GrpcServer:
     """The gRPC side of the service, bound and not yet answering.
 
@@ -48,11 +49,13 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         clock: monotonic seconds, for deadlines.
         max_body_bytes: the largest message.
         drain_timeout_s: how long calls in flight may take once stopping has begun.
+        access_log: whether every answer gets a line.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    calls = Calls(responses, logs.logger("service.gateway.grpc"))
+    access = logs.logger("service.access") if access_log else None
+    calls = Calls(responses, logs.logger("service.gateway.grpc"), access)
     stopping = asyncio.Event()
     inference = Inference(calls, catalog, clock, shared_memory, stopping)
     service = InferenceService(calls, inference, catalog, health, shared_memory, installed_version("retort"))

@@ -63,14 +63,14 @@ class Inference:
         """The answers to a stream of requests, each when it is there; `id` tells which is whose."""
 
         async def answer(request: Any) -> Any:
-            call = self._calls.call(context)
+            call = self._calls.call(context, "ModelStreamInfer")
             try:
                 response = await self.infer(request, call)
             except Exception as error:
                 problem = self._calls.failed(error, call)
                 empty = service_pb2.ModelInferResponse(id=request.id)
                 return service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
-            self._calls.succeeded()
+            self._calls.ended("OK", call)
             response.parameters["triton_final_response"].bool_param = True
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
-from grpc_reflection.v1alpha import reflection
+
+from service.gateway.grpc.reflection import add_reflection
 
 _MESSAGE_OVERHEAD_BYTES = 64 << 10  # names, shapes and parameters beside the tensors
 _METADATA_LIMIT_BYTES = 16 << 10
@@ -66,7 +67,7 @@ class GrpcServer:
             maximum_concurrent_rpcs=_CALLS_LIMIT,
         )
         register(self._server)
-        reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), self._server)
+        add_reflection(self._server, services, stopping)
         self.host = f"[{host}]" if ":" in host else host
         try:
             self.port: int = self._server.add_insecure_port(f"{self.host}:{port}")
