@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.batching.batch import PLAIN
 from service.batching.batcher import Batcher
-from service.batching.contract import BatchConfig
+from service.batching.contract import BatchConfig, WaitPolicy
+from service.batching.padding import Padded
 from service.core.clock import Clock
 from service.core.errors import BadModel, DoesNotFit, Draining
 from service.observe.statistics import VersionStatistics
+from service.repository.config_sections import QueuePolicy
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
@@ -154,6 +157,7 @@ class Loader:
 
     def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:
         identity, examined = built.identity, built.examined
+        pads = examined.padding.pads
         pulse = Pulse(statistics, self.clock)
 
         def replace() -> Runner:
@@ -171,6 +175,7 @@ class Loader:
             replace=replace,
             on_fatal=self._on_fatal,
             run_timeout_s=self._options.run_timeout_s,
+            stacking=Padded(pads) if pads is not None else PLAIN,
         )
         size = identity.card.size if identity.card is not None else None
         statistics.memory_bytes = (size.resident_bytes if size is not None else None) or identity.bytes_total
@@ -224,10 +229,22 @@ def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> 
         max_rows=config.max_batch_size,
         max_delay_s=queueing.max_queue_delay_microseconds / 1e6,
         preferred_rows=tuple(queueing.preferred_batch_size),
-        max_queue=queueing.max_queue_size,
-        default_timeout_s=queueing.default_timeout_microseconds / 1e6 or None,
+        waiting=_wait_policy(queueing),
+        levels=queueing.priority_levels,
+        default_level=queueing.default_priority_level,
+        level_waiting={level: _wait_policy(own) for level, own in queueing.priority_queue_policy.items()},
+        keeps_order=queueing.preserve_ordering,
         mixes=mixes,
         inline_limit_s=inline_limit_s,
+    )
+
+
+def _wait_policy(given: QueuePolicy) -> WaitPolicy:
+    return WaitPolicy(
+        max_queue=given.max_queue_size,
+        default_timeout_s=given.default_timeout_microseconds / 1e6 or None,
+        allows_timeout=given.allow_timeout_override,
+        delays=given.timeout_action == "DELAY",
     )
 
 
