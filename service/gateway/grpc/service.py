@@ -33,7 +33,7 @@ def _answered(handler: Handler) -> Callable[..., Awaitable[Any]]:
 
     @wraps(handler)
     async def answer(service: InferenceService, request: Any, context: Context) -> Any:
-        return await service.calls.answer(context, lambda call: handler(service, request, call))
+        return await service.calls.answer(context, handler.__name__, lambda call: handler(service, request, call))
 
     return answer
 
