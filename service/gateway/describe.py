@@ -13,10 +13,12 @@ from service.core.contract import TensorSpec
 from service.repository.card import Card
 from service.serving.catalog import Catalog
 from service.serving.gate import Machine
+from service.serving.padding import told
 from service.serving.reports import VersionView
 from service.serving.servable import Servable
 
 PLATFORM = "onnxruntime_onnx"
+REMOTE_PLATFORM = "remote"
 
 # The repository extension knows these words; whatever is none of the others is not there for clients.
 _INDEX_STATES = {"READY": "READY", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
@@ -27,14 +29,20 @@ def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, A
     described: dict[str, Any] = {
         "name": servable.model,
         "versions": [view.version for view in versions if view.state == "READY"],
-        "platform": PLATFORM,
+        "platform": platform(servable),
         "inputs": _tensors(servable.inputs),
         "outputs": _tensors(servable.outputs),
         "batching": {"mode": servable.batchability.mode, "max_batch_size": servable.max_batch_size},
     }
     if not servable.batchability.mixes:
         described["batching"]["reason"] = servable.batchability.reason
+    described["batching"].update(told(servable.padding))
     return described
+
+
+def platform(servable: Servable) -> str:
+    """What runs the version, in the form of Triton's platform names."""
+    return REMOTE_PLATFORM if servable.provider == "remote" else PLATFORM
 
 
 def index(catalog: Catalog, *, ready: bool) -> list[dict[str, str]]:
@@ -67,6 +75,7 @@ def summary(view: VersionView, machine: Machine) -> dict[str, Any]:
         "unverified_here": view.unverified_here,
         "load_s": view.load_s,
         "bytes": view.bytes_total,
+        "warnings": list(view.warnings),
     }
     return described | (_of_card(view.card, machine) if view.card is not None else dict.fromkeys(_CARD_KEYS))
 

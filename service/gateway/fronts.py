@@ -32,7 +32,7 @@ class Listening:
         grpc_port: 0 for a free one.
         max_body_bytes: the largest request.
         drain_timeout_s: how long requests in flight may take once stopping has begun.
-        access_log: whether every HTTP request gets a line.
+        access_log: whether every request gets a line.
         cors_origins: whose web pages may use the service.
         shared_memory: whether clients on this machine may pass tensors in shared memory.
     """
@@ -118,6 +118,7 @@ class Fronts:
                     clock=clock,
                     max_body_bytes=listening.max_body_bytes,
                     drain_timeout_s=drain_timeout_s,
+                    access_log=listening.access_log,
                 ),
                 f"{host}:{listening.grpc_port}",
                 "--grpc-port",

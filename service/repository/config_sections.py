@@ -6,13 +6,16 @@ model_config.proto has are its own.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _MICROSECONDS_LIMIT = 3_600_000_000
 _PRIORITIES_LIMIT = 64
 _MIB = 1 << 20
+_PORTS = 1 << 16
+_HOST_PORT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 
 Microseconds = Annotated[int, Field(ge=0, le=_MICROSECONDS_LIMIT)]
 QueueSize = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -33,7 +36,7 @@ class QueuePolicy(Section):
         default_timeout_microseconds: how long a request without a timeout of its own may wait; 0 is for ever.
         allow_timeout_override: whether a request's own timeout counts, where it is shorter than the default.
         timeout_action: what becomes of a request whose time is over: REJECT ends it, DELAY lets it wait behind all
-            others.
+            others of its level.
     """
 
     max_queue_size: QueueSize = 1024
@@ -76,7 +79,7 @@ class Pad(Section):
     Attributes:
         axis: of the inputs below, 1 or more; 0 is the batch.
         inputs: input name -> the value that fills it; an attention mask's is 0.
-        max_waste: a batch takes no row whose filling would make more than this share of it.
+        max_waste: the largest share of a batch that may be filler; two requests alone never reach a half.
     """
 
     axis: Annotated[int, Field(ge=1, le=31)] = 1
@@ -162,7 +165,7 @@ class RemoteTriton(Section):
     """A model of another Open Inference Protocol server, reached over gRPC.
 
     Attributes:
-        url: host:port.
+        url: host:port, an IPv6 address in brackets.
         model: its name there; None for the same name.
         version: its version there; None for what answers there.
         timeout_s: of one call.
@@ -172,6 +175,13 @@ class RemoteTriton(Section):
     model: Name | None = None
     version: Name | None = None
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+
+    @field_validator("url")
+    @classmethod
+    def _host_and_port(cls, url: str) -> str:
+        if _HOST_PORT.fullmatch(url) is None or not 0 < int(url.rpartition(":")[2]) < _PORTS:
+            raise ValueError("must be host:port, such as triton.local:8001")
+        return url
 
 
 class Runner(Section):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.core.contract import Array
-from service.core.errors import RetortError
+from service.core.errors import RetortError, Unavailable
 from service.repository.card import Card
 from service.serving.rows import DISTINCT_ROWS, Run, TrialRows
 
@@ -69,6 +69,9 @@ def probe(run: Run, rows: TrialRows, max_rows: int, *, quantised: bool) -> Batch
         rows: what to run; must have a batch axis.
         max_rows: the largest batch that will be formed.
         quantised: whether the graph computes in integers, or answers in half precision.
+
+    Raises:
+        Unavailable: a run ended for no reason of its rows.
     """
     count = min(rows.rows or 0, DISTINCT_ROWS)
     alone = [run(rows.take([index])) for index in range(count)]
@@ -77,6 +80,8 @@ def probe(run: Run, rows: TrialRows, max_rows: int, *, quantised: bool) -> Batch
         try:
             together = run(rows.take(indices))
             worst = max(worst, _largest_change(alone, together, indices))
+        except Unavailable:  # says nothing about the rows
+            raise
         except (RetortError, _NotABatch) as error:
             return single(f"a batch of {len(indices)} rows does not run as its rows do alone: {error}")
     tolerance = QUANTISED_TOLERANCE if quantised else FLOAT_TOLERANCE
@@ -110,11 +115,11 @@ def _largest_change(alone: Sequence[dict[str, Array]], together: dict[str, Array
         if any(one.shape[0] != 1 or one.shape[1:] != batch.shape[1:] for one in singles):
             raise _NotABatch(f"output '{name}' has another shape than alone")
         expected = np.concatenate([singles[index] for index in indices])
-        worst = max(worst, _relative_change(expected, batch))
+        worst = max(worst, relative_change(expected, batch))
     return worst
 
 
-def _relative_change(expected: Array, found: Array) -> float:
+def relative_change(expected: Array, found: Array) -> float:
     """Largest |difference| relative to each row's largest |value|; infinite where exact values differ."""
     if not np.issubdtype(expected.dtype, np.floating):
         return 0.0 if np.array_equal(expected, found) else np.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -34,6 +35,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     clock: Clock,
     max_body_bytes: int,
     drain_timeout_s: float,
+    access_log: bool = False,
 ) -> GrpcServer:
     """The gRPC side of the service, bound and not yet answering.
 
@@ -47,17 +49,20 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         clock: monotonic seconds, for deadlines.
         max_body_bytes: the largest message.
         drain_timeout_s: how long calls in flight may take once stopping has begun.
+        access_log: whether every answer gets a line.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    calls = Calls(responses, logs.logger("service.gateway.grpc"))
-    inference = Inference(calls, catalog, clock, shared_memory)
+    access = logs.logger("service.access") if access_log else None
+    calls = Calls(responses, logs.logger("service.gateway.grpc"), access)
+    stopping = asyncio.Event()
+    inference = Inference(calls, catalog, clock, shared_memory, stopping)
     service = InferenceService(calls, inference, catalog, health, shared_memory, installed_version("retort"))
 
     def register(server: Any) -> None:
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(HealthService(catalog, health), server)
+        health_pb2_grpc.add_HealthServicer_to_server(HealthService(catalog, health, stopping), server)
 
     return GrpcServer(
         register,
@@ -66,4 +71,5 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         port,
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout_s,
+        stopping=stopping,
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
 from service.core.contract import ModelRef
+from service.core.errors import Draining
 from service.gateway.classification import classified
 from service.gateway.grpc import messages
 from service.gateway.grpc.calls import Call, Calls, Context
@@ -16,6 +19,9 @@ from service.gateway.grpc.stream import answers_to
 from service.gateway.shared_memory import SharedMemory
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
+from service.serving.threads import in_thread
+
+HEAVY_BYTES = 256 << 10  # of a request that is read value by value, which takes some milliseconds
 
 
 class Inference:
@@ -26,13 +32,17 @@ class Inference:
         catalog: who answers.
         clock: monotonic seconds, for deadlines.
         shared_memory: the regions in which tensors may lie.
+        stopping: set when the server reads no more from streams.
     """
 
-    def __init__(self, calls: Calls, catalog: Catalog, clock: Clock, shared_memory: SharedMemory) -> None:
+    def __init__(
+        self, calls: Calls, catalog: Catalog, clock: Clock, shared_memory: SharedMemory, stopping: asyncio.Event
+    ) -> None:
         self._calls = calls
         self._catalog = catalog
         self._clock = clock
         self._shared_memory = shared_memory
+        self._stopping = stopping
 
     async def infer(self, request: Any, call: Call) -> Any:
         """The ModelInferResponse to one ModelInferRequest."""
@@ -40,9 +50,10 @@ class Inference:
         ref = ModelRef(request.model_name, request.model_version or None)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(call.check_shared_memory)
-            asked, targets = messages.decode(request, servable.inputs, regions)
-            deadline = call.deadline(began_s, asked.timeout_us)
-            answer = await servable.infer(asked, deadline, origin=call.origin)
+            read = partial(messages.decode, request, servable.inputs, regions)
+            # Millions of values would hold up the requests of others.
+            asked, targets = await in_thread("read a request", read) if _is_heavy(request) else read()
+            answer = await servable.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
             answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
             return messages.encode(answer, targets)
@@ -51,16 +62,24 @@ class Inference:
         """The answers to a stream of requests, each when it is there; `id` tells which is whose."""
 
         async def answer(request: Any) -> Any:
-            call = self._calls.call(context)
+            call = self._calls.call(context, "ModelStreamInfer")
             try:
                 response = await self.infer(request, call)
             except Exception as error:
                 problem = self._calls.failed(error, call)
                 empty = service_pb2.ModelInferResponse(id=request.id)
                 return service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
-            self._calls.succeeded()
+            self._calls.ended("OK", call)
             response.parameters["triton_final_response"].bool_param = True
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
-        async for one in answers_to(requests, answer):
-            yield one
+        try:
+            async for one in answers_to(requests, answer, turn=messages.sequence_of, stopping=self._stopping):
+                yield one
+        except Draining as error:
+            await self._calls.end(context, error)
+
+
+def _is_heavy(request: Any) -> bool:
+    by_value = not request.raw_input_contents or any(tensor.datatype == "BYTES" for tensor in request.inputs)
+    return by_value and request.ByteSize() > HEAVY_BYTES

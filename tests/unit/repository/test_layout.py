@@ -214,12 +214,12 @@ def test_a_configuration_that_is_a_link_is_not_read(root: Path, outside: Path) -
         Repository(root).read_config("sst2")
 
 
-def test_tritons_configuration_is_not_silently_ignored(root: Path) -> None:
-    (root / "sst2" / "config.pbtxt").write_text("max_batch_size: 0")
-    with pytest.raises(BadModel, match=r"^sst2/config\.pbtxt is not read yet"):
-        Repository(root).read_config("sst2")
-    (root / "sst2" / "model.yaml").touch()
-    assert Repository(root).read_config("sst2") == ModelConfig()
+def test_tritons_configuration_is_read_and_its_other_folders_are_no_versions(root: Path) -> None:
+    (root / "sst2" / "warmup").mkdir()
+    assert "warmup" in Repository(root).versions("sst2")
+    (root / "sst2" / "config.pbtxt").write_text("max_batch_size: 8")
+    assert Repository(root).read_config("sst2").max_batch_size == 8
+    assert "warmup" not in Repository(root).versions("sst2")
 
 
 # Versions
@@ -322,3 +322,43 @@ def test_one_file_that_goes_away_is_a_sentence(tmp_path: Path) -> None:
 def test_all_three_are_sources(root: Path) -> None:
     sources: list[Source] = [Repository(root), Repositories([root]), SingleFile(root / "sst2" / "1" / "model.onnx")]
     assert [len(source.models()) for source in sources] == [2, 2, 1]
+
+
+# Versions that another server runs
+
+
+ELSEWHERE = "runner: {triton: {url: 'x:1'}}\n"
+
+
+def test_a_model_that_runs_elsewhere_needs_no_version_folder(root: Path) -> None:
+    (root / "far").mkdir()
+    (root / "far" / "model.yaml").write_text(ELSEWHERE)
+    for source in (Repository(root), Repositories([root])):
+        assert source.versions("far") == ["1"]
+        files = source.read_version("far", "1", None)
+        assert (files.onnx, files.external, files.card, files.golden, files.facts) == (b"", {}, None, None, None)
+        assert (files.bytes_total, files.quantised, files.steady) == (0, True, False)
+        assert source.read_card("far", "1") is None
+        with pytest.raises(NotFound):
+            source.read_version("far", "2", None)
+
+
+def test_the_folders_of_a_model_that_runs_elsewhere_are_its_versions(root: Path) -> None:
+    (root / "digits" / "model.yaml").write_text(ELSEWHERE)
+    (root / "digits" / "3").mkdir()
+    repository = Repository(root)
+    assert repository.versions("digits") == ["1", "1-int8", "2", "3", "10", "beta"]
+    assert repository.read_version("digits", "3", None).facts is None
+    assert repository.read_version("digits", "1", None).facts is None, "its model.onnx is not looked at"
+    with pytest.raises(NotFound):
+        repository.read_version("digits", "4", None)
+
+
+def test_only_a_runner_makes_up_for_missing_versions(root: Path) -> None:
+    (root / "empty").mkdir()
+    repository = Repository(root)
+    assert repository.versions("empty") == []
+    (root / "empty" / "model.yaml").write_text("wrong: 1")
+    assert repository.versions("empty") == []
+    with pytest.raises(NotFound):
+        repository.read_version("empty", "1")
