@@ -1,7 +1,7 @@
 """Every node test of ONNX, served by a real process, is answered bit for bit as raw ONNX Runtime answers it.
 
-A NaN counts as any other; no tolerance but for the two cases of `ROUNDED`. `make conformance` serves all of them; otherwise a choice that
-covers every operator.
+A NaN counts as any other; no tolerance but for the cases of `ROUNDED`. `make conformance` serves all of them;
+otherwise a choice that covers every operator.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def values_of(parameters: Any) -> dict[str, Any]:
 
 
 def _inputs(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | None) -> dict[str, Array]:
-    if not message.inputs:
+    if specs and not message.inputs:
         raise BadInput("the request must have at least one input")
     raw = _Raw(message.raw_input_contents)
     arrays: dict[str, Array] = {}
