@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from service.batching.admission import Admission
 from service.batching.alarm import Alarm
-from service.batching.contract import Answer, BatchConfig, BatcherSnapshot, BatchObserver, DropReason, Engine
+from service.batching.contract import Answer, BatchConfig, BatcherSnapshot, BatchObserver, DropReason, Engine, Trace
 from service.batching.crew import Crew, CrewLimits
 from service.batching.curve import CostCurve
 from service.batching.engine_thread import LoopThreads
@@ -95,8 +95,15 @@ class Batcher:
         self._newcomers = ()
         self._guard.start()
 
-    async def submit(
-        self, inputs: Arrays, rows: int | None, deadline: Deadline, *, origin: str = "", quiet: bool = False
+    async def submit(  # noqa: PLR0913 (what there is to say of a request)
+        self,
+        inputs: Arrays,
+        rows: int | None,
+        deadline: Deadline,
+        *,
+        origin: str = "",
+        quiet: bool = False,
+        trace: Trace | None = None,
     ) -> Answer:
         """Runs one request, with others or alone, and waits for its answer; cancelling the wait abandons it.
 
@@ -107,6 +114,7 @@ class Batcher:
             origin: who asks, "" when not known; one who keeps sending failing requests is run alone.
             quiet: the server's own question: run like any other, but not bound by the default timeout, which is for
                 clients, and left out of what the observer counts.
+            trace: hears of the runs that this request is in; None for nothing.
 
         Raises:
             Rejected: the queue is full, or the deadline cannot be met.
@@ -117,6 +125,7 @@ class Batcher:
             Draining: it is closing.
         """
         ticket = self._enter(inputs, rows, deadline.at_s, origin, quiet)
+        ticket.trace = trace
         try:
             return await ticket.future
         except asyncio.CancelledError:

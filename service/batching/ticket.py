@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.batching.contract import Answer, Outputs
+from service.batching.contract import Answer, Outputs, Trace
 from service.batching.policy import piece_bounds
 from service.core.contract import Array, Arrays
 from service.core.errors import RunFailed
@@ -31,6 +31,7 @@ class Ticket:
         deadline_s: when nobody wants the answer any more; `inf` for never.
         origin: who sent it; "" when not known.
         quiet: run and answered like any other, but counted nowhere.
+        trace: what follows this request; None for nothing.
         pieces: its parts, in order of their rows; empty once it has ended.
         waiting: pieces in the queue.
         missing: pieces without an answer.
@@ -43,6 +44,7 @@ class Ticket:
     deadline_s: float
     origin: str = ""
     quiet: bool = False
+    trace: Trace | None = None
     pieces: list[Piece] = field(default_factory=list)
     waiting: int = 0
     missing: int = 0
