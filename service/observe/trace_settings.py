@@ -23,8 +23,9 @@ _KEYS = ("trace_file", "trace_level", "trace_rate", "trace_count", "log_frequenc
 _UINT32_MAX = (1 << 32) - 1
 _INT32_MAX = (1 << 31) - 1
 _ASK_OPERATOR = {
-    MODE_FILE: "'trace_mode' is 'triton', and this server has no trace file: it is set at start, by RETORT_TRACE_FILE",
-    MODE_SPANS: "'trace_mode' is 'opentelemetry', and this server has no exporter: it is set at start, by OTEL_* variables",
+    MODE_FILE: "trace_mode is 'triton', and this server has no trace file: it gets one at start, by RETORT_TRACE_FILE",
+    MODE_SPANS: "trace_mode is 'opentelemetry', and this server has no exporter: it gets one at start, by OTEL_* "
+    "variables",
 }
 
 Value = str | int

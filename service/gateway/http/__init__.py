@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version as installed_version
@@ -22,14 +23,17 @@ from service.gateway.http.open_inference import OpenInference
 from service.gateway.http.predict import Predict
 from service.gateway.http.repository import RepositoryRoutes
 from service.gateway.http.routes import Route
+from service.gateway.http.settings_routes import SettingsRoutes
 from service.observe import logs
 from service.observe.collector import StatisticsCollector
+from service.observe.log_settings import LogSettings
 from service.observe.machine import Machine
 from service.observe.names import STATUS_CODES
+from service.observe.tracing import Tracing, nothing_followed
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 
-_EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "X-Request-Id")
+_EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "Traceresponse", "X-Request-Id")
 _PREFLIGHT_S = 600
 
 
@@ -41,6 +45,8 @@ def build(
     access_log: bool = False,
     cors_origins: Sequence[str] = (),
     clock: Clock | None = None,
+    tracing: Tracing | None = None,
+    log_settings: LogSettings | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
 
@@ -51,8 +57,12 @@ def build(
         access_log: whether every request gets a line.
         cors_origins: whose web pages may use the service, "*" for everyone's; none: browsers refuse them all.
         clock: monotonic seconds, for deadlines.
+        tracing: follows inference requests; None where nothing can be followed.
+        log_settings: what is logged; None where that cannot be changed.
     """
     clock = clock or MonotonicClock()
+    tracing = tracing or nothing_followed()
+    log_settings = log_settings or LogSettings(logs.Output(logging.NullHandler(), (), "json"))
     version = installed_version("retort")
     responses = Counter(dict.fromkeys(STATUS_CODES, 0))
     statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, Machine())
@@ -62,12 +72,13 @@ def build(
         *Predict(catalog, clock, max_body_bytes).routes(),
         *HealthRoutes(catalog, health).routes(),
         *RepositoryRoutes(catalog).routes(),
+        *SettingsRoutes(catalog, tracing.settings, log_settings).routes(),
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))
     app = _face(routes, problems, version)
     access = logs.logger("service.access") if access_log else None
-    entrance = Entrance(app, inference.infer, problems, responses, access)
+    entrance = Entrance(app, inference.infer, problems, responses, access, tracing)
     return _shared_with(cors_origins, entrance) if cors_origins else entrance
 
 

@@ -42,6 +42,15 @@ _DURATION = _object({"count": _INTEGER, "ns": _INTEGER})
 _COMPUTE = {"compute_input": _DURATION, "compute_infer": _DURATION, "compute_output": _DURATION}
 _INFERENCE_STATS = {name: _DURATION for name in ("success", "fail", "queue", "cache_hit", "cache_miss")} | _COMPUTE
 _STRICT: dict[str, Any] = {"additionalProperties": False}
+_TRACE_NAMES = ("trace_rate", "trace_count", "log_frequency", "trace_file", "trace_mode")
+_TRACE_TEXTS = dict.fromkeys(_TRACE_NAMES, _STRING)
+_TRACE_LEVEL: Schema = {"type": "string", "enum": ["OFF", "TIMESTAMPS"]}
+_LOG_SETTINGS = {
+    "log_file": _STRING,
+    **dict.fromkeys(("log_info", "log_warning", "log_error"), _BOOLEAN),
+    "log_verbose_level": {"type": "integer", "minimum": 0},
+    "log_format": {"type": "string", "description": "`default` or `ISO8601`"},
+}
 
 SCHEMAS: dict[str, Schema] = {
     "Error": _object({"error": _STRING}),
@@ -209,6 +218,16 @@ SCHEMAS: dict[str, Schema] = {
             )
         }
     ),
+    "TraceSetting": _object({**_TRACE_TEXTS, "trace_level": _list(_TRACE_LEVEL)}),
+    "TraceOrder": _object(
+        {},
+        {name: _nullable(schema) for name, schema in _TRACE_TEXTS.items()}
+        | {"trace_level": {"type": ["array", "null"], "items": _TRACE_LEVEL}},
+        description="Only what is named is changed; null goes back to the global setting, or to the start's",
+        **_STRICT,
+    ),
+    "LogSetting": _object(_LOG_SETTINGS),
+    "LogOrder": _object({}, {name: _nullable(schema) for name, schema in _LOG_SETTINGS.items()}, **_STRICT),
     "Card": _object({"schema": _STRING, "model": _STRING, "version": _STRING, "files": _ANY_OBJECT}),
 }
 
