@@ -25,10 +25,10 @@ PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve test slow check digits lock clean
+.PHONY: help serve test slow perf-analyzer check digits lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
 
 serve: $(VENV)/.service $(VENV)/.project  ## run the server on the shipped models; ARGS="--http-port 9000" adds options
 	$(BIN)/retort serve --repository $(REPOSITORY) $(ARGS)
@@ -38,6 +38,10 @@ test: check $(VENV)/.project  ## check, then run the tests and demand the covera
 
 slow: $(VENV)/.dev $(VENV)/.project  ## the long forms of the tests: minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+perf-analyzer: $(VENV)/.dev $(VENV)/.project  ## fetch Triton's load generator and run it against the shipped digits
+	$(BIN)/python -m tests.support.perf_analyzer .perf-analyzer
+	PERF_ANALYZER=$(CURDIR)/.perf-analyzer/perf_analyzer $(BIN)/python -m pytest tests/wire/test_perf_analyzer.py $(PYTEST_ARGS)
 
 check: $(VENV)/.dev $(VENV)/.project  ## lint, format, types, direction of imports
 	$(BIN)/ruff check .
@@ -54,7 +58,7 @@ lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade 
 
 clean:  ## remove the environments and what the tools left
 	rm -rf $(VENV) $(LOCK_VENV) build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache .hypothesis
+		.import_linter_cache .hypothesis .perf-analyzer
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Hashes, and neither index addresses nor paths: the locks install from any index or mirror.

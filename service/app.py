@@ -26,6 +26,7 @@ from service.core.errors import ProviderMissing
 from service.core.supervise import Supervisor
 from service.gateway.http import build
 from service.gateway.http.server import HttpServer
+from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.observe.log_settings import LogSettings
 from service.observe.opentelemetry_setup import BadVariable
@@ -118,6 +119,7 @@ class Server:
         self._clock = MonotonicClock()
         self._traces = _open_traces(settings)
         self._catalog = self._new_catalog()
+        self._shared_memory = SharedMemory(settings.shared_memory, settings.max_body_bytes)
         self._health = Health(self._catalog, settings.required_models)
 
     async def run(self) -> int:
@@ -147,6 +149,7 @@ class Server:
             self._health,
             max_body_bytes=settings.max_body_bytes,
             access_log=settings.access_log,
+            shared_memory=self._shared_memory,
             cors_origins=settings.cors_origins,
             tracing=self._traces.tracing,
             log_settings=self._log_settings,

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
         trial_memory_bytes: what that child may allocate.
         trial_timeout_s: how long that child may take.
         trace_file: where traces in Triton's own form are written, once a client or its operator asks for them.
+        shared_memory: clients on this machine may register regions of system shared memory for tensors.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
@@ -101,6 +102,7 @@ class Settings(BaseSettings):
     trial_memory_bytes: PositiveInt = 4 * _GIB
     trial_timeout_s: Limit = 60.0
     trace_file: Path | None = None
+    shared_memory: bool = False
 
     @field_validator("repository", mode="before")
     @classmethod

@@ -95,7 +95,7 @@ class Batcher:
         self._newcomers = ()
         self._guard.start()
 
-    async def submit(  # noqa: PLR0913 (what there is to say of a request)
+    async def submit(
         self,
         inputs: Arrays,
         rows: int | None,

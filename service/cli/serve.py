@@ -55,6 +55,10 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
         typer.Option(file_okay=False, help="Remembers the active versions [~/.local/state/retort]."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of one instance of a model [all cores].")] = None,
+    shared_memory: Annotated[
+        bool | None,
+        typer.Option("--shared-memory", help="Clients on this machine may pass tensors in shared memory [off]."),
+    ] = None,
     log_format: Annotated[Literal["json", "console"] | None, typer.Option(help="Of the log lines [json].")] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged [info].")
@@ -76,6 +80,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
                 "provider": provider,
                 "state_dir": state_dir,
                 "threads": threads,
+                "shared_memory": shared_memory,
                 "log_format": log_format,
                 "log_level": log_level,
             }

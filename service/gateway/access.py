@@ -1,4 +1,4 @@
-"""Who may change what is served. Without keys: whoever sits on this machine, and no web page open in their browser.
+"""Who may change what is served or use shared memory. Without keys: whoever sits here, and no page in their browser.
 
 A page can make a browser post to the loopback address, and a proxy on this machine can carry requests from anywhere;
 the `Host`, `Content-Type`, `Origin` and `Forwarded` headers give both away. Knows nothing of routes.
@@ -14,6 +14,8 @@ from starlette.types import Scope
 from service.core.errors import RetortError
 
 _ONLY = "models are changed only from the server's own machine"
+_SHARED_MEMORY = "shared memory is used only from the server's own machine"
+_SETTINGS = "settings are changed only from the server's own machine"
 _FORM = "the header Content-Type must be application/json"
 
 
@@ -26,30 +28,51 @@ def check_admin(scope: Scope, *, needs_content_type: bool = True) -> None:
 
     Args:
         scope: of the request.
-        needs_content_type: False for Triton's own routes, whose client sends no Content-Type; even there, a request
-            with an `Origin` or `Sec-Fetch-Site`, which every browser adds, needs it.
+        needs_content_type: False for Triton's own routes, whose clients send none or any: curl's form, aiohttp's
+            octets; even there, a request with an `Origin` or `Sec-Fetch-Site`, which every browser adds, needs it.
 
     Raises:
         Forbidden: says which of the conditions does not hold.
     """
+    _check_content_type(_check_local(scope, _ONLY), needs_content_type)
+
+
+def check_settings(scope: Scope) -> None:
+    """Lets a request change what is traced or logged, by the rules of `check_admin` for Triton's own routes.
+
+    Raises:
+        Forbidden: says which of the conditions does not hold.
+    """
+    _check_content_type(_check_local(scope, _SETTINGS), needed=False)
+
+
+def check_shared_memory(scope: Scope) -> None:
+    """Lets a request use shared memory, or raises: its sender must sit on this machine, and be no web page.
+
+    Raises:
+        Forbidden: says which of the conditions does not hold.
+    """
+    _check_content_type(_check_local(scope, _SHARED_MEMORY), needed=False)
+
+
+def _check_local(scope: Scope, only: str) -> Mapping[bytes, bytes]:
+    """The headers of a request that comes from this machine itself; `only` begins the sentence of a refusal."""
     pairs = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
     headers = dict(pairs)
     client = scope.get("client")
     if client is None or not _is_loopback(client[0]):
-        raise Forbidden(f"{_ONLY}, and this request comes from elsewhere")
+        raise Forbidden(f"{only}, and this request comes from elsewhere")
     if [name for name, _ in pairs].count(b"host") != 1 or not _names_loopback(headers[b"host"]):
-        raise Forbidden(f"{_ONLY}, and the header Host names another one")
+        raise Forbidden(f"{only}, and the header Host names another one")
     if any(name == b"forwarded" or name.startswith(b"x-forwarded-") for name in headers):
-        raise Forbidden(f"{_ONLY}, and this request was forwarded")
-    _check_content_type(headers, needs_content_type)
+        raise Forbidden(f"{only}, and this request was forwarded")
+    return headers
 
 
 def _check_content_type(headers: Mapping[bytes, bytes], needed: bool) -> None:
-    kind = headers.get(b"content-type")
-    if kind is None:
-        if needed or b"origin" in headers or b"sec-fetch-site" in headers:
-            raise Forbidden(_FORM)
-    elif kind.split(b";", 1)[0].strip().lower() != b"application/json":
+    kind = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
+    asked = needed or b"origin" in headers or b"sec-fetch-site" in headers
+    if asked and kind != b"application/json":
         raise Forbidden(_FORM)
 
 

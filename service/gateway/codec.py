@@ -8,6 +8,7 @@ by `serving`. Sources: Open Inference Protocol v2, "Inference"; Triton's binary 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,6 +20,7 @@ from service.gateway.entries import Blobs, inputs_of, outputs_of, parameters_of
 from service.gateway.parameters import flag, read_parameters
 from service.gateway.quote import quote
 from service.gateway.raw_request import raw_request
+from service.gateway.region_tensors import Regions, Target, targets_of
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -28,10 +30,17 @@ _ID_LIMIT = 1024
 
 
 class Form(NamedTuple):
-    """Which outputs go out as binary: `everything` is the request's wish, `outputs` what single outputs say of it."""
+    """How outputs go out.
+
+    Attributes:
+        everything: whether the request wishes binary data.
+        outputs: what single outputs say of that.
+        targets: those that are written into shared memory.
+    """
 
     everything: bool
     outputs: Mapping[str, bool]
+    targets: Mapping[str, Target] = MappingProxyType({})
 
     def binary(self, name: str) -> bool:
         """Whether output `name` is wanted as binary data."""
@@ -46,13 +55,16 @@ class Encoded(NamedTuple):
     header_length: int | None
 
 
-def decode(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpec]) -> tuple[InferRequest, Form]:
+def decode(
+    body: bytes, header_length: int | None, specs: Mapping[str, TensorSpec], regions: Regions | None = None
+) -> tuple[InferRequest, Form]:
     """Reads one inference request.
 
     Args:
         body: all of it.
         header_length: `Inference-Header-Content-Length`, in bytes; None where the whole body is JSON, 0 where none is.
         specs: the version's inputs by name.
+        regions: the shared memory that the request may use; None for none.
 
     Returns:
         The request, and how its outputs are wanted. Arrays may be read-only views of `body`.
@@ -64,7 +76,7 @@ def decode(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpe
         return raw_request(body, specs), Form(True, {})
     document = parse_object(body if header_length is None else _head(body, header_length))
     blobs = Blobs(body, len(body) if header_length is None else header_length)
-    inputs = inputs_of(document, specs, blobs)
+    inputs = inputs_of(document, specs, blobs, regions)
     blobs.check_used_up()
     asked = read_parameters(parameters_of(document, "request"))
     outputs = outputs_of(document)
@@ -77,7 +89,7 @@ def decode(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpe
         priority=asked.priority,
         sequence=asked.sequence,
     )
-    return request, _form(asked.binary_outputs, outputs)
+    return request, _form(asked.binary_outputs, outputs, regions)
 
 
 def encode(response: InferResponse, form: Form) -> Encoded:
@@ -85,18 +97,19 @@ def encode(response: InferResponse, form: Form) -> Encoded:
 
     Raises:
         NotRepresentable: an output wanted as JSON is FP16, holds NaN or infinity, or is no UTF-8 text.
+        BadInput: an output does not fit the shared memory that it is to be written into.
     """
     blobs: list[bytes | memoryview] = []
-    entries = [_output(name, array, form.binary(name), blobs) for name, array in response.outputs.items()]
+    entries = [_output(name, array, form, blobs) for name, array in response.outputs.items()]
     document: dict[str, Any] = {"model_name": response.model, "model_version": response.version, "outputs": entries}
     if response.id:
         document["id"] = response.id
     head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" in head:  # nothing else in an answer is null; a name or an id may hold the word
         for name, array in response.outputs.items():
-            if not form.binary(name):
+            if not form.binary(name) and name not in form.targets:
                 json_tensors.refuse_non_finite(array, name)
-    if not any(form.binary(name) for name in response.outputs):
+    if not blobs:
         return Encoded(head, JSON, None)
     return Encoded(b"".join((head, *blobs)), BINARY, len(head))
 
@@ -131,7 +144,7 @@ def _id(document: dict[str, Any]) -> str:
     return given
 
 
-def _form(everything: bool, outputs: tuple[RequestedOutput, ...]) -> Form:
+def _form(everything: bool, outputs: tuple[RequestedOutput, ...], regions: Regions | None) -> Form:
     return Form(
         everything,
         {
@@ -139,12 +152,15 @@ def _form(everything: bool, outputs: tuple[RequestedOutput, ...]) -> Form:
             for output in outputs
             if "binary_data" in output.parameters
         },
+        targets_of((output for output in outputs if output.parameters), regions),
     )
 
 
-def _output(name: str, array: Array, binary: bool, blobs: list[bytes | memoryview]) -> dict[str, Any]:
+def _output(name: str, array: Array, form: Form, blobs: list[bytes | memoryview]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype], "shape": array.shape}
-    if binary:
+    if name in form.targets:  # and no parameters: Triton's C++ client wants a binary_data_size among any
+        form.targets[name].write(array, name)
+    elif form.binary(name):
         blob = binary_tensors.bytes_of(array)
         blobs.append(blob)
         entry["parameters"] = {"binary_data_size": len(blob)}

@@ -17,6 +17,7 @@ from service.gateway import binary_tensors, json_tensors
 from service.gateway.classification import check_classification
 from service.gateway.parameters import check_names
 from service.gateway.quote import listing, quote
+from service.gateway.region_tensors import Regions, array_in, span_of
 
 _AXES_LIMIT = 32
 _ELEMENTS_LIMIT = 1 << 40
@@ -48,7 +49,9 @@ class Blobs:
             raise BadInput(f"{left} bytes follow the last input's binary data, expected none")
 
 
-def inputs_of(document: dict[str, Any], specs: Mapping[str, TensorSpec], blobs: Blobs) -> dict[str, Array]:
+def inputs_of(
+    document: dict[str, Any], specs: Mapping[str, TensorSpec], blobs: Blobs, regions: Regions | None
+) -> dict[str, Array]:
     """The arrays under `inputs`, by name, in their order."""
     entries = document.get("inputs")
     if type(entries) is not list or not entries:
@@ -58,7 +61,7 @@ def inputs_of(document: dict[str, Any], specs: Mapping[str, TensorSpec], blobs: 
         name, spec = _spec(entry, specs)
         if name in arrays:
             raise BadInput(f"input {quote(name)} is given twice")
-        arrays[name] = _array(entry, spec, blobs)
+        arrays[name] = _array(entry, spec, blobs, regions)
     return arrays
 
 
@@ -75,14 +78,17 @@ def _spec(entry: Any, specs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]
     return spec.name, spec
 
 
-def _array(entry: dict[str, Any], spec: TensorSpec, blobs: Blobs) -> Array:
+def _array(entry: dict[str, Any], spec: TensorSpec, blobs: Blobs, regions: Regions | None) -> Array:
     name, shape = spec.name, _shape(entry, spec.name)
     parameters = parameters_of(entry, "input", name)
-    if "shared_memory_region" in parameters:
-        raise BadInput(f"input {quote(name)} lies in shared memory, which is not supported")
+    span = span_of(parameters, f"input {quote(name)}") if parameters else None
     size_bytes = parameters.get("binary_data_size")
-    if (size_bytes is None) is ("data" not in entry):
-        raise BadInput(f"input {quote(name)} must have either 'data' or the parameter 'binary_data_size'")
+    if ("data" in entry) + (size_bytes is not None) + (span is not None) != 1:
+        raise BadInput(
+            f"input {quote(name)} must have either 'data' or the parameter 'binary_data_size' or 'shared_memory_region'"
+        )
+    if span is not None:
+        return array_in(regions, span, shape, spec.datatype, name)
     if size_bytes is None:
         return json_tensors.array_of(entry["data"], shape, spec.datatype, name)
     if type(size_bytes) is not int or size_bytes < 0:
@@ -116,16 +122,9 @@ def outputs_of(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
             raise BadInput(
                 f"'outputs' of the request must hold objects, each with a 'name' of its own; see {quote(name)}"
             )
-        outputs[name] = output = RequestedOutput(name, _output_parameters(entry, name))
+        outputs[name] = output = RequestedOutput(name, parameters_of(entry, "output", name))
         check_classification(output)
     return tuple(outputs.values())
-
-
-def _output_parameters(entry: dict[str, Any], name: str) -> Mapping[str, Any]:
-    parameters = parameters_of(entry, "output", name)
-    if parameters.get("shared_memory_region"):
-        raise BadInput(f"parameter 'shared_memory_region' of output {quote(name)} is not supported")
-    return parameters
 
 
 def parameters_of(entry: dict[str, Any], kind: str, name: str = "") -> Mapping[str, Any]:

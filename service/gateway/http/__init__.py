@@ -24,6 +24,8 @@ from service.gateway.http.predict import Predict
 from service.gateway.http.repository import RepositoryRoutes
 from service.gateway.http.routes import Route
 from service.gateway.http.settings_routes import SettingsRoutes
+from service.gateway.http.shared_memory import SharedMemoryRoutes
+from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.observe.collector import StatisticsCollector
 from service.observe.log_settings import LogSettings
@@ -43,6 +45,7 @@ def build(
     *,
     max_body_bytes: int,
     access_log: bool = False,
+    shared_memory: SharedMemory | None = None,
     cors_origins: Sequence[str] = (),
     clock: Clock | None = None,
     tracing: Tracing | None = None,
@@ -55,6 +58,7 @@ def build(
         health: whether the server is live and ready.
         max_body_bytes: the largest request body.
         access_log: whether every request gets a line.
+        shared_memory: the regions in which tensors may lie; None where it is off.
         cors_origins: whose web pages may use the service, "*" for everyone's; none: browsers refuse them all.
         clock: monotonic seconds, for deadlines.
         tracing: follows inference requests; None where nothing can be followed.
@@ -63,16 +67,18 @@ def build(
     clock = clock or MonotonicClock()
     tracing = tracing or nothing_followed()
     log_settings = log_settings or LogSettings(logs.Output(logging.NullHandler(), (), "json"))
+    shared_memory = shared_memory or SharedMemory(False, max_body_bytes)
     version = installed_version("retort")
     responses = Counter(dict.fromkeys(STATUS_CODES, 0))
     statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, Machine())
-    inference = OpenInference(catalog, clock, max_body_bytes, version)
+    inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory)
     routes = [
         *inference.routes(),
         *Predict(catalog, clock, max_body_bytes).routes(),
         *HealthRoutes(catalog, health).routes(),
         *RepositoryRoutes(catalog).routes(),
         *SettingsRoutes(catalog, tracing.settings, log_settings).routes(),
+        *SharedMemoryRoutes(shared_memory).routes(),
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))

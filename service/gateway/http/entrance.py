@@ -104,12 +104,15 @@ class Entrance:
             if not sender.status:
                 await (await self._problems(Request(scope), error))(scope, receive, sender)
         finally:
-            if sender.status:
-                self._responses[sender.status] += 1
             if trace is not None:
                 traced.end(trace, sender.status)
-            if self._access_log is not None:
-                _log_access(self._access_log, scope, sender.status, time.perf_counter_ns() - began_ns)
+            self._note(scope, sender.status, time.perf_counter_ns() - began_ns)
+
+    def _note(self, scope: Scope, status: int, took_ns: int) -> None:
+        if status:
+            self._responses[status] += 1
+        if self._access_log is not None:
+            _log_access(self._access_log, scope, status, took_ns)
 
     async def _answer(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         match = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None

@@ -5,16 +5,20 @@ Inference takes Starlette's request and returns a response, without pydantic or 
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.clock import Clock
 from service.gateway import codec, describe
+from service.gateway.access import check_shared_memory
 from service.gateway.classification import classified
 from service.gateway.guard import read_body, while_client_waits
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.request_head import deadline_of, header_length_of, origin_of
 from service.gateway.http.routes import Route, at_each_version
+from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
@@ -40,10 +44,14 @@ class OpenInference:
         clock: monotonic seconds, for deadlines.
         max_body_bytes: the largest request body.
         version: the server's own.
+        shared_memory: the regions in which tensors may lie.
     """
 
-    def __init__(self, catalog: Catalog, clock: Clock, max_body_bytes: int, version: str) -> None:
+    def __init__(
+        self, catalog: Catalog, clock: Clock, max_body_bytes: int, version: str, shared_memory: SharedMemory
+    ) -> None:
         self._catalog = catalog
+        self._shared_memory = shared_memory
         self._clock = clock
         self._max_body_bytes = max_body_bytes
         self._version = version
@@ -68,7 +76,8 @@ class OpenInference:
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
         body = await read_body(headers, request.receive, self._max_body_bytes)
         with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
-            asked, form = codec.decode(body, header_length_of(headers), servable.inputs)
+            regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
+            asked, form = codec.decode(body, header_length_of(headers), servable.inputs, regions)
             deadline = deadline_of(headers, asked.timeout_us, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
@@ -78,7 +87,8 @@ class OpenInference:
 
     async def server(self, _request: Request) -> Response:
         """Name, version and the extensions that work."""
-        return json_answer({"name": "retort", "version": self._version, "extensions": EXTENSIONS})
+        extensions = (*EXTENSIONS, *(("system_shared_memory",) if self._shared_memory.enabled else ()))
+        return json_answer({"name": "retort", "version": self._version, "extensions": extensions})
 
     async def metadata(self, request: Request) -> Response:
         """Inputs and outputs of the version that answers."""

@@ -20,7 +20,7 @@ from service.gateway.http.schemas import CONTENT
 
 _REFUSALS = {
     400: "The request is wrong: the sentence says what, where, and what was expected",
-    403: "Not from here: models are changed only from the server's own machine",
+    403: "Not from here: only the server's own machine may",
     404: "No such model or version, or it is not loaded",
     409: "Another operation is under way, or the gate or the golden cases refuse; `verdict` and `reasons` say why",
     413: "The body is larger than the limit",
@@ -30,8 +30,9 @@ _REFUSALS = {
 _PARAMETERS = {
     "model": "The model's name",
     "version": "The version's id, such as `1` or `1-int8`",
+    "region": "The name under which a region of shared memory is registered",
 }
-_NEEDED_BODIES = ("InferRequest", "PredictRequest", "SwapOrder")
+_NEEDED_BODIES = ("InferRequest", "PredictRequest", "SwapOrder", "RegionOrder")
 _HEADERS = {
     "Retort-Timeout-Ms": ("Milliseconds after which nobody waits for the answer any more", "integer"),
     "Inference-Header-Content-Length": ("Length of the JSON where binary tensors follow it", "integer"),
@@ -83,7 +84,7 @@ class Route:
         if self._names():
             codes += [404, 503]
         if self.admin:
-            codes += [403, 409]
+            codes += [400, 403, 409]
         if self.answer in ("Ready", "Live"):
             codes += [503]
         return sorted(set(codes))

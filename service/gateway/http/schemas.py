@@ -41,6 +41,12 @@ _TENSOR_SPEC = _object({"name": _STRING, "datatype": _DATATYPE, "shape": _list({
 _DURATION = _object({"count": _INTEGER, "ns": _INTEGER})
 _COMPUTE = {"compute_input": _DURATION, "compute_infer": _DURATION, "compute_output": _DURATION}
 _INFERENCE_STATS = {name: _DURATION for name in ("success", "fail", "queue", "cache_hit", "cache_miss")} | _COMPUTE
+_BYTES: Schema = {"type": "integer", "minimum": 0}
+_IN_REGION = {
+    "shared_memory_region": _STRING,
+    "shared_memory_offset": _BYTES,
+    "shared_memory_byte_size": _BYTES,
+}
 _STRICT: dict[str, Any] = {"additionalProperties": False}
 _TRACE_NAMES = ("trace_rate", "trace_count", "log_frequency", "trace_file", "trace_mode")
 _TRACE_TEXTS = dict.fromkeys(_TRACE_NAMES, _STRING)
@@ -94,7 +100,7 @@ SCHEMAS: dict[str, Schema] = {
         {"name": _STRING, "shape": _SHAPE, "datatype": _DATATYPE},
         {
             "data": {**_list({}), "description": "Row-major, nested or flat; BYTES as strings"},
-            "parameters": _object({}, {"binary_data_size": {"type": "integer", "minimum": 0}}),
+            "parameters": _object({}, {"binary_data_size": _BYTES, **_IN_REGION}),
         },
     ),
     "RequestedOutput": _object(
@@ -104,6 +110,7 @@ SCHEMAS: dict[str, Schema] = {
                 {},
                 {
                     "binary_data": _BOOLEAN,
+                    **_IN_REGION,
                     "classification": {
                         "type": "integer",
                         "minimum": 1,
@@ -228,6 +235,8 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "LogSetting": _object(_LOG_SETTINGS),
     "LogOrder": _object({}, {name: _nullable(schema) for name, schema in _LOG_SETTINGS.items()}, **_STRICT),
+    "RegionOrder": _object({"key": _STRING, "byte_size": _BYTES}, {"offset": _BYTES}, **_STRICT),
+    "Regions": _list(_object({"name": _STRING, "byte_size": _BYTES}, {"key": _STRING, "offset": _BYTES})),
     "Card": _object({"schema": _STRING, "model": _STRING, "version": _STRING, "files": _ANY_OBJECT}),
 }
 

@@ -1,4 +1,4 @@
-"""Routes of Triton's trace and logging extensions: settings that are read by anybody and changed by an administrator."""
+"""Routes of Triton's trace and logging extensions: settings that anybody reads and an administrator changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.gateway.access import check_admin
+from service.gateway.access import check_settings
 from service.gateway.codec import parse_object
 from service.gateway.guard import read_body
 from service.gateway.http.answers import json_answer
@@ -84,6 +84,6 @@ class SettingsRoutes:
 
 async def _order(request: Request) -> Mapping[str, Any]:
     """The settings that an administrator sends; none in an empty body."""
-    check_admin(request.scope, needs_content_type=False)
+    check_settings(request.scope)
     body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES)
     return parse_object(body) if body else {}

@@ -62,6 +62,7 @@ def test_the_server_s_exit_code_is_the_command_s(retort: Retort, app: Server) ->
         (("--provider", "cuda"), "provider", "cuda"),
         (("--state-dir", "state"), "state_dir", Path("state")),
         (("--threads", "3"), "threads", 3),
+        (("--shared-memory",), "shared_memory", True),
         (("--log-format", "console"), "log_format", "console"),
         (("--log-level", "debug"), "log_level", "debug"),
         (("--repository", "models"), "repository", (Path("models"),)),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.gateway.access import Forbidden, check_admin
+from service.gateway.access import Forbidden, check_admin, check_shared_memory
 
 HOST = ("host", "127.0.0.1:8000")
 JSON = ("content-type", "application/json")
@@ -76,14 +76,19 @@ def test_json_is_json(kind: str) -> None:
     "kind",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/jsonx"],
 )
-@pytest.mark.parametrize("needed", [True, False])
-def test_what_a_page_can_post_without_asking_is_refused(kind: str, needed: bool) -> None:
+def test_what_a_page_can_post_without_asking_is_refused(kind: str) -> None:
+    form = ("content-type", kind)
     with pytest.raises(Forbidden, match="Content-Type must be application/json"):
-        check_admin(scope(HOST, ("content-type", kind)), needs_content_type=needed)
+        check_admin(scope(HOST, form))
+    for header in (("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")):
+        with pytest.raises(Forbidden, match="Content-Type must be application/json"):
+            check_admin(scope(HOST, form, header), needs_content_type=False)
 
 
-def test_only_triton_s_routes_go_without_a_content_type() -> None:
+def test_only_triton_s_routes_go_without_a_content_type_or_with_any() -> None:
     check_admin(scope(HOST), needs_content_type=False)
+    for kind in ("application/x-www-form-urlencoded", "application/octet-stream", "text/plain; charset=utf-8"):
+        check_admin(scope(HOST, ("content-type", kind)), needs_content_type=False)
     with pytest.raises(Forbidden, match="Content-Type"):
         check_admin(scope(HOST))
 
@@ -94,3 +99,26 @@ def test_only_triton_s_routes_go_without_a_content_type() -> None:
 def test_a_page_posting_bytes_without_a_content_type_is_refused(header: tuple[str, str]) -> None:
     with pytest.raises(Forbidden, match="Content-Type"):
         check_admin(scope(HOST, header), needs_content_type=False)
+
+
+OCTETS = ("content-type", "application/octet-stream")
+
+
+@pytest.mark.parametrize("headers", [[HOST], [HOST, OCTETS], [HOST, JSON], [HOST, JSON, ("origin", "http://x")]])
+def test_whoever_sits_here_may_use_shared_memory_in_any_form_of_body(headers: list[tuple[str, str]]) -> None:
+    check_shared_memory(scope(*headers))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (scope(HOST, peer=("10.0.0.1", 5)), "shared memory is used only from .* comes from elsewhere"),
+        (scope(("host", "example.com")), "shared memory is used only from .* Host names another one"),
+        (scope(HOST, ("x-forwarded-for", "10.0.0.1")), "shared memory is used only from .* was forwarded"),
+        (scope(HOST, ("origin", "http://x")), "Content-Type must be application/json"),
+        (scope(HOST, OCTETS, ("sec-fetch-site", "cross-site")), "Content-Type must be application/json"),
+    ],
+)
+def test_nobody_else_and_no_page_may_use_shared_memory(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(Forbidden, match=words):
+        check_shared_memory(given)

@@ -121,7 +121,11 @@ def test_a_header_length_without_blobs_is_plain_json() -> None:
         ({"inputs": [{**X, "parameters": {"triton_x": 1}}]}, None, "parameter 'triton_x' of input 'x' is reserved"),
         ({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32"}]}, None, "must have either 'data' or"),
         ({"inputs": [{**X, "parameters": {"binary_data_size": 8}}]}, BLOB, "must have either 'data' or"),
-        ({"inputs": [binary(parameters={"shared_memory_region": "r"})]}, None, "lies in shared memory"),
+        (
+            {"inputs": [binary(parameters={"shared_memory_region": "r", "shared_memory_byte_size": 16})]},
+            None,
+            "lies in shared memory",
+        ),
         ({"inputs": [binary()]}, None, "says 8 bytes of binary data, but only 0 follow"),
         ({"inputs": [binary()]}, BLOB[:7], "says 8 bytes of binary data, but only 7 follow"),
         ({"inputs": [binary()]}, BLOB + b".", "1 bytes follow the last input's binary data, expected none"),
@@ -144,7 +148,7 @@ def test_a_header_length_without_blobs_is_plain_json() -> None:
         (
             {"inputs": [X], "outputs": [{"name": "y", "parameters": {"shared_memory_region": "r"}}]},
             None,
-            "parameter 'shared_memory_region' of output 'y' is not supported",
+            "output 'y' has 'shared_memory_region' without 'shared_memory_byte_size'",
         ),
         (
             {"inputs": [X], "outputs": [{"name": "y", "parameters": {"binary_data": 1}}]},

@@ -36,6 +36,17 @@ ROUTES = {
     ("post", "/v1/models/{model}:predict"),
     ("post", "/v1/models/{model}/versions/{version}:predict"),
     ("get", "/metrics"),
+    *(
+        (method, f"/v2/{kind}sharedmemory{path}")
+        for kind in ("system", "cuda")
+        for method, path in [
+            ("get", "/status"),
+            ("get", "/region/{region}/status"),
+            ("post", "/region/{region}/register"),
+            ("post", "/region/{region}/unregister"),
+            ("post", "/unregister"),
+        ]
+    ),
 }
 
 
@@ -99,6 +110,7 @@ def test_no_422_is_promised_and_every_refusal_has_the_error_body(document: dict[
             {"200", "400", "403", "404", "409", "413", "500", "503"},
         ),
         ("get", "/v2/health/ready", {"200", "500", "503"}),
+        ("post", "/v2/systemsharedmemory/unregister", {"200", "400", "403", "409", "500"}),
         ("get", "/v2", {"200", "500"}),
     ],
 )
@@ -122,6 +134,7 @@ def test_both_forms_of_inference_are_told(document: dict[str, Any]) -> None:
         ("/v2/models/{model}/infer", True),
         ("/v2/repository/models/{model}/swap", True),
         ("/v2/repository/models/{model}/rollback", False),
+        ("/v2/systemsharedmemory/region/{region}/register", True),
         ("/v2/repository/models/{model}/load", False),
         ("/v2/repository/index", False),
     ],

@@ -152,7 +152,7 @@ def test_who_is_not_on_this_machine_changes_nothing(connect: Connect, catalog: F
         connect(base_url="http://example.com").post(path, json=body),
         connect().post(path, json=body, headers={"X-Forwarded-For": "127.0.0.1"}),
         connect().post(path, json=body, headers={"Forwarded": "for=127.0.0.1"}),
-        connect().post(path, content=b"{}", headers={"Content-Type": "text/plain"}),
+        connect().post(path, content=b"{}", headers={"Content-Type": "text/plain", "Sec-Fetch-Site": "cross-site"}),
         connect().post(path, content=b"{}", headers={"Origin": "http://example.com"}),
     ]
     assert [answer.status_code for answer in refused] == [403] * 6
@@ -163,6 +163,13 @@ def test_who_is_not_on_this_machine_changes_nothing(connect: Connect, catalog: F
 @pytest.mark.parametrize("path", [f"{ONE}/swap", f"{ONE}/rollback"])
 def test_our_own_routes_need_a_content_type(client: TestClient, path: str) -> None:
     assert client.post(path, content=b"{}").status_code == 403
+    assert client.post(path, content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 403
+
+
+@pytest.mark.parametrize("path", [f"{ONE}/load", f"{ONE}/unload"])
+@pytest.mark.parametrize("kind", ["application/octet-stream", "application/x-www-form-urlencoded"])
+def test_triton_s_routes_take_what_its_clients_call_their_json(client: TestClient, path: str, kind: str) -> None:
+    assert client.post(path, content=b"{}", headers={"Content-Type": kind}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v2/repository/index", "/v2/models/m/infer"])
