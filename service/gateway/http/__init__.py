@@ -39,7 +39,7 @@ _EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "Traceresponse", "
 _PREFLIGHT_S = 600
 
 
-def build(
+def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     catalog: Catalog,
     health: Health,
     *,
