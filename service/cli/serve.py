@@ -97,8 +97,11 @@ def _run(given: Mapping[str, object]) -> int:
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")
     if given["grpc_port"] is not None:
         typer.echo("retort: warning: gRPC does not answer yet, so --grpc-port has no effect.", err=True)
-    from service.app import CannotStart  # noqa: PLC0415 - the whole server
-    from service.app import serve as run_server  # noqa: PLC0415
+    try:
+        from service.app import CannotStart  # noqa: PLC0415 - the whole server
+        from service.app import serve as run_server  # noqa: PLC0415
+    except ValueError as error:  # of OTEL_PROPAGATORS, which OpenTelemetry reads as the web framework imports it
+        raise Failure(f"cannot start: {error}") from None
 
     try:
         return run_server(settings, typer.echo)

@@ -1,4 +1,4 @@
-"""Sets OpenTelemetry up as its standard OTEL_* variables say, or not at all; nothing of it is imported when off.
+"""Sets OpenTelemetry up as its standard OTEL_* variables say, or not at all: then none of its SDK is imported.
 
 The library reads most variables itself; here is what its own start-up script would do beyond that. Spans leave in
 batches, on a thread of their own, from a bounded queue: a collector that is gone costs spans and never a request.
@@ -79,7 +79,7 @@ def open_spans(environment: Mapping[str, str], version: str) -> Spans | None:
     if not name:
         return None
     RareLines("opentelemetry", _LOG_EVERY_S).install()
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - nothing of it is imported when off
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - nothing of the SDK is imported when off
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
     try:

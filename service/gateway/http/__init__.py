@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from prometheus_client import ProcessCollector
@@ -35,8 +36,13 @@ from service.observe.tracing import Tracing, nothing_followed
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
+
 _EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "Traceresponse", "X-Request-Id")
 _PREFLIGHT_S = 600
+# Spans are made where requests come in, see `traced`; the framework would make its own of whatever it finds set up.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
 def build(  # noqa: PLR0913 (all that the HTTP side is made of)
@@ -101,7 +107,7 @@ def _shared_with(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
 
 
 def _face(routes: list[Route], problems: Problems, version: str) -> FastAPI:
-    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=_NO_TELEMETRY)
     app.openapi = openapi_of(lambda: app.routes, version)  # type: ignore[method-assign]
     for route in routes:
         route.add_to(app)
