@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp
 
 from service.core.clock import Clock, MonotonicClock
 from service.core.errors import RetortError
+from service.gateway.controls import Controls
 from service.gateway.http.docs import Docs, openapi_of
 from service.gateway.http.entrance import Entrance, Problems
 from service.gateway.http.health import HealthRoutes
@@ -29,10 +29,8 @@ from service.gateway.http.shared_memory import SharedMemoryRoutes
 from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.observe.collector import StatisticsCollector
-from service.observe.log_settings import LogSettings
 from service.observe.machine import Machine
 from service.observe.names import STATUS_CODES
-from service.observe.tracing import Tracing, nothing_followed
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 
@@ -53,9 +51,9 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     access_log: bool = False,
     shared_memory: SharedMemory | None = None,
     cors_origins: Sequence[str] = (),
+    calls: Mapping[str, int] | None = None,
     clock: Clock | None = None,
-    tracing: Tracing | None = None,
-    log_settings: LogSettings | None = None,
+    controls: Controls | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
 
@@ -66,31 +64,30 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         access_log: whether every request gets a line.
         shared_memory: the regions in which tensors may lie; None where it is off.
         cors_origins: whose web pages may use the service, "*" for everyone's; none: browsers refuse them all.
+        calls: gRPC code -> calls that ended so, for the metrics.
         clock: monotonic seconds, for deadlines.
-        tracing: follows inference requests; None where nothing can be followed.
-        log_settings: what is logged; None where that cannot be changed.
+        controls: what is traced and logged; None for nothing that could be changed.
     """
     clock = clock or MonotonicClock()
-    tracing = tracing or nothing_followed()
-    log_settings = log_settings or LogSettings(logs.Output(logging.NullHandler(), (), "json"))
+    controls = controls or Controls()
     shared_memory = shared_memory or SharedMemory(False, max_body_bytes)
     version = installed_version("retort")
     responses = Counter(dict.fromkeys(STATUS_CODES, 0))
-    statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, Machine())
+    statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, calls or {}, Machine())
     inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory)
     routes = [
         *inference.routes(),
         *Predict(catalog, clock, max_body_bytes).routes(),
         *HealthRoutes(catalog, health).routes(),
         *RepositoryRoutes(catalog).routes(),
-        *SettingsRoutes(catalog, tracing.settings, log_settings).routes(),
+        *SettingsRoutes(catalog, controls).routes(),
         *SharedMemoryRoutes(shared_memory).routes(),
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))
     app = _face(routes, problems, version)
     access = logs.logger("service.access") if access_log else None
-    entrance = Entrance(app, inference.infer, problems, responses, access, tracing)
+    entrance = Entrance(app, inference.infer, problems, responses, access, controls.tracing)
     return _shared_with(cors_origins, entrance) if cors_origins else entrance
 
 

@@ -10,11 +10,10 @@ from starlette.responses import Response
 
 from service.gateway.access import check_settings
 from service.gateway.codec import parse_object
+from service.gateway.controls import Controls
 from service.gateway.guard import read_body
 from service.gateway.http.answers import json_answer
 from service.gateway.http.routes import Route
-from service.observe.log_settings import LogSettings
-from service.observe.trace_settings import TraceSettings
 from service.serving.catalog import Catalog
 
 _BODY_LIMIT_BYTES = 64 << 10
@@ -25,14 +24,13 @@ class SettingsRoutes:
 
     Args:
         catalog: which models there are.
-        traces: the trace settings.
-        logs: the log settings.
+        controls: the settings.
     """
 
-    def __init__(self, catalog: Catalog, traces: TraceSettings, logs: LogSettings) -> None:
+    def __init__(self, catalog: Catalog, controls: Controls) -> None:
         self._catalog = catalog
-        self._traces = traces
-        self._logs = logs
+        self._traces = controls.tracing.settings
+        self._logs = controls.logs
 
     def routes(self) -> list[Route]:
         """Every route of this module."""

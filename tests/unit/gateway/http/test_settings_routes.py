@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from starlette.testclient import TestClient
 
+from service.gateway.controls import Controls
 from service.gateway.http import build
 from service.observe.log_settings import LogSettings
 from service.observe.trace_settings import TraceSettings
@@ -79,8 +80,7 @@ def connect(
             cast("Any", catalog),
             cast("Any", health),
             max_body_bytes=100_000,
-            tracing=Tracing(TraceSettings(spans=True), spans=follow),
-            log_settings=LogSettings(output),
+            controls=Controls(Tracing(TraceSettings(spans=True), spans=follow), LogSettings(output)),
         ),
     )
     opened: list[TestClient] = []
