@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import socket
 import subprocess
 import sys
@@ -11,8 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+import tritonclient.grpc as triton_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import InferenceServerException
 
 from tests.support.collector import Collector, Seen, over_grpc, over_http
 from tests.support.process import ServerProcess
@@ -152,6 +157,52 @@ def test_predict_is_traced_like_infer(traced: ServerProcess, collector: Collecto
     request = of_request(spans, "predict")
     assert request.name == "POST /v1/models/{model}:predict"
     assert {"queue", "batch"} <= below(spans, request).keys()
+
+
+def grpc_input() -> Any:
+    sent = triton_grpc.InferInput("image", [1, 1, 8, 8], "FP32")
+    sent.set_data_from_numpy(ROWS[:1])
+    return sent
+
+
+def test_over_grpc_the_parent_comes_in_the_metadata(traced: ServerProcess, collector: Collector) -> None:
+    with grpc.insecure_channel(traced.grpc) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        asked = service_pb2.ModelInferRequest(model_name="digits")
+        asked.inputs.add(name="image", datatype="FP32", shape=[1, 1, 8, 8])
+        asked.raw_input_contents.append(ROWS[:1].tobytes())
+        metadata = (("traceparent", PARENT), ("x-request-id", "by-grpc"))
+        _, call = stub.ModelInfer.with_call(asked, metadata=metadata, timeout=20)
+        trailing = dict(call.trailing_metadata())
+    spans = collector.wait_for(has_request("by-grpc"))
+    request = of_request(spans, "by-grpc")
+    assert (request.name, request.kind) == ("inference.GRPCInferenceService/ModelInfer", SERVER)
+    assert (request.trace_id, request.parent_id) == (CLIENT_TRACE, CLIENT_SPAN)
+    assert request.attributes["rpc.grpc.status_code"] == 0
+    assert request.attributes["retort.model.version"] == "1"
+    assert {"queue", "batch"} <= below(spans, request).keys()
+    assert trailing["traceresponse"] == f"00-{CLIENT_TRACE}-{request.span_id}-01"
+
+
+def test_over_grpc_an_error_has_its_code(traced: ServerProcess, collector: Collector) -> None:
+    with triton_grpc.InferenceServerClient(traced.grpc) as client, pytest.raises(InferenceServerException):
+        client.infer("none", [grpc_input()], headers={"x-request-id": "no-model"})
+    request = of_request(collector.wait_for(has_request("no-model")), "no-model")
+    assert (request.attributes["rpc.grpc.status_code"], request.attributes["error.type"]) == (5, "NotFound")
+    assert not request.failed
+
+
+def test_every_request_of_a_stream_has_a_span(traced: ServerProcess, collector: Collector) -> None:
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with triton_grpc.InferenceServerClient(traced.grpc) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)), headers={"x-request-id": "stream"})
+        for _ in range(3):
+            client.async_stream_infer("digits", [grpc_input()])
+        assert [answers.get(timeout=20)[1] for _ in range(3)] == [None] * 3
+        client.stop_stream()
+    name = "inference.GRPCInferenceService/ModelStreamInfer"
+    spans = collector.wait_for(lambda spans: sum(span.name == name for span in spans) == 3)
+    assert all("queue" in below(spans, span) for span in spans if span.name == name)
 
 
 def test_nothing_but_inference_is_traced(traced: ServerProcess, collector: Collector) -> None:

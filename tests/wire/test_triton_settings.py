@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
@@ -38,6 +39,12 @@ def own(folder: Path) -> Iterator[ServerProcess]:
 @pytest.fixture
 def client(own: ServerProcess) -> Iterator[Any]:
     with triton.InferenceServerClient(f"127.0.0.1:{own.port}") as connected:
+        yield connected
+
+
+@pytest.fixture
+def client_grpc(server: ServerProcess) -> Iterator[Any]:
+    with triton_grpc.InferenceServerClient(server.grpc) as connected:
         yield connected
 
 
@@ -122,6 +129,48 @@ def test_what_is_logged_changes_at_once(tmp_path: Path) -> None:
     (text,) = [line for line in lines if "heard-as-text" in line]
     assert text.startswith("20")
     assert " info request " in text
+
+
+def test_over_grpc_they_are_the_same_settings(server: ServerProcess, client_grpc: Any) -> None:
+    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as plain:
+        logs = client_grpc.get_log_settings(as_json=True)["settings"]
+        assert logs["log_info"] == {"bool_param": True}
+        assert logs["log_format"] == {"string_param": "default"}
+        client_grpc.update_log_settings({"log_verbose_level": 3, "log_warning": False})
+        changed = plain.get_log_settings()
+        assert (changed["log_verbose_level"], changed["log_warning"]) == (3, False)
+        client_grpc.update_log_settings({"log_verbose_level": 0, "log_warning": True})
+
+        told = client_grpc.update_trace_settings("digits", {"trace_rate": "9", "trace_level": ["OFF"]}, as_json=True)
+        assert told["settings"]["trace_rate"] == {"value": ["9"]}
+        assert told == client_grpc.get_trace_settings("digits", as_json=True)
+        assert plain.get_trace_settings("digits")["trace_rate"] == "9"
+        client_grpc.update_trace_settings("digits", {"trace_rate": None, "trace_level": None})
+        assert plain.get_trace_settings("digits") == plain.get_trace_settings()
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        (
+            lambda client: client.update_trace_settings(settings={"nonsense": "1"}),
+            "INVALID_ARGUMENT",
+            "no trace setting",
+        ),
+        (lambda client: client.update_trace_settings("none", {"trace_rate": "1"}), "NOT_FOUND", "none"),
+        (lambda client: client.get_trace_settings("none"), "NOT_FOUND", "none"),
+        (lambda client: client.update_log_settings({"log_format": "xml"}), "INVALID_ARGUMENT", "expected 'default'"),
+        (
+            lambda client: client.update_log_settings({"log_info": True}, headers={"forwarded": "for=x"}),
+            "PERMISSION_DENIED",
+            "settings are changed only from the server's own machine",
+        ),
+    ],
+)
+def test_over_grpc_what_is_wrong_is_told(client_grpc: Any, change: Any, status: str, words: str) -> None:
+    with pytest.raises(InferenceServerException, match=words) as refused:
+        change(client_grpc)
+    assert refused.value.status() == f"StatusCode.{status}"
 
 
 def test_the_asynchronous_client_does_the_same(server: ServerProcess) -> None:
