@@ -28,7 +28,7 @@ class TraceOutlets:
 
     def __init__(self, environment: Mapping[str, str], file: Path | None, version: str) -> None:
         self._spans: Spans | None = open_spans(environment, version)
-        settings = TraceSettings(spans=self._spans is not None, file=str(file or ""))
+        settings = TraceSettings(spans=self._spans is not None, file=file.name if file is not None else "")
         self._file = TraceFile(file, settings.frequency) if file is not None else None
         self.tracing = Tracing(settings, spans=self._spans.follow if self._spans else None, file=self._file)
 

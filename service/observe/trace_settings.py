@@ -61,7 +61,7 @@ class TraceSettings:
 
     Args:
         spans: whether an exporter for spans is configured; then every request is traced from the start.
-        file: the trace file, "" for none.
+        file: the trace file's name, without its folder, which is nobody's business; "" for none.
     """
 
     def __init__(self, *, spans: bool = False, file: str = "") -> None:

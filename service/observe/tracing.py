@@ -149,19 +149,24 @@ class Tracing:
         return self.settings.on
 
     def begin(self, arrival: Arrival) -> RequestTrace | None:
-        """Follows a request from now on, if the settings say so; sets `TRACE` of the calling task."""
+        """Follows a request from now on, if the settings say so; sets `TRACE` of the calling task.
+
+        Sets it in any case: the task of a pipelined request inherits what the request before it had.
+        """
+        trace = self._follow(arrival)
+        TRACE.set(trace)
+        return trace
+
+    def _follow(self, arrival: Arrival) -> RequestTrace | None:
         mode = self.settings.sample(arrival.model, asked=_is_sampled(arrival.carrier.get("traceparent", "")))
         if mode is None:
             return None
         follow = self._spans if mode == MODE_SPANS else self._file
         try:
-            trace = follow(arrival) if follow is not None else None
+            return follow(arrival) if follow is not None else None
         except Exception:
             _log.exception("a request could not be traced")
             return None
-        if trace is not None:
-            TRACE.set(trace)
-        return trace
 
 
 def nothing_followed() -> Tracing:

@@ -61,7 +61,7 @@ def test_every_second_request_of_a_model_goes_into_triton_s_trace_file(
     told = client.update_trace_settings(model_name="digits", settings=wanted)
     assert told == client.get_trace_settings(model_name="digits")
     assert {key: told[key] for key in wanted} == wanted
-    assert (told["trace_file"], told["trace_mode"]) == (str(folder / "traces"), "triton")
+    assert (told["trace_file"], told["trace_mode"]) == ("traces", "triton")
     for number in range(8):
         ask(own, f"r{number}")
     assert client.get_trace_settings(model_name="digits")["trace_count"] == "0"

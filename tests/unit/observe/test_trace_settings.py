@@ -13,7 +13,7 @@ from service.observe.trace_settings import MODE_FILE, MODE_SPANS, TraceSettings
 @pytest.fixture
 def settings() -> TraceSettings:
     """With an exporter and a file, so that nothing is refused for want of one."""
-    return TraceSettings(spans=True, file="/t/traces")
+    return TraceSettings(spans=True, file="traces.json")
 
 
 def sampled(settings: TraceSettings, times: int, model: str = "m", *, asked: bool = False) -> list[bool]:
@@ -132,7 +132,7 @@ def test_what_is_wrong_is_told_and_changes_nothing(settings: TraceSettings, give
 
 def test_the_file_s_own_name_may_be_sent_back(settings: TraceSettings) -> None:
     settings.update(settings.get())
-    assert settings.get()["trace_file"] == "/t/traces"
+    assert settings.get()["trace_file"] == "traces.json"
 
 
 @pytest.mark.parametrize(

@@ -70,5 +70,17 @@ def test_a_sampled_parent_is_not_kept_out_by_the_rate(traceparent: str, followed
     assert (trace is not None) is followed
 
 
+def test_a_request_that_is_not_followed_inherits_no_trace() -> None:
+    settings = TraceSettings(spans=True)
+    settings.update({"trace_count": "1"})
+    tracing = Tracing(settings, spans=lambda _: Trace())
+
+    def two_in_one_context() -> None:
+        assert tracing.begin(arrival()) is TRACE.get() is not None
+        assert tracing.begin(arrival()) is TRACE.get() is None
+
+    contextvars.copy_context().run(two_in_one_context)
+
+
 def test_nothing_is_followed_by_nobody() -> None:
     assert not nothing_followed().on
