@@ -103,6 +103,7 @@ class Servable:
         self.examined = examined
         self.signature = examined.signature
         self.batchability = examined.batchability
+        self.padding = examined.padding
         self.origins = origins
         self.machine = examined.machine
         self.batcher = batcher
@@ -161,7 +162,16 @@ class Servable:
         rows, trace = self._rows(request), TRACE.get()
         if trace is not None:
             trace.asked(self.model, self.version, rows or 1)
-        answer = await self.batcher.submit(request.inputs, rows, deadline, origin=origin, trace=trace)
+        timeout_s = request.timeout_us / 1e6 if request.timeout_us else None
+        answer = await self.batcher.submit(
+            request.inputs,
+            rows,
+            deadline,
+            origin=origin,
+            priority=request.priority,
+            timeout_s=timeout_s,
+            trace=trace,
+        )
         outputs = self.signature.select(request, answer.outputs)
         self._check_finite(outputs, request.inputs)
         return InferResponse(self.model, self.version, outputs, request.id, answer.timing)

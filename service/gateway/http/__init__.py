@@ -79,7 +79,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         *inference.routes(),
         *Predict(catalog, clock, max_body_bytes).routes(),
         *HealthRoutes(catalog, health).routes(),
-        *RepositoryRoutes(catalog).routes(),
+        *RepositoryRoutes(catalog, max_body_bytes).routes(),
         *SettingsRoutes(catalog, controls).routes(),
         *SharedMemoryRoutes(shared_memory).routes(),
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
