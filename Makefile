@@ -26,7 +26,7 @@ PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve test slow perf-analyzer triton check digits lock clean
+.PHONY: help serve test slow conformance perf-analyzer triton check digits lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -39,6 +39,9 @@ test: check $(VENV)/.project  ## check, then run the tests and demand the covera
 
 slow: $(VENV)/.dev $(VENV)/.project  ## the long forms of the tests: minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+conformance: $(VENV)/.dev $(VENV)/.project  ## serve every node test of ONNX and compare with raw ONNX Runtime
+	$(BIN)/python -m pytest -m "slow or not slow" -s tests/conformance $(PYTEST_ARGS)
 
 perf-analyzer: $(VENV)/.dev $(VENV)/.project  ## fetch Triton's load generator and run it against the shipped digits
 	$(BIN)/python -m tests.support.perf_analyzer .perf-analyzer
