@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import uvloop
@@ -23,8 +24,12 @@ from structlog.stdlib import BoundLogger
 from service.core.clock import Clock, MonotonicClock
 from service.core.errors import ProviderMissing
 from service.core.supervise import Supervisor
+from service.gateway.controls import Controls
 from service.gateway.fronts import AddressRefused, Fronts, Listening
 from service.observe import logs
+from service.observe.log_settings import LogSettings
+from service.observe.opentelemetry_setup import BadVariable
+from service.observe.trace_outlets import TraceOutlets
 from service.repository.layout import Repositories, SingleFile, Source
 from service.repository.overlay import Overlay
 from service.repository.state_file import StateFile
@@ -34,9 +39,11 @@ from service.runtime.providers import Provider, choose_provider
 from service.runtime.trial import TrialLimits
 from service.runtime.trial_memory import TrialMemory
 from service.serving.catalog import Catalog
+from service.serving.comeback import Comeback
 from service.serving.lifecycle import Lifecycle
 from service.serving.loader import Loader, LoadOptions
 from service.serving.readiness import Health
+from service.serving.threads import in_thread
 from service.serving.trial import FirstTrial, no_trial
 from service.settings import Settings
 
@@ -57,8 +64,8 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         CannotStart: the address is taken, or the provider that was asked for is not to be had.
     """
     memory.share_one_heap()
-    logs.configure(settings.log_level, settings.log_format)
-    server = Server(settings, say)
+    output = logs.configure(settings.log_level, settings.log_format)
+    server = Server(settings, say, LogSettings(output, settings.log_level))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         exit_code = runner.run(server.run())
     if server.left_runs_behind:  # the interpreter would end under a thread inside ONNX Runtime, which aborts
@@ -97,18 +104,22 @@ class Server:
     Args:
         settings: of this process.
         say: gets one line when the server is ready.
+        log_settings: what clients may change of the log; None for nothing.
 
     Attributes:
         left_runs_behind: whether models did not close in time, so that runs may still go on.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], None], log_settings: LogSettings | None = None) -> None:
         self._settings = settings
         self._say = say
         self._log: BoundLogger = logs.logger("service")
         self._ending = _Ending()
         self.left_runs_behind = False
         self._clock = MonotonicClock()
+        self._traces = _open_traces(settings)
+        tracing = self._traces.tracing
+        self._controls = Controls(tracing, log_settings) if log_settings is not None else Controls(tracing)
         self._catalog = self._new_catalog()
         self._health = Health(self._catalog, settings.required_models)
 
@@ -119,6 +130,15 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.by_signal)
         await fronts.start()
+        watchers = self._watchers()
+        loading = asyncio.create_task(self._load(fronts, watchers), name="load models")
+        loading.add_done_callback(self._loaded)
+        await self._ending.begun.wait()
+        await self._stop(fronts, watchers, loading)
+        return self._ending.exit_code
+
+    def _watchers(self) -> list[Supervisor]:
+        """What goes on beside serving: the probe behind readiness, and loading again what was away at its load."""
         probe = Supervisor(
             "probe",
             self._health.probe,
@@ -126,11 +146,14 @@ class Server:
             on_crash=lambda error: self._log.error("probe crashed", exc_info=error),
             on_give_up=lambda error: self._fatal(f"the readiness probe gave up: {error}"),
         )
-        loading = asyncio.create_task(self._load(fronts, probe), name="load models")
-        loading.add_done_callback(self._loaded)
-        await self._ending.begun.wait()
-        await self._stop(fronts, probe, loading)
-        return self._ending.exit_code
+        comeback = Supervisor(
+            "comeback",
+            Comeback(self._catalog.entries, self._catalog.load, self._clock).watch,
+            clock=self._clock,
+            on_crash=lambda error: self._log.error("loading again crashed", exc_info=error),
+            on_give_up=lambda error: self._log.error("loading again gave up", exc_info=error),
+        )
+        return [probe, comeback]
 
     def _listen(self) -> Fronts:
         settings = self._settings
@@ -145,14 +168,15 @@ class Server:
             shared_memory=settings.shared_memory,
         )
         try:
-            return Fronts(self._catalog, self._health, listening, self._clock)
+            return Fronts(self._catalog, self._health, listening, self._clock, self._controls)
         except AddressRefused as error:
             raise CannotStart(str(error)) from error
 
-    async def _load(self, fronts: Fronts, probe: Supervisor) -> None:
+    async def _load(self, fronts: Fronts, watchers: list[Supervisor]) -> None:
         await self._catalog.start()
         self._health.started()
-        probe.start()
+        for watcher in watchers:
+            watcher.start()
         gc.freeze()  # what lives now lives long: keep it out of later collections
         served = [name for name in self._catalog.models() if self._catalog.ready(name).ok]
         if self._settings.model_file is not None and not served:
@@ -167,7 +191,7 @@ class Server:
             self._log.error("loading failed", exc_info=error)
             self._fatal("the models could not be loaded")
 
-    async def _stop(self, fronts: Fronts, probe: Supervisor, loading: asyncio.Task[None]) -> None:
+    async def _stop(self, fronts: Fronts, watchers: list[Supervisor], loading: asyncio.Task[None]) -> None:
         self._health.draining()
         self._log.info("stopping")
         hurry = asyncio.create_task(self._ending.in_a_hurry.wait())
@@ -175,10 +199,11 @@ class Server:
         await asyncio.wait({hurry}, timeout=self._settings.drain_delay_s)
         self._catalog.give_up_loads()
         loading.cancel()
-        await asyncio.gather(loading, probe.stop(), return_exceptions=True)
+        await asyncio.gather(loading, *(watcher.stop() for watcher in watchers), return_exceptions=True)
         end_s = self._clock.now_s() + self._settings.drain_timeout_s  # of all that is in flight, here and in queues
         await fronts.stop()
         await self._close_models(end_s, hurry)
+        await self._close_traces(end_s)
         hurry.cancel()
         self._log.info("stopped")
 
@@ -194,6 +219,12 @@ class Server:
         [ended] = await asyncio.gather(closing, return_exceptions=True)
         if isinstance(ended, Exception):
             self._log.error("models did not close well", exc_info=ended)
+
+    async def _close_traces(self, end_s: float) -> None:
+        in_a_hurry = self._ending.in_a_hurry.is_set()
+        left_s = CLOSE_AT_LEAST_S if in_a_hurry else max(CLOSE_AT_LEAST_S, end_s - self._clock.now_s())
+        if self._traces.open:
+            await in_thread("close traces", lambda: self._traces.close(left_s))
 
     def _fatal(self, sentence: str) -> None:
         self._log.error("giving up", reason=sentence)
@@ -215,6 +246,13 @@ class Server:
         if state.problem:
             log.warning("state not read", reason=state.problem)
         return Catalog(overlay, Lifecycle(overlay, loader, state, log), log)
+
+
+def _open_traces(settings: Settings) -> TraceOutlets:
+    try:
+        return TraceOutlets(os.environ, settings.trace_file, installed_version("retort"))
+    except BadVariable as error:
+        raise CannotStart(str(error)) from error
 
 
 def source_of(settings: Settings) -> Source:

@@ -39,6 +39,7 @@ _NUMBERS: tuple[tuple[Name, Callable[[VersionStatistics], Number]], ...] = (
     (names.RUN_FAILED, lambda s: s.runs_failed),
     (names.CRASHED, lambda s: s.crashes),
     (names.NON_FINITE, lambda s: s.non_finite),
+    (names.REMOTE_RETRIES, lambda s: s.remote_retries),
 )
 _BY_REASON: tuple[tuple[Name, Callable[[VersionStatistics], Mapping[str, int]]], ...] = (
     (names.REQUEST_FAILURE, lambda s: {reason: failure.count for reason, failure in s.failures.items()}),

@@ -45,6 +45,7 @@ CRASHED = Name("retort_batcher_crashed", "counter", "Times the batcher's loop ra
 NON_FINITE = Name("retort_non_finite_outputs", "counter", "Outputs that held NaN or infinity")
 SWAPS = Name("retort_swaps", "counter", "Swaps and rollbacks by outcome")
 ACTIVE = Name("retort_active_version", "gauge", "1 for the version that answers when the client names none")
+REMOTE_RETRIES = Name("retort_remote_retries", "counter", "Calls of a remote server made again, its connection broken")
 RESPONSES = Name("retort_http_responses", "counter", "HTTP answers by status code")
 CALLS = Name("retort_grpc_calls", "counter", "gRPC calls, and requests on streams, by the code that ended them")
 

@@ -119,6 +119,7 @@ class VersionStatistics:
         load_s: how long the last load took, None before the first.
         memory_bytes: what the version keeps in memory, None when not known.
         non_finite: outputs that held NaN or infinity.
+        remote_retries: calls of a remote server that were made again, None for a version that runs here.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class VersionStatistics:
         self.load_s: float | None = None
         self.memory_bytes: int | None = None
         self.non_finite = 0
+        self.remote_retries: int | None = None
         self.rows = 0
         self.batches = 0
         self.runs_failed = 0
@@ -188,6 +190,10 @@ class VersionStatistics:
         """Counts a run that raised or was given up."""
         self.runs_failed += 1
 
+    def retried(self) -> None:
+        """Counts a call of a remote server that was made again."""
+        self.remote_retries = (self.remote_retries or 0) + 1
+
     def dropped(self, reason: str) -> None:
         """Counts a request that left the queue without being run."""
         self.drops[reason] += 1
@@ -217,6 +223,7 @@ class VersionStatistics:
                 "cache_hit": none,
                 "cache_miss": none,
             },
+            "response_stats": {},  # of decoupled models, which there are none of
             "batch_stats": [{"batch_size": rows, **self.by_rows[rows].to_triton()} for rows in sorted(self.by_rows)],
             "memory_usage": self._memory_usage(),
         }

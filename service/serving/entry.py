@@ -24,6 +24,7 @@ class Slot:
         statistics: of all its loads together, so that no counter goes back when it is closed.
         state: NOT_LOADED, LOADING or FAILED while there is no servable; the servable's own state otherwise.
         reason: why it is not loaded.
+        passing: whether it is not loaded because what runs it was not to be had at that moment.
         card: what its card says, once read.
         servable: the loaded version.
     """
@@ -32,6 +33,7 @@ class Slot:
     statistics: VersionStatistics
     state: State = State.NOT_LOADED
     reason: str = ""
+    passing: bool = False
     card: Card | None = None
     servable: Servable | None = None
 
@@ -78,6 +80,11 @@ class Entry:
     def loaded(self) -> list[Servable]:
         """Every loaded version."""
         return [slot.servable for slot in self.slots.values() if slot.servable is not None]
+
+    def wait_for_none(self) -> None:
+        """Forgets which versions might be loaded once what runs them is there again."""
+        for slot in self.slots.values():
+            slot.passing = False
 
     def view(self, slot: Slot) -> VersionView:
         """How `slot` looks from outside."""

@@ -11,11 +11,13 @@ from grpc_health.v1 import health_pb2_grpc
 from tritonclient.grpc import service_pb2_grpc
 
 from service.core.clock import Clock
+from service.gateway.controls import Controls
 from service.gateway.grpc.calls import Calls
 from service.gateway.grpc.health import INFERENCE, HealthService
 from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.server import GrpcServer
 from service.gateway.grpc.service import InferenceService
+from service.gateway.grpc.settings import Settings
 from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.serving.catalog import Catalog
@@ -36,6 +38,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     max_body_bytes: int,
     drain_timeout_s: float,
     access_log: bool = False,
+    controls: Controls | None = None,
 ) -> GrpcServer:
     """The gRPC side of the service, bound and not yet answering.
 
@@ -50,15 +53,18 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         max_body_bytes: the largest message.
         drain_timeout_s: how long calls in flight may take once stopping has begun.
         access_log: whether every answer gets a line.
+        controls: what is traced and logged; None for nothing that could be changed.
 
     Raises:
         OSError: the address cannot be bound.
     """
     access = logs.logger("service.access") if access_log else None
     calls = Calls(responses, logs.logger("service.gateway.grpc"), access)
+    controls = controls or Controls()
     stopping = asyncio.Event()
-    inference = Inference(calls, catalog, clock, shared_memory, stopping)
-    service = InferenceService(calls, inference, catalog, health, shared_memory, installed_version("retort"))
+    inference = Inference(calls, catalog, clock, shared_memory, controls.tracing, stopping)
+    settings, version = Settings(catalog, controls), installed_version("retort")
+    service = InferenceService(calls, inference, catalog, health, shared_memory, settings, version)
 
     def register(server: Any) -> None:
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)

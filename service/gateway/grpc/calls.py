@@ -17,7 +17,7 @@ import grpc
 from structlog.stdlib import BoundLogger
 
 from service.core.deadline import Deadline
-from service.gateway.access import check_admin_call, check_shared_memory_call
+from service.gateway.access import check_admin_call, check_settings_call, check_shared_memory_call
 from service.gateway.http.request_head import RequestIds
 from service.gateway.problems import CallProblem, call_problem_of, was_meant
 from service.observe.logs import REQUEST_ID
@@ -28,12 +28,17 @@ Context = Any  # grpc.aio's servicer context: the package ships no types for it
 
 
 class Call:
-    """One call as handlers see it."""
+    """One call as handlers see it.
+
+    Attributes:
+        trailing: what its answer carries beside its id.
+    """
 
     def __init__(self, context: Context, ids: RequestIds, path: str) -> None:
         self._context = context
         self.path = path
         self.began_ns = time.perf_counter_ns()
+        self.trailing: tuple[tuple[str, str], ...] = ()
         self.id = ids.chosen(self.metadata.get("x-request-id", "").encode())
 
     @cached_property
@@ -55,6 +60,10 @@ class Call:
     def check_admin(self) -> None:
         """Raises Forbidden unless the peer may change what is served."""
         check_admin_call(self.origin, self.metadata)
+
+    def check_settings(self) -> None:
+        """Raises Forbidden unless the peer may change what is traced or logged."""
+        check_settings_call(self.origin, self.metadata)
 
     def check_shared_memory(self) -> None:
         """Raises Forbidden unless the peer may use shared memory."""
@@ -85,7 +94,6 @@ class Calls:
     async def answer(self, context: Context, path: str, handler: Callable[[Call], Awaitable[T]]) -> T:
         """What `handler` returns; an error ends the call by its code, with the request's id beside it."""
         call = self.call(context, path)
-        trailing = (("x-request-id", call.id),)
         try:
             answer = await handler(call)
         except asyncio.CancelledError:
@@ -93,10 +101,11 @@ class Calls:
             raise
         except Exception as error:
             problem = self.failed(error, call)
-            await context.abort(grpc.StatusCode[problem.code], problem.sentence, (*trailing, *_trailing(problem)))
+            trailing = (("x-request-id", call.id), *call.trailing, *_trailing(problem))
+            await context.abort(grpc.StatusCode[problem.code], problem.sentence, trailing)
             raise  # `abort` has raised already
         self.ended("OK", call)
-        context.set_trailing_metadata(trailing)
+        context.set_trailing_metadata((("x-request-id", call.id), *call.trailing))
         return answer
 
     async def end(self, context: Context, error: Exception) -> None:

@@ -13,10 +13,11 @@ from service.core.clock import Clock
 from service.core.contract import ModelRef
 from service.core.errors import Draining
 from service.gateway.classification import classified
-from service.gateway.grpc import messages
+from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.stream import answers_to
 from service.gateway.shared_memory import SharedMemory
+from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
 from service.serving.threads import in_thread
@@ -32,20 +33,34 @@ class Inference:
         catalog: who answers.
         clock: monotonic seconds, for deadlines.
         shared_memory: the regions in which tensors may lie.
+        tracing: follows requests.
         stopping: set when the server reads no more from streams.
     """
 
     def __init__(
-        self, calls: Calls, catalog: Catalog, clock: Clock, shared_memory: SharedMemory, stopping: asyncio.Event
+        self,
+        calls: Calls,
+        catalog: Catalog,
+        clock: Clock,
+        shared_memory: SharedMemory,
+        tracing: Tracing,
+        stopping: asyncio.Event,
     ) -> None:
+        self._tracing = tracing
         self._calls = calls
         self._catalog = catalog
         self._clock = clock
         self._shared_memory = shared_memory
         self._stopping = stopping
 
-    async def infer(self, request: Any, call: Call) -> Any:
-        """The ModelInferResponse to one ModelInferRequest."""
+    async def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Any:
+        """The ModelInferResponse to one ModelInferRequest, which came in by `method`."""
+        if not self._tracing.on:
+            return await self._infer(request, call)
+        with traced.followed(self._tracing, call, request.model_name, method):
+            return await self._infer(request, call)
+
+    async def _infer(self, request: Any, call: Call) -> Any:
         began_s = self._clock.now_s()
         ref = ModelRef(request.model_name, request.model_version or None)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
@@ -64,7 +79,7 @@ class Inference:
         async def answer(request: Any) -> Any:
             call = self._calls.call(context, "ModelStreamInfer")
             try:
-                response = await self.infer(request, call)
+                response = await self.infer(request, call, "ModelStreamInfer")
             except Exception as error:
                 problem = self._calls.failed(error, call)
                 empty = service_pb2.ModelInferResponse(id=request.id)
