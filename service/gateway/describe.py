@@ -13,6 +13,7 @@ from service.core.contract import TensorSpec
 from service.repository.card import Card
 from service.serving.catalog import Catalog
 from service.serving.gate import Machine
+from service.serving.padding import told
 from service.serving.reports import VersionView
 from service.serving.servable import Servable
 
@@ -35,6 +36,7 @@ def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, A
     }
     if not servable.batchability.mixes:
         described["batching"]["reason"] = servable.batchability.reason
+    described["batching"].update(told(servable.padding))
     return described
 
 

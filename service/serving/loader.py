@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.batching.batch import PLAIN
 from service.batching.batcher import Batcher
-from service.batching.contract import BatchConfig
+from service.batching.padding import Padded
 from service.core.clock import Clock
 from service.core.errors import BadModel, DoesNotFit, Draining
 from service.observe.statistics import VersionStatistics
@@ -25,6 +26,7 @@ from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import Provider, RunnerOptions, choose_provider, options_for
 from service.runtime.runner import Runner
 from service.runtime.threads import intra_op_threads, usable_cores
+from service.serving.batch_knobs import batch_config
 from service.serving.declared import declare
 from service.serving.digest import digest
 from service.serving.examine import Examined, examine
@@ -203,6 +205,7 @@ class Loader:
 
     def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:
         identity, examined = built.identity, built.examined
+        pads = examined.padding.pads
         pulse = Pulse(statistics, self.clock)
 
         def replace() -> Runner:
@@ -220,6 +223,7 @@ class Loader:
             replace=replace,
             on_fatal=self._on_fatal,
             run_timeout_s=self._options.run_timeout_s,
+            stacking=Padded(pads) if pads is not None else PLAIN,
         )
         size = identity.card.size if identity.card is not None else None
         statistics.memory_bytes = (size.resident_bytes if size is not None else None) or identity.bytes_total
@@ -262,20 +266,6 @@ class Loader:
             return self._runner(files, identity.config, cancel)
         finally:
             limit.cancel()
-
-
-def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> BatchConfig:
-    """The batcher's knobs as model.yaml gives them, with what was found out about the version."""
-    queueing = config.dynamic_batching
-    return BatchConfig(
-        max_rows=config.max_batch_size,
-        max_delay_s=queueing.max_queue_delay_microseconds / 1e6,
-        preferred_rows=tuple(queueing.preferred_batch_size),
-        max_queue=queueing.max_queue_size,
-        default_timeout_s=queueing.default_timeout_microseconds / 1e6 or None,
-        mixes=mixes,
-        inline_limit_s=inline_limit_s,
-    )
 
 
 def _where(files: VersionFiles) -> str:

@@ -102,6 +102,7 @@ class Servable:
         self.examined = examined
         self.signature = examined.signature
         self.batchability = examined.batchability
+        self.padding = examined.padding
         self.origins = origins
         self.machine = examined.machine
         self.batcher = batcher
@@ -158,7 +159,10 @@ class Servable:
         if request.sequence is not None:
             raise BadInput(f"{self.signature.where} keeps no state, and the request has a 'sequence_id'")
         rows = self._rows(request)
-        answer = await self.batcher.submit(request.inputs, rows, deadline, origin=origin)
+        timeout_s = request.timeout_us / 1e6 if request.timeout_us else None
+        answer = await self.batcher.submit(
+            request.inputs, rows, deadline, origin=origin, priority=request.priority, timeout_s=timeout_s
+        )
         outputs = self.signature.select(request, answer.outputs)
         self._check_finite(outputs, request.inputs)
         return InferResponse(self.model, self.version, outputs, request.id, answer.timing)

@@ -68,28 +68,27 @@ class Shelf:
     async def fill(self, slot: Slot, entry: Entry, old: Servable | None) -> Servable | None:
         """Loads the slot's version; None when its files and configuration are those of `old`."""
         assert entry.config is not None  # noqa: S101 - `_scan` came first
+        named = {"model": entry.name, "version": slot.version}
         if old is None:
             slot.state, slot.reason = State.LOADING, ""
         try:
+            unless = old.identity if old else None
             fresh = await self._loader.load(
-                entry.name,
-                slot.version,
-                entry.config,
-                unless=old.identity if old else None,
-                statistics=slot.statistics,
+                entry.name, slot.version, entry.config, unless=unless, statistics=slot.statistics
             )
         except Exception as error:
             expected, slot.passing = isinstance(error, RetortError), isinstance(error, Unavailable)
             slot.reason = str(error) if expected else "its load met an unexpected error, which the log shows"
             slot.state = State.FAILED if old is None else slot.state
-            named = {"model": entry.name, "version": slot.version, "reason": slot.reason}
-            self._log.warning("load failed", exc_info=None if expected else error, **named)
+            self._log.warning("load failed", exc_info=None if expected else error, reason=slot.reason, **named)
             if expected:
                 raise
             raise BadModel(slot.reason) from error  # a defect of ours costs this version, not its neighbours
         if fresh is not None:
             slot.servable, slot.card, slot.reason, slot.passing = fresh, fresh.card, "", False
-            self._log.info("loaded", model=entry.name, version=slot.version, load_ms=round(fresh.origins.load_ms, 1))
+            self._log.info("loaded", load_ms=round(fresh.origins.load_ms, 1), **named)
+            if refused := fresh.examined.padding.reason:
+                self._log.warning("padding refused", reason=refused, **named)
         return fresh
 
     async def retire(self, entry: Entry, version: str, reason: str = "not resident") -> None:

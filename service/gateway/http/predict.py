@@ -49,7 +49,7 @@ class Predict:
         body = await read_body(headers, request.receive, self._max_body_bytes)
         with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
             asked, style = tensorflow_json.decode(body, servable.inputs, servable.config.labels)
-            deadline = deadline_of(headers, None, began_s)
+            deadline = deadline_of(headers, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
             encoded = Encoded(tensorflow_json.encode(answer, style, servable.config.labels), JSON, None)

@@ -62,7 +62,7 @@ SCHEMAS: dict[str, Schema] = {
             "platform": _STRING,
             "inputs": _list(_TENSOR_SPEC),
             "outputs": _list(_TENSOR_SPEC),
-            "batching": _object({"mode": _STRING, "max_batch_size": _INTEGER}, {"reason": _STRING}),
+            "batching": _object({"mode": _STRING, "max_batch_size": _INTEGER}, {"reason": _STRING, "padding": _STRING}),
         }
     ),
     "ModelConfig": _object(

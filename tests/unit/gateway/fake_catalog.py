@@ -17,6 +17,7 @@ from service.repository.model_config import ModelConfig
 from service.repository.overlay import Override
 from service.serving.batchability import Batchability
 from service.serving.gate import Machine
+from service.serving.padding import NO_PADDING
 from service.serving.reports import Readiness, SwapReport, VersionView
 from service.serving.signature import Signature
 
@@ -48,6 +49,7 @@ class FakeServable:
         self.answer = answer
         self.config = ModelConfig()
         self.batchability = Batchability("any")
+        self.padding = NO_PADDING
         self.machine = Machine("cpu", "avx512_vnni")
         self.provider = "cpu"
         self.statistics = VersionStatistics(model, version)
