@@ -9,12 +9,14 @@ from service.gateway.shared_memory import SharedMemory
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
+    "logging",
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
     "parameters",
     "schedule_policy",
     "statistics",
+    "trace",
 )
 
 

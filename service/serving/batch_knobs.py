@@ -1,4 +1,4 @@
-"""The batcher's knobs for one version, from its configuration and from what its examination found."""
+"""The batcher's knobs as a model's configuration gives them. Knows nothing of how they are obeyed."""
 
 from __future__ import annotations
 

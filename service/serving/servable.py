@@ -18,6 +18,7 @@ from service.core.contract import Array, Arrays, InferRequest, InferResponse, Te
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, NotFinite, Refused
 from service.observe.statistics import VersionStatistics
+from service.observe.tracing import TRACE
 from service.repository.card import Card
 from service.repository.golden import Golden
 from service.repository.model_config import ModelConfig
@@ -158,10 +159,18 @@ class Servable:
         """
         if request.sequence is not None:
             raise BadInput(f"{self.signature.where} keeps no state, and the request has a 'sequence_id'")
-        rows = self._rows(request)
+        rows, trace = self._rows(request), TRACE.get()
+        if trace is not None:
+            trace.asked(self.model, self.version, rows or 1)
         timeout_s = request.timeout_us / 1e6 if request.timeout_us else None
         answer = await self.batcher.submit(
-            request.inputs, rows, deadline, origin=origin, priority=request.priority, timeout_s=timeout_s
+            request.inputs,
+            rows,
+            deadline,
+            origin=origin,
+            priority=request.priority,
+            timeout_s=timeout_s,
+            trace=trace,
         )
         outputs = self.signature.select(request, answer.outputs)
         self._check_finite(outputs, request.inputs)
