@@ -25,13 +25,15 @@ from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
 from service.runtime.memory import available_bytes
 from service.runtime.onnx import OnnxRunner
-from service.runtime.providers import Provider, RunnerOptions, choose_provider
+from service.runtime.providers import Provider, RunnerOptions, choose_provider, options_for
 from service.runtime.runner import Runner
 from service.runtime.threads import intra_op_threads, usable_cores
+from service.serving.declared import declare
 from service.serving.digest import digest
 from service.serving.examine import Examined, examine
 from service.serving.load_job import LoadJob
 from service.serving.pulse import Pulse
+from service.serving.samples import run_samples
 from service.serving.servable import Identity, Origins, Servable
 from service.serving.threads import stand_back
 
@@ -136,10 +138,12 @@ class Loader:
             _check_fits(files, config.instances)
             if self._runner_options(config).threads == 1:
                 stand_back()  # at once: the session starts no threads that would inherit it
-            runners = [job.keep(self._runner(files, config, job.cancel)) for _ in range(config.instances)]
+            runners = [job.keep(self._runner(files, config, job.cancel, i)) for i in range(config.instances)]
             loaded_s = time.perf_counter()
             stand_back()  # what follows computes as hard as serving does
             examined = examine(files, config, runners)
+            most_rows = config.max_batch_size if examined.signature.batch_axis is not None else None
+            run_samples(config.warmup_samples, runners, most_rows, job.cancel)
             load_ms, warm_ms = (loaded_s - began_s) * 1e3, (time.perf_counter() - loaded_s) * 1e3
             return _Built(identity, runners, examined, Origins(files.golden, load_ms, warm_ms))
 
@@ -180,22 +184,27 @@ class Loader:
         return Servable(identity, examined, built.origins, built.runners, batcher, statistics, pulse)
 
     def _read(self, model: str, version: str, config: ModelConfig) -> tuple[Identity, VersionFiles]:
-        files = self._source.read_version(model, version)
+        files = self._source.read_version(model, version, config.onnx_file)
         return Identity(model, version, digest(files), files.bytes_total, files.card, config), files
 
-    def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> Runner:
-        options = self._runner_options(config)
+    def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event, instance: int = 0) -> Runner:
+        options = self._runner_options(config, instance)
         self._trial(files, options, cancel)
-        return OnnxRunner.load(files.onnx, files.external, options, cancel)
+        runner = OnnxRunner.load(files.onnx, files.external, options, cancel)
+        where = f"version '{files.version}' of model '{files.model}'"
+        return declare(runner, config, where, has_golden=files.golden is not None)
 
-    def _runner_options(self, config: ModelConfig) -> RunnerOptions:
+    def _runner_options(self, config: ModelConfig, instance: int = 0) -> RunnerOptions:
         choice = choose_provider(config.provider or self._options.provider, self._options.obstacles)
+        accelerator = {} if choice.provider == "cpu" else options_for(choice.provider, config.accelerator_options)
         return RunnerOptions(
             provider=choice.provider,
             threads=intra_op_threads(config.threads or self._options.threads, config.instances, usable_cores()),
             max_batch_size=config.max_batch_size,
             cache_dir=self._options.cache_dir,
-            provider_options=config.provider_options,
+            provider_options=accelerator | config.provider_options,
+            device_id=config.devices[instance % len(config.devices)] if config.devices else 0,
+            session=config.session.model_dump(exclude_defaults=True),
         )
 
     def _replacement(self, identity: Identity) -> Runner:

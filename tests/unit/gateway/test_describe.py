@@ -90,6 +90,7 @@ def test_a_summary_without_a_card_knows_only_the_state() -> None:
         "unverified_here": False,
         "load_s": 0.5,
         "bytes": 5,
+        "warnings": [],
     }
     assert {"variant_of", "recipe", "verdict", "accuracy", "agreement", "quality", "latency"} <= summary.keys()
 

@@ -173,6 +173,7 @@ def test_the_server_names_the_extensions_that_work(client: TestClient) -> None:
         "schedule_policy",
         "model_configuration",
         "model_repository",
+        "model_repository(unload_dependents)",
         "statistics",
     }
 
