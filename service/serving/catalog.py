@@ -8,41 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
 
 from structlog.stdlib import BoundLogger
 
-from service.core.contract import ModelRef
+from service.core.contract import ModelRef, SequenceStep
 from service.core.errors import BadInput, Conflict, NotFound, NotReady, Refused, RetortError
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.layout import Source
 from service.runtime.threads import usable_cores
 from service.serving.entry import Entry
 from service.serving.gate import FORCED
+from service.serving.lease import Lease
 from service.serving.lifecycle import Lifecycle
 from service.serving.operations import Operations
 from service.serving.reports import Readiness, SwapReport, VersionView
 from service.serving.servable import Servable, State
 from service.serving.threads import in_thread
 from service.serving.watch import DEFAULT_MAX_ERROR_RATE, Tally, Watches
-
-
-class Lease:
-    """Holds a servable open for one request: `with catalog.lease(ref) as servable`."""
-
-    __slots__ = ("_servable",)
-
-    def __init__(self, servable: Servable) -> None:
-        self._servable = servable
-        servable.acquire()
-
-    def __enter__(self) -> Servable:
-        return self._servable
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._servable.release()
 
 
 class Catalog:
@@ -70,9 +52,15 @@ class Catalog:
         """
         entry = self._entry(ref.name)
         servable = entry.active if ref.version is None else entry.servable(ref.version)
-        if servable is None or servable.state is not State.READY:
+        if servable is None or not (servable.state is State.READY or servable.holds_sequences):
             raise self._why_not(entry, ref.version)
         return Lease(servable)
+
+    def holder(self, ref: ModelRef, leased: Servable, step: SequenceStep | None) -> Servable:
+        """Who answers a request once its sequence is known: the version that began it, where `ref` names none."""
+        if step is None or ref.version is not None:
+            return leased
+        return self._entry(ref.name).holders.holder(leased, step)
 
     def models(self) -> list[str]:
         """Every model's name, broken ones included."""
@@ -212,6 +200,8 @@ class Catalog:
         """Ends watches, loads and operations, then drains and closes every version."""
         self._watches.stop_all()
         self.give_up_loads()
+        for entry in self._entries.values():
+            entry.holders.end_all()
         await asyncio.gather(*(entry.operations.idle() for entry in self._entries.values()))
         await asyncio.gather(*(self._lifecycle.unload(entry) for entry in self._entries.values()))
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
+
 from service.batching.curve import CostCurve
 from service.core.contract import Array, Arrays, common_first_axis
 from service.core.cpu import cpu_class
@@ -40,6 +42,7 @@ class Examined:
         golden_chunk_rows: rows of one run of golden cases, see `golden_chunk_rows`.
         steady: whether the time of a run depends on its rows alone: on the CPU, every other axis fixed, and no operator
             whose work depends on values.
+        repeats: whether two runs of the same input gave the same answer.
     """
 
     signature: Signature
@@ -51,6 +54,7 @@ class Examined:
     machine: Machine
     golden_chunk_rows: int | None
     steady: bool
+    repeats: bool
 
 
 def golden_chunk_rows(signature: Signature, batchability: Batchability, max_rows: int) -> int | None:
@@ -91,9 +95,9 @@ def _examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner]
         curve.observe(size, seconds)
     for other in runners[1:]:
         other.run(rows.take(range(config.max_batch_size if batchability.mixes else 1)))
-    expected = _repeated(runner, rows.take([0]))
+    expected, repeats = _repeated(runner, rows.take([0]))
     steady = files.facts.steady and machine.provider == "cpu" and _fixed(signature)
-    return Examined(signature, batchability, curve, golden, rows, expected, machine, chunk_rows, steady)
+    return Examined(signature, batchability, curve, golden, rows, expected, machine, chunk_rows, steady, repeats)
 
 
 def signature_of(files: VersionFiles, runner: Runner) -> Signature:
@@ -115,13 +119,17 @@ def _fixed(signature: Signature) -> bool:
     return all(isinstance(dim, int) or dim == signature.batch_axis for dim in dims)
 
 
-def _repeated(runner: Runner, row: Arrays) -> dict[str, Array]:
+def _repeated(runner: Runner, row: Arrays) -> tuple[dict[str, Array], bool]:
     """What `runner` answers to `row` again and again; an output drawn at random says nothing about its health.
+
+    And whether it answered the same twice, values that are no floats included.
 
     Copies, because an output of ONNX Runtime is a view that keeps its session's whole arena alive.
     """
     first, second = runner.run(row), runner.run(row)
-    return {name: array.copy() for name, array in first.items() if near_array(array, second[name])}
+    expected = {name: array.copy() for name, array in first.items() if near_array(array, second[name])}
+    equal = all(array.dtype.kind == "f" or np.array_equal(array, second[name]) for name, array in first.items())
+    return expected, equal and len(expected) == len(first)
 
 
 def _batchability(

@@ -105,6 +105,7 @@ class Lifecycle:
     async def unload(self, entry: Entry) -> None:
         """Drains and closes every version; the model stays listed and can be loaded again."""
         entry.active = None
+        entry.holders.end_all()
         await self._replace_heart(entry)
         for servable in entry.loaded():
             await self._retire(entry, servable.version, "unloaded")
@@ -217,8 +218,7 @@ class Lifecycle:
                 raise
             raise BadModel(slot.reason) from error  # a defect of ours costs this version, not its neighbours
         if fresh is not None:
-            slot.servable, slot.card, slot.reason = fresh, fresh.card, ""
-            self._log.info("loaded", model=entry.name, version=slot.version, load_ms=round(fresh.origins.load_ms, 1))
+            entry.seat(slot, fresh, self._log)
         return fresh
 
     def _gate(self, servable: Servable, *, force: bool) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.batching.batcher import Batcher
@@ -26,10 +26,12 @@ from service.runtime.providers import Provider, RunnerOptions, choose_provider
 from service.runtime.runner import Runner
 from service.runtime.threads import intra_op_threads, usable_cores
 from service.serving.digest import digest
+from service.serving.equipment import cache_of, plan_of, sequencer_of
 from service.serving.examine import Examined, examine
 from service.serving.load_job import LoadJob
 from service.serving.pulse import Pulse
 from service.serving.servable import Identity, Origins, Servable
+from service.serving.stateful_runner import stateful
 from service.serving.threads import stand_back
 
 INLINE_LIMIT_S = 200e-6  # a hop to a thread and back costs about as much; the loop may stand still for 0.2 ms
@@ -157,7 +159,9 @@ class Loader:
             built.runners.append(runner)  # closed with the others
             return runner
 
-        inline_limit_s = self._options.inline_limit_s if examined.steady else 0.0
+        plan = plan_of(built.runners)
+        steady = examined.steady and (plan is None or (plan.batched and plan.fixed))
+        inline_limit_s = self._options.inline_limit_s if steady else 0.0
         batcher = Batcher(
             built.runners,
             batch_config(identity.config, mixes=examined.batchability.mixes, inline_limit_s=inline_limit_s),
@@ -172,7 +176,19 @@ class Loader:
         statistics.memory_bytes = (size.resident_bytes if size is not None else None) or identity.bytes_total
         statistics.load_s = (built.origins.load_ms + built.origins.warm_ms) / 1e3
         batcher.start()
-        return Servable(identity, examined, built.origins, built.runners, batcher, statistics, pulse)
+        sequencer = sequencer_of(identity.model, identity.config, plan, statistics, self.clock)
+        cache = cache_of(identity.config, examined, statistics)
+        return Servable(
+            identity,
+            examined,
+            built.origins,
+            built.runners,
+            batcher,
+            statistics,
+            pulse,
+            sequencer=sequencer,
+            cache=cache,
+        )
 
     def _read(self, model: str, version: str, config: ModelConfig) -> tuple[Identity, VersionFiles]:
         files = self._source.read_version(model, version)
@@ -180,8 +196,10 @@ class Loader:
 
     def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> Runner:
         options = self._runner_options(config)
-        self._trial(files, options, cancel)
-        return OnnxRunner.load(files.onnx, files.external, options, cancel)
+        stateful_only = config.sequences is not None  # its golden cases are the client's, and the trial runs the graph
+        self._trial(replace(files, golden=None) if stateful_only else files, options, cancel)
+        runner = OnnxRunner.load(files.onnx, files.external, options, cancel)
+        return stateful(runner, config, f"model '{files.model}'")
 
     def _runner_options(self, config: ModelConfig) -> RunnerOptions:
         choice = choose_provider(config.provider or self._options.provider, self._options.obstacles)
@@ -213,7 +231,7 @@ def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> 
     queueing = config.dynamic_batching
     return BatchConfig(
         max_rows=config.max_batch_size,
-        max_delay_s=queueing.max_queue_delay_microseconds / 1e6,
+        max_delay_s=(config.sequences or queueing).max_queue_delay_microseconds / 1e6,
         preferred_rows=tuple(queueing.preferred_batch_size),
         max_queue=queueing.max_queue_size,
         default_timeout_s=queueing.default_timeout_microseconds / 1e6 or None,

@@ -30,6 +30,7 @@ EXTENSIONS = (
     "model_repository",
     "parameters",
     "schedule_policy",
+    "sequence",
     "statistics",
 )
 
@@ -77,7 +78,8 @@ class OpenInference:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             asked, form = codec.decode(body, header_length_of(headers), servable.inputs, regions)
             deadline = deadline_of(headers, asked.timeout_us, began_s)
-            work = servable.infer(asked, deadline, origin=origin_of(request.scope))
+            holder = self._catalog.holder(ref_of(request), servable, asked.sequence)
+            work = holder.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
             answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
             encoded = codec.encode(answer, form)
