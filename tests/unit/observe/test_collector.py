@@ -40,6 +40,7 @@ def busy_version() -> VersionStatistics:
     version.dropped("expired")
     version.crashed(RuntimeError())
     version.non_finite = 2
+    version.caches, version.sequences.open = True, lambda: 1
     return version
 
 

@@ -170,6 +170,7 @@ def test_the_server_names_the_extensions_that_work(client: TestClient) -> None:
         "classification",
         "parameters",
         "schedule_policy",
+        "sequence",
         "model_configuration",
         "model_repository",
         "statistics",
