@@ -23,9 +23,7 @@ from structlog.stdlib import BoundLogger
 from service.core.clock import Clock, MonotonicClock
 from service.core.errors import ProviderMissing
 from service.core.supervise import Supervisor
-from service.gateway.http import build
-from service.gateway.http.server import HttpServer
-from service.gateway.shared_memory import SharedMemory
+from service.gateway.fronts import AddressRefused, Fronts, Listening
 from service.observe import logs
 from service.repository.layout import Repositories, SingleFile, Source
 from service.repository.state_file import StateFile
@@ -111,16 +109,15 @@ class Server:
         self.left_runs_behind = False
         self._clock = MonotonicClock()
         self._catalog = self._new_catalog()
-        self._shared_memory = SharedMemory(settings.shared_memory, settings.max_body_bytes)
         self._health = Health(self._catalog, settings.required_models)
 
     async def run(self) -> int:
         """Starts, serves, stops; returns the exit code."""
-        http = self._listen()
+        fronts = self._listen()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.by_signal)
-        await http.start()
+        await fronts.start()
         probe = Supervisor(
             "probe",
             self._health.probe,
@@ -128,32 +125,30 @@ class Server:
             on_crash=lambda error: self._log.error("probe crashed", exc_info=error),
             on_give_up=lambda error: self._fatal(f"the readiness probe gave up: {error}"),
         )
-        loading = asyncio.create_task(self._load(http, probe), name="load models")
+        loading = asyncio.create_task(self._load(fronts, probe), name="load models")
         loading.add_done_callback(self._loaded)
         await self._ending.begun.wait()
-        await self._stop(http, probe, loading)
+        await self._stop(fronts, probe, loading)
         return self._ending.exit_code
 
-    def _listen(self) -> HttpServer:
+    def _listen(self) -> Fronts:
         settings = self._settings
-        app = build(
-            self._catalog,
-            self._health,
+        listening = Listening(
+            host=settings.host,
+            http_port=settings.http_port,
+            grpc_port=settings.grpc_port,
             max_body_bytes=settings.max_body_bytes,
+            drain_timeout_s=settings.drain_timeout_s,
             access_log=settings.access_log,
-            shared_memory=self._shared_memory,
             cors_origins=settings.cors_origins,
+            shared_memory=settings.shared_memory,
         )
         try:
-            return HttpServer(app, settings.host, settings.http_port, drain_timeout_s=settings.drain_timeout_s)
-        except OSError as error:
-            reason = (error.strerror or str(error)).partition(" (while ")[0].lower()
-            where = f"{settings.host}:{settings.http_port}"
-            raise CannotStart(
-                f"cannot listen on {where}: {reason}; choose another with --host and --http-port"
-            ) from error
+            return Fronts(self._catalog, self._health, listening, self._clock)
+        except AddressRefused as error:
+            raise CannotStart(str(error)) from error
 
-    async def _load(self, http: HttpServer, probe: Supervisor) -> None:
+    async def _load(self, fronts: Fronts, probe: Supervisor) -> None:
         await self._catalog.start()
         self._health.started()
         probe.start()
@@ -162,7 +157,7 @@ class Server:
         if self._settings.model_file is not None and not served:
             self._fatal("; ".join(self._catalog.reason(name) for name in self._catalog.models()))
             return
-        self._say(f"retort ready: {http.url} (models: {', '.join(served) or 'none'})")
+        self._say(f"retort ready: {fronts.urls} (models: {', '.join(served) or 'none'})")
 
     def _loaded(self, loading: asyncio.Task[None]) -> None:
         """A model that does not load is its own affair; anything else that fails here leaves nothing to serve."""
@@ -171,17 +166,17 @@ class Server:
             self._log.error("loading failed", exc_info=error)
             self._fatal("the models could not be loaded")
 
-    async def _stop(self, http: HttpServer, probe: Supervisor, loading: asyncio.Task[None]) -> None:
+    async def _stop(self, fronts: Fronts, probe: Supervisor, loading: asyncio.Task[None]) -> None:
         self._health.draining()
         self._log.info("stopping")
         hurry = asyncio.create_task(self._ending.in_a_hurry.wait())
-        hurry.add_done_callback(lambda task: None if task.cancelled() else http.hurry())
+        hurry.add_done_callback(lambda task: None if task.cancelled() else fronts.hurry())
         await asyncio.wait({hurry}, timeout=self._settings.drain_delay_s)
         self._catalog.give_up_loads()
         loading.cancel()
         await asyncio.gather(loading, probe.stop(), return_exceptions=True)
         end_s = self._clock.now_s() + self._settings.drain_timeout_s  # of all that is in flight, here and in queues
-        await http.stop()
+        await fronts.stop()
         await self._close_models(end_s, hurry)
         hurry.cancel()
         self._log.info("stopped")

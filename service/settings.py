@@ -55,7 +55,7 @@ class Settings(BaseSettings):
         model_file: one ONNX file, served in place of the repositories.
         host: the address to listen on.
         http_port: 0 chooses a free one.
-        grpc_port: kept for the gRPC front, which does not answer yet.
+        grpc_port: 0 chooses a free one.
         provider: what runs the models; auto takes the best that this machine has.
         state_dir: the folder that remembers the active versions over a restart; None remembers nothing.
         threads: intra-op threads of one instance of a model; None shares out the usable cores.

@@ -44,9 +44,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on [127.0.0.1].")] = None,
     http_port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one [8000].")] = None,
-    grpc_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Kept for gRPC, which does not answer yet [8001].")
-    ] = None,
+    grpc_port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one [8001].")] = None,
     provider: Annotated[
         Literal["auto", "cpu", "cuda", "tensorrt"] | None, typer.Option(help="What runs the models [auto].")
     ] = None,
@@ -95,8 +93,6 @@ def _run(given: Mapping[str, object]) -> int:
     for folder in () if settings.model_file else settings.repository:
         if not folder.is_dir():
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")
-    if given["grpc_port"] is not None:
-        typer.echo("retort: warning: gRPC does not answer yet, so --grpc-port has no effect.", err=True)
     from service.app import CannotStart  # noqa: PLC0415 - the whole server
     from service.app import serve as run_server  # noqa: PLC0415
 

@@ -82,3 +82,25 @@ def _names_loopback(host: bytes) -> bool:
         return _is_loopback(text[1:].partition("]")[0])
     name = text.rpartition(":")[0] if ":" in text else text
     return name == "localhost" or _is_loopback(name)
+
+
+def check_admin_call(host: str, metadata: Mapping[str, str]) -> None:
+    """Lets an administrative gRPC call pass, or raises Forbidden; no browser can make one.
+
+    Args:
+        host: the peer's address without its port; "" for none.
+        metadata: of the call, by lower-case name.
+    """
+    _check_call(host, metadata, _ONLY)
+
+
+def check_shared_memory_call(host: str, metadata: Mapping[str, str]) -> None:
+    """Lets a gRPC call use shared memory, or raises Forbidden."""
+    _check_call(host, metadata, _SHARED_MEMORY)
+
+
+def _check_call(host: str, metadata: Mapping[str, str], only: str) -> None:
+    if not _is_loopback(host):
+        raise Forbidden(f"{only}, and this call comes from elsewhere")
+    if any(name == "forwarded" or name.startswith("x-forwarded-") for name in metadata):
+        raise Forbidden(f"{only}, and this call was forwarded")

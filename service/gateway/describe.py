@@ -11,6 +11,7 @@ from typing import Any
 
 from service.core.contract import TensorSpec
 from service.repository.card import Card
+from service.serving.catalog import Catalog
 from service.serving.gate import Machine
 from service.serving.reports import VersionView
 from service.serving.servable import Servable
@@ -34,6 +35,13 @@ def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, A
     if not servable.batchability.mixes:
         described["batching"]["reason"] = servable.batchability.reason
     return described
+
+
+def index(catalog: Catalog, *, ready: bool) -> list[dict[str, str]]:
+    """The repository's index, every version of every model with its state; with `ready`, those that answer alone."""
+    names = catalog.models()
+    entries = [entry for name in names for entry in index_entries(name, catalog.versions(name), catalog.reason(name))]
+    return [entry for entry in entries if not ready or entry["state"] == "READY"]
 
 
 def index_entries(model: str, views: Sequence[VersionView], reason: str) -> list[dict[str, str]]:

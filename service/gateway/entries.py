@@ -58,14 +58,15 @@ def inputs_of(
         raise BadInput("'inputs' of the request must be a list with at least one tensor")
     arrays: dict[str, Array] = {}
     for entry in entries:
-        name, spec = _spec(entry, specs)
+        name, spec = spec_of(entry, specs)
         if name in arrays:
             raise BadInput(f"input {quote(name)} is given twice")
         arrays[name] = _array(entry, spec, blobs, regions)
     return arrays
 
 
-def _spec(entry: Any, specs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]:
+def spec_of(entry: Any, specs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]:
+    """The input that an entry is, by its `name` and `datatype`. Raises BadInput."""
     if type(entry) is not dict:
         raise BadInput(f"'inputs' of the request holds {quote(entry)}, expected objects")
     name = entry.get("name")
@@ -79,7 +80,7 @@ def _spec(entry: Any, specs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]
 
 
 def _array(entry: dict[str, Any], spec: TensorSpec, blobs: Blobs, regions: Regions | None) -> Array:
-    name, shape = spec.name, _shape(entry, spec.name)
+    name, shape = spec.name, shape_of(entry, spec.name)
     parameters = parameters_of(entry, "input", name)
     span = span_of(parameters, f"input {quote(name)}") if parameters else None
     size_bytes = parameters.get("binary_data_size")
@@ -96,7 +97,8 @@ def _array(entry: dict[str, Any], spec: TensorSpec, blobs: Blobs, regions: Regio
     return blobs.take(size_bytes, shape, spec.datatype, name)
 
 
-def _shape(entry: dict[str, Any], name: str) -> list[int]:
+def shape_of(entry: dict[str, Any], name: str) -> list[int]:
+    """The `shape` of the entry of input `name`, in elements. Raises BadInput."""
     shape = entry.get("shape")
     if type(shape) is not list or len(shape) > _AXES_LIMIT:
         raise BadInput(f"'shape' of input {quote(name)} must be a list of at most {_AXES_LIMIT} sizes")

@@ -1,4 +1,4 @@
-"""What an error becomes on the wire: one table from the error tree to status, body and headers.
+"""What an error becomes on the wire: one table from the error tree to HTTP's status, body and headers, or gRPC's code.
 
 The body is `{"error": "<one sentence>"}` and stays under 4 KiB whatever was sent. What was not raised on purpose
 says nothing but the request's id; its traceback is for the log.
@@ -35,6 +35,22 @@ STATUS: Mapping[type[errors.RetortError], int] = MappingProxyType(
         errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     }
 )
+# gRPC's codes by name; the nearest ancestor counts. Source: grpc/doc/statuscodes.md.
+GRPC_CODE: Mapping[type[errors.RetortError], str] = MappingProxyType(
+    {
+        errors.BadInput: "INVALID_ARGUMENT",
+        errors.TooLarge: "RESOURCE_EXHAUSTED",
+        Forbidden: "PERMISSION_DENIED",
+        errors.NotFound: "NOT_FOUND",
+        errors.Conflict: "ABORTED",
+        errors.Refused: "FAILED_PRECONDITION",
+        errors.BadModel: "INVALID_ARGUMENT",
+        errors.RunFailed: "INTERNAL",
+        errors.Abandoned: "CANCELLED",
+        errors.Unavailable: "UNAVAILABLE",
+        errors.Expired: "DEADLINE_EXCEEDED",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,24 @@ def problem_of(error: Exception, request_id: str) -> Problem:
     more = error.verdict if isinstance(error, errors.Refused) else {}
     headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.Unavailable) else {}
     return problem(status, str(error), headers, more)
+
+
+@dataclass(frozen=True, slots=True)
+class CallProblem:
+    """An error as gRPC says it; `retry_after_s` is whole seconds, None where trying again is of no use."""
+
+    code: str
+    sentence: str
+    retry_after_s: int | None = None
+
+
+def call_problem_of(error: Exception, request_id: str) -> CallProblem:
+    """How `error` ends a call; anything outside the error tree is INTERNAL and names only `request_id`."""
+    code = next((GRPC_CODE[kind] for kind in type(error).__mro__ if kind in GRPC_CODE), None)
+    if code is None:
+        return CallProblem("INTERNAL", f"internal error, request id {request_id}")
+    retry_after_s = error.retry_after_s if isinstance(error, errors.Unavailable) else None
+    return CallProblem(code, _cut(str(error)), retry_after_s)
 
 
 def problem(

@@ -65,12 +65,13 @@ _HISTOGRAMS: tuple[tuple[Name, Callable[[VersionStatistics], Histogram], float |
 
 
 class StatisticsCollector(Collector):
-    """The families of every version, every model, the HTTP side and the machine.
+    """The families of every version, every model, both transports and the machine.
 
     Args:
         versions: the statistics of every version known now.
         models: the statistics of every model known now.
         responses: HTTP status code -> answers sent.
+        calls: gRPC code -> calls that ended so.
         machine: read once a scrape.
     """
 
@@ -79,11 +80,13 @@ class StatisticsCollector(Collector):
         versions: Callable[[], Versions],
         models: Callable[[], Iterable[ModelStatistics]],
         responses: Mapping[int, int],
+        calls: Mapping[str, int],
         machine: Machine,
     ) -> None:
         self._versions = versions
         self._models = models
         self._responses = responses
+        self._calls = calls
         self._machine = machine
 
     def collect(self) -> Iterator[Metric]:
@@ -91,6 +94,7 @@ class StatisticsCollector(Collector):
         yield from _of_versions(list(self._versions()))
         yield from _of_models(list(self._models()))
         yield _family(names.RESPONSES, (({"code": str(c)}, n) for c, n in sorted(self._responses.items())))
+        yield _family(names.CALLS, (({"code": c}, n) for c, n in sorted(self._calls.items())))
         reading = self._machine.read()
         yield _family(names.CPU_UTILIZATION, [({}, reading.cpu_utilization)])
         yield _family(names.CPU_MEMORY_TOTAL, [({}, reading.memory_total_bytes)])

@@ -56,6 +56,7 @@ SEQUENCES_EXPIRED = Name("retort_sequences_expired", "counter", "Sequences forgo
 SWAPS = Name("retort_swaps", "counter", "Swaps and rollbacks by outcome")
 ACTIVE = Name("retort_active_version", "gauge", "1 for the version that answers when the client names none")
 RESPONSES = Name("retort_http_responses", "counter", "HTTP answers by status code")
+CALLS = Name("retort_grpc_calls", "counter", "gRPC calls, and requests on streams, by the code that ended them")
 
 # Label values that are written from the start, at zero, so that a rate over them has no gap.
 FAILURE_REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
@@ -65,4 +66,5 @@ SWAP_OUTCOMES = (
     *("reverted", "revert_failed"),
 )
 STATUS_CODES = (200, 400, 404, 409, 500, 503)
+GRPC_CODES = ("OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL")
 CLOSE_REASONS = ("full", "idle_runner", "delay", "shape_change", "deadline", "drain")

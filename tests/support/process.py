@@ -15,7 +15,7 @@ from types import TracebackType
 
 import httpx
 
-READY = re.compile(r"retort ready: (http://\S+?:(\d+))")
+READY = re.compile(r"retort ready: (http://\S+?:(\d+)) grpc://(\S+?:\d+) ")
 
 
 class ServerProcess:
@@ -38,7 +38,18 @@ class ServerProcess:
         ready_timeout_s: float = 60.0,
     ) -> None:
         self.log_file = folder / f"server-{time.monotonic_ns()}.log"
-        command = [sys.executable, "-m", "service", "serve", "--http-port", "0", "--state-dir", str(folder / "state")]
+        command = [
+            sys.executable,
+            "-m",
+            "service",
+            "serve",
+            "--http-port",
+            "0",
+            "--grpc-port",
+            "0",
+            "--state-dir",
+            str(folder / "state"),
+        ]
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("RETORT_", "COVERAGE_"))}
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
@@ -46,7 +57,7 @@ class ServerProcess:
             )
         if core is not None and core in os.sched_getaffinity(0):
             os.sched_setaffinity(self.process.pid, {core})
-        self.url = self._wait_ready(ready_timeout_s)
+        self.url, self.grpc = self._wait_ready(ready_timeout_s)
         self.port = int(self.url.rsplit(":", 1)[1])
         self.http = httpx.Client(base_url=self.url, timeout=30)
 
@@ -87,7 +98,7 @@ class ServerProcess:
         """What it has logged so far."""
         return self.log_file.read_text(errors="replace")
 
-    def _wait_ready(self, timeout_s: float) -> str:
+    def _wait_ready(self, timeout_s: float) -> tuple[str, str]:
         assert self.process.stdout is not None
         too_late = threading.Timer(timeout_s, self.process.kill)
         too_late.start()
@@ -98,4 +109,4 @@ class ServerProcess:
             self.kill()
             self.process.stdout.close()
             raise RuntimeError(f"no ready line within {timeout_s} s: {line!r}\n{self.log()[-4000:]}")
-        return found[1]
+        return found[1], found[3]

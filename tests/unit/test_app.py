@@ -37,7 +37,13 @@ def repository(tmp_path: Path) -> Path:
 
 
 def settings(*repositories: Path, **more: object) -> Settings:
-    usual = {"state_dir": repositories[0].parent / "state", "http_port": 0, "provider": "cpu", "trial": False}
+    usual = {
+        "state_dir": repositories[0].parent / "state",
+        "http_port": 0,
+        "grpc_port": 0,
+        "provider": "cpu",
+        "trial": False,
+    }
     return Settings(repository=repositories, **{**usual, **more})  # type: ignore[arg-type]
 
 
@@ -184,12 +190,16 @@ async def test_a_part_that_gives_up_ends_the_server_with_1(repository: Path, cap
     assert await asyncio.wait_for(running, 20) == 1
 
 
-async def test_a_port_that_is_taken_is_told_before_anything_is_loaded(repository: Path) -> None:
+@pytest.mark.parametrize("front", ["http_port", "grpc_port"])
+async def test_a_port_that_is_taken_is_told_before_anything_is_loaded(repository: Path, front: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        server = Server(settings(repository, http_port=taken.getsockname()[1]), pytest.fail)
-        with pytest.raises(CannotStart, match=r"^cannot listen on 127\.0\.0\.1:\d+: address already in use; choose"):
+        server = Server(settings(repository, **{front: taken.getsockname()[1]}), pytest.fail)
+        option = "--" + front.replace("_", "-")
+        with pytest.raises(
+            CannotStart, match=rf"^cannot listen on 127\.0\.0\.1:\d+: address already in use.*{option}$"
+        ):
             await server.run()
         assert list(server._catalog.loaded()) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc as grpc_triton
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
@@ -108,3 +110,20 @@ def test_kept_answers_are_counted_where_triton_counts_them(stateful: ServerProce
     assert 'nv_cache_num_hits_per_model{model="kept",version="1"} 3' in metrics
     assert 'nv_cache_num_misses_per_model{model="kept",version="1"} 1' in metrics
     assert 'retort_sequences_open{model="sums",version="1"}' in metrics
+
+
+def test_a_grpc_stream_carries_sequences_in_the_order_sent(stateful: ServerProcess) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    x = grpc_triton.InferInput("x", [1, 4], "FP32")
+    x.set_data_from_numpy(np.ones((1, 4), np.float32))
+    with grpc_triton.InferenceServerClient(stateful.grpc) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for at in range(6):
+            for name in ("left", "right"):
+                flags = {"sequence_id": name, "sequence_start": at == 0, "sequence_end": at == 5}
+                client.async_stream_infer("sums", [x], request_id=f"{name} {at}", **flags)
+        found = [answers.get(timeout=20) for _ in range(12)]
+        client.stop_stream()
+    assert [error for _, error in found if error is not None] == []
+    sums = {result.get_response().id: float(result.as_numpy("y")[0, 0]) for result, _ in found}
+    assert sums == {f"{name} {at}": at + 1 for name in ("left", "right") for at in range(6)}

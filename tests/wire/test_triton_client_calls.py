@@ -7,6 +7,7 @@ to be listed, fails here until its test is written.
 from __future__ import annotations
 
 import inspect
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -139,7 +140,7 @@ async def response_body(call: Calls) -> None:
 
 
 async def system_shared_memory(call: Calls) -> None:
-    name = f"retort-test-calls-{call.kind}"
+    name = f"retort-test-{uuid.uuid4().hex}"
     handle = shm.create_shared_memory_region(name, name, 64)
     try:
         await call("register_system_shared_memory", name, f"/{name}", 32, offset=16)

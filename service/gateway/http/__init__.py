@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 
 from fastapi import FastAPI
@@ -43,6 +43,7 @@ def build(
     access_log: bool = False,
     shared_memory: SharedMemory | None = None,
     cors_origins: Sequence[str] = (),
+    calls: Mapping[str, int] | None = None,
     clock: Clock | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
@@ -54,13 +55,14 @@ def build(
         access_log: whether every request gets a line.
         shared_memory: the regions in which tensors may lie; None where it is off.
         cors_origins: whose web pages may use the service, "*" for everyone's; none: browsers refuse them all.
+        calls: gRPC code -> calls that ended so, for the metrics.
         clock: monotonic seconds, for deadlines.
     """
     clock = clock or MonotonicClock()
     shared_memory = shared_memory or SharedMemory(False, max_body_bytes)
     version = installed_version("retort")
     responses = Counter(dict.fromkeys(STATUS_CODES, 0))
-    statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, Machine())
+    statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, calls or {}, Machine())
     inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory)
     routes = [
         *inference.routes(),

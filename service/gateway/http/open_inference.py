@@ -14,6 +14,7 @@ from service.core.clock import Clock
 from service.gateway import codec, describe
 from service.gateway.access import check_shared_memory
 from service.gateway.classification import classified
+from service.gateway.extensions import server_metadata
 from service.gateway.guard import read_body, while_client_waits
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.request_head import deadline_of, header_length_of, origin_of
@@ -22,17 +23,6 @@ from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
-
-EXTENSIONS = (
-    "binary_tensor_data",
-    "classification",
-    "model_configuration",
-    "model_repository",
-    "parameters",
-    "schedule_policy",
-    "sequence",
-    "statistics",
-)
 
 
 class OpenInference:
@@ -87,8 +77,7 @@ class OpenInference:
 
     async def server(self, _request: Request) -> Response:
         """Name, version and the extensions that work."""
-        extensions = (*EXTENSIONS, *(("system_shared_memory",) if self._shared_memory.enabled else ()))
-        return json_answer({"name": "retort", "version": self._version, "extensions": extensions})
+        return json_answer(server_metadata(self._version, self._shared_memory))
 
     async def metadata(self, request: Request) -> Response:
         """Inputs and outputs of the version that answers."""

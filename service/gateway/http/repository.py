@@ -81,11 +81,7 @@ class RepositoryRoutes:
     async def index(self, request: Request) -> Response:
         """Every version of every model, with its state."""
         order = await _order(request, IndexOrder)
-        models = (
-            (model, self._catalog.versions(model), self._catalog.reason(model)) for model in self._catalog.models()
-        )
-        entries = [entry for model in models for entry in describe.index_entries(*model)]
-        return json_answer([entry for entry in entries if not order.ready or entry["state"] == "READY"])
+        return json_answer(describe.index(self._catalog, ready=order.ready))
 
     async def load(self, request: Request) -> Response:
         """Reads a model's files again; what served before serves on if that fails."""

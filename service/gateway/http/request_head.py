@@ -53,8 +53,14 @@ class RequestIds:
     def of(self, scope: Scope) -> str:
         """The id of the request of `scope`."""
         for name, value in scope["headers"]:
-            if name == _REQUEST_ID and _LEGAL_ID.fullmatch(value):
-                return str(value, "ascii")
+            if name == _REQUEST_ID:
+                return self.chosen(value)
+        return self.chosen(b"")
+
+    def chosen(self, given: bytes) -> str:
+        """The client's id if it may stand in a log line, else one of our own."""
+        if given and _LEGAL_ID.fullmatch(given):
+            return str(given, "ascii")
         return f"{self._prefix}-{next(self._numbers):x}"
 
 

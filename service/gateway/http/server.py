@@ -82,6 +82,10 @@ class HttpServer:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+        self.close()
+
+    def close(self) -> None:
+        """Gives the address back; enough for a server that never started."""
         self._socket.close()
 
 

@@ -155,10 +155,9 @@ def test_an_unknown_variable_is_a_failure_with_the_nearest_name(
     assert "RETORT_HTTPPORT is not a setting of retort; the nearest one is RETORT_HTTP_PORT." in outcome.err
 
 
-def test_grpc_is_not_promised_in_silence(retort: Retort, app: Server) -> None:
-    assert "gRPC does not answer yet" in retort("serve", "--grpc-port", "8001").err
-    assert app.settings.grpc_port == 8001
-    assert retort("serve").err == ""
+def test_the_grpc_port_is_an_option(retort: Retort, app: Server) -> None:
+    assert retort("serve", "--grpc-port", "9001").err == ""
+    assert app.settings.grpc_port == 9001
 
 
 def test_an_address_that_cannot_be_had_is_said_in_a_sentence(retort: Retort, app: Server) -> None:

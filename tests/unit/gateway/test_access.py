@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from service.gateway.access import Forbidden, check_admin, check_shared_memory
+from service.gateway.access import (
+    Forbidden,
+    check_admin,
+    check_admin_call,
+    check_shared_memory,
+    check_shared_memory_call,
+)
 
 HOST = ("host", "127.0.0.1:8000")
 JSON = ("content-type", "application/json")
@@ -122,3 +128,25 @@ def test_whoever_sits_here_may_use_shared_memory_in_any_form_of_body(headers: li
 def test_nobody_else_and_no_page_may_use_shared_memory(given: dict[str, Any], words: str) -> None:
     with pytest.raises(Forbidden, match=words):
         check_shared_memory(given)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "127.8.0.1", "::ffff:127.0.0.1"])
+def test_a_call_from_this_machine_may_change_models(host: str) -> None:
+    check_admin_call(host, {"user-agent": "grpc"})
+    check_shared_memory_call(host, {})
+
+
+@pytest.mark.parametrize(
+    ("host", "metadata", "words"),
+    [
+        ("192.0.2.1", {}, "comes from elsewhere"),
+        ("", {}, "comes from elsewhere"),
+        ("localhost.example", {}, "comes from elsewhere"),
+        ("127.0.0.1", {"x-forwarded-for": "192.0.2.1"}, "was forwarded"),
+        ("127.0.0.1", {"forwarded": "for=192.0.2.1"}, "was forwarded"),
+    ],
+)
+def test_a_call_from_elsewhere_may_not(host: str, metadata: dict[str, str], words: str) -> None:
+    for check in (check_admin_call, check_shared_memory_call):
+        with pytest.raises(Forbidden, match=words):
+            check(host, metadata)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import inspect
 
+import grpc
 import orjson
 import pytest
 
 from service.core import errors
 from service.gateway.access import Forbidden
-from service.gateway.problems import STATUS, problem, problem_of, was_meant
+from service.gateway.problems import GRPC_CODE, STATUS, call_problem_of, problem, problem_of, was_meant
 
 TABLE = {
     errors.BadInput: 400,
@@ -87,3 +88,48 @@ def test_a_sentence_is_one_line() -> None:
 
 def test_values_json_does_not_know_are_written_as_text() -> None:
     assert orjson.loads(problem(409, "x", more={"at": 1 + 2j}).body) == {"at": "(1+2j)", "error": "x"}
+
+
+CODES = {
+    errors.BadInput: "INVALID_ARGUMENT",
+    errors.TooLarge: "RESOURCE_EXHAUSTED",
+    errors.NotRepresentable: "INVALID_ARGUMENT",
+    errors.NotFinite: "INVALID_ARGUMENT",
+    errors.NotFound: "NOT_FOUND",
+    errors.Conflict: "ABORTED",
+    errors.Refused: "FAILED_PRECONDITION",
+    errors.BadModel: "INVALID_ARGUMENT",
+    errors.ProviderMissing: "INVALID_ARGUMENT",
+    errors.RunFailed: "INTERNAL",
+    errors.Abandoned: "CANCELLED",
+    errors.Unavailable: "UNAVAILABLE",
+    errors.Rejected: "UNAVAILABLE",
+    errors.Expired: "DEADLINE_EXCEEDED",
+    errors.NotReady: "UNAVAILABLE",
+    errors.Draining: "UNAVAILABLE",
+    errors.DoesNotFit: "UNAVAILABLE",
+    errors.Stuck: "UNAVAILABLE",
+    Forbidden: "PERMISSION_DENIED",
+}
+
+
+@pytest.mark.parametrize(("kind", "code"), CODES.items())
+def test_each_error_has_its_grpc_code(kind: type[errors.RetortError], code: str) -> None:
+    told = call_problem_of(kind("what is wrong"), "id-1")
+    assert (told.code, told.sentence) == (code, "what is wrong")
+    assert grpc.StatusCode[told.code]
+    assert (told.retry_after_s == 1) is issubclass(kind, errors.Unavailable)
+
+
+def test_both_tables_name_every_error() -> None:
+    assert CODES.keys() == TABLE.keys()
+    assert CODES.keys() >= GRPC_CODE.keys()
+
+
+def test_what_was_not_meant_ends_a_call_with_its_id_alone() -> None:
+    told = call_problem_of(ValueError("secret"), "id-1")
+    assert (told.code, told.sentence) == ("INTERNAL", "internal error, request id id-1")
+
+
+def test_a_long_sentence_is_cut_on_grpc_too() -> None:
+    assert len(call_problem_of(errors.BadInput("x" * 10_000), "").sentence) < 2100

@@ -3,6 +3,9 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,8 +158,22 @@ def test_the_last_byte_and_no_byte_at_the_end_lie_inside(region: Region) -> None
     assert region.read(64, 0) == b""
 
 
+_MAPPED = """
+import mmap, os, resource, sys
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+with open(sys.argv[1], "r+b") as file:
+    mapping = mmap.mmap(file.fileno(), 256)
+os.truncate(sys.argv[1], 0)
+mapping[100]
+"""
+
+
 class TestShortenedAfterwards:
-    """A mapping would end the process with SIGBUS here."""
+    """A mapping would end the process here."""
+
+    def test_a_mapping_would(self, folder: Path) -> None:
+        ended = subprocess.run([sys.executable, "-c", _MAPPED, str(folder / "object")], check=False)
+        assert ended.returncode == -signal.SIGBUS
 
     def test_reading_is_an_error(self, folder: Path, region: Region) -> None:
         os.truncate(folder / "object", 40)

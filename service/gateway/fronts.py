@@ -1,0 +1,154 @@
+"""Every way in, as one part: HTTP and gRPC bind together, answer together, and stop together.
+
+What both show is made here once: the regions of shared memory and the counts of answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from service.core.clock import Clock
+from service.gateway import http
+from service.gateway.http.server import HttpServer
+from service.gateway.shared_memory import SharedMemory
+from service.observe.names import GRPC_CODES
+from service.serving.catalog import Catalog
+from service.serving.readiness import Health
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where and how to listen.
+
+    Attributes:
+        host: address to bind.
+        http_port: 0 for a free one.
+        grpc_port: 0 for a free one.
+        max_body_bytes: the largest request.
+        drain_timeout_s: how long requests in flight may take once stopping has begun.
+        access_log: whether every HTTP request gets a line.
+        cors_origins: whose web pages may use the service.
+        shared_memory: whether clients on this machine may pass tensors in shared memory.
+    """
+
+    host: str
+    http_port: int
+    grpc_port: int
+    max_body_bytes: int
+    drain_timeout_s: float
+    access_log: bool = False
+    cors_origins: tuple[str, ...] = ()
+    shared_memory: bool = False
+
+
+class AddressRefused(Exception):
+    """An address cannot be bound; one sentence says which, why, and what to do."""
+
+
+class Front(Protocol):
+    """One server."""
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        ...
+
+    async def start(self) -> None:
+        """Begins to answer."""
+        ...
+
+    def hurry(self) -> None:
+        """Stops waiting for requests in flight."""
+        ...
+
+    async def stop(self) -> None:
+        """Takes nothing new, answers what is in flight, and closes."""
+        ...
+
+
+class Fronts:
+    """The servers of one process, bound when made; made on the event loop.
+
+    Args:
+        catalog: who answers.
+        health: whether the server is live and ready.
+        listening: where and how.
+        clock: monotonic seconds, for deadlines.
+
+    Raises:
+        AddressRefused: a port is taken, or the address is none of this machine.
+    """
+
+    def __init__(self, catalog: Catalog, health: Health, listening: Listening, clock: Clock) -> None:
+        from service.gateway.grpc.build import build as build_grpc  # noqa: PLC0415 - takes a quarter of a second
+
+        shared_memory = SharedMemory(listening.shared_memory, listening.max_body_bytes)
+        calls = Counter(dict.fromkeys(GRPC_CODES, 0))
+        app = http.build(
+            catalog,
+            health,
+            max_body_bytes=listening.max_body_bytes,
+            access_log=listening.access_log,
+            shared_memory=shared_memory,
+            cors_origins=listening.cors_origins,
+            calls=calls,
+            clock=clock,
+        )
+        host, drain_timeout_s = listening.host, listening.drain_timeout_s
+        http_front = _bound(
+            lambda: HttpServer(app, host, listening.http_port, drain_timeout_s=drain_timeout_s),
+            f"{host}:{listening.http_port}",
+            "--http-port",
+        )
+        try:
+            grpc_front = _bound(
+                lambda: build_grpc(
+                    catalog,
+                    health,
+                    host,
+                    listening.grpc_port,
+                    shared_memory=shared_memory,
+                    responses=calls,
+                    clock=clock,
+                    max_body_bytes=listening.max_body_bytes,
+                    drain_timeout_s=drain_timeout_s,
+                ),
+                f"{host}:{listening.grpc_port}",
+                "--grpc-port",
+            )
+        except AddressRefused:
+            http_front.close()
+            raise
+        self._fronts: tuple[Front, ...] = (http_front, grpc_front)
+
+    @property
+    def urls(self) -> str:
+        """Where clients reach them, for a person."""
+        return " ".join(front.url for front in self._fronts)
+
+    async def start(self) -> None:
+        """Begins to answer; returns when all do."""
+        await asyncio.gather(*(front.start() for front in self._fronts))
+
+    def hurry(self) -> None:
+        """Stops waiting for requests in flight."""
+        for front in self._fronts:
+            front.hurry()
+
+    async def stop(self) -> None:
+        """Takes nothing new, answers what is in flight, and closes."""
+        await asyncio.gather(*(front.stop() for front in self._fronts))
+
+
+def _bound(bind: Callable[[], T], where: str, option: str) -> T:
+    try:
+        return bind()
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while ")[0].lower()
+        raise AddressRefused(f"cannot listen on {where}: {reason}; choose another with --host and {option}") from error

@@ -1,0 +1,1 @@
+"""gRPC: Triton's GRPCInferenceService, health and reflection, over the same catalog, errors and counts as HTTP."""

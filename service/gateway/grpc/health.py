@@ -1,0 +1,72 @@
+"""grpc.health.v1: "" and the inference service's name stand for the server, a model's name for that model.
+
+Source: grpc/doc/health-checking.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from service.core.errors import NotFound
+from service.serving.catalog import Catalog
+from service.serving.readiness import Health
+
+LOOK_EVERY_S = 0.25
+WATCHERS_LIMIT = 100
+INFERENCE = "inference.GRPCInferenceService"
+
+_Status = health_pb2.HealthCheckResponse
+
+
+class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """The health service.
+
+    Args:
+        catalog: asked about models.
+        health: asked about the server.
+    """
+
+    def __init__(self, catalog: Catalog, health: Health) -> None:
+        self._catalog = catalog
+        self._health = health
+        self._watchers = 0
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        """The status of a service now; NOT_FOUND for a name that nothing here has."""
+        status = self._status(request.service)
+        if status == _Status.SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no service or model of that name")
+        return _Status(status=status)
+
+    async def List(self, _request: Any, _context: Any) -> Any:
+        """The status of every service."""
+        names = ("", INFERENCE, *self._catalog.models())
+        return health_pb2.HealthListResponse(statuses={name: _Status(status=self._status(name)) for name in names})
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        """The status now, and again whenever it changes."""
+        if self._watchers >= WATCHERS_LIMIT:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"there are {WATCHERS_LIMIT} watchers already")
+        self._watchers += 1
+        try:
+            told = None
+            while True:
+                status = self._status(request.service)
+                if status != told:
+                    told = status
+                    yield _Status(status=status)
+                await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            self._watchers -= 1
+
+    def _status(self, service: str) -> int:
+        try:
+            readiness = self._health.ready() if service in ("", INFERENCE) else self._catalog.ready(service)
+        except NotFound:
+            return int(_Status.SERVICE_UNKNOWN)
+        return int(_Status.SERVING if readiness.ok else _Status.NOT_SERVING)

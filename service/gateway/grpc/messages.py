@@ -1,0 +1,144 @@
+"""ModelInferRequest to `InferRequest` and `InferResponse` to ModelInferResponse; what they mean is checked as for HTTP.
+
+If `raw_input_contents` is used, every tensor outside shared memory lies there, in order. Outputs always go out raw.
+Source: Open Inference Protocol v2, gRPC; Triton's grpc_service.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tritonclient.grpc import service_pb2
+
+from service.core.contract import DATATYPES, Array, InferRequest, InferResponse, TensorSpec
+from service.core.errors import BadInput
+from service.gateway import binary_tensors
+from service.gateway.entries import outputs_of, parameters_of, shape_of, spec_of
+from service.gateway.grpc import contents
+from service.gateway.parameters import read_parameters
+from service.gateway.quote import quote
+from service.gateway.region_tensors import Regions, Target, array_in, span_of, targets_of
+
+_ID_LIMIT = 1024
+_EMPTY_FINAL = "triton_enable_empty_final_response"  # of streams that answer a request several times; none here does
+
+
+class Asked(NamedTuple):
+    """A decoded request, and the outputs that are to be written into shared memory."""
+
+    request: InferRequest
+    targets: Mapping[str, Target]
+
+
+def decode(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | None) -> Asked:
+    """Reads one ModelInferRequest.
+
+    Args:
+        message: of the wire.
+        specs: the version's inputs by name.
+        regions: the shared memory that the call may use.
+
+    Raises:
+        BadInput: what is wrong, where, and what was expected.
+    """
+    inputs = _inputs(message, specs, regions)
+    parameters = values_of(message.parameters)
+    parameters.pop(_EMPTY_FINAL, None)
+    asked = read_parameters(parameters)
+    outputs = outputs_of(
+        {"outputs": [{"name": wanted.name, "parameters": values_of(wanted.parameters)} for wanted in message.outputs]}
+    )
+    if len(message.id) > _ID_LIMIT:
+        raise BadInput(f"'id' of the request must be a string of at most {_ID_LIMIT} characters")
+    request = InferRequest(
+        inputs=inputs,
+        outputs=outputs,
+        id=message.id,
+        parameters=asked.others,
+        timeout_us=asked.timeout_us,
+        priority=asked.priority,
+        sequence=asked.sequence,
+    )
+    return Asked(request, targets_of((output for output in outputs if output.parameters), regions))
+
+
+def encode(response: InferResponse, targets: Mapping[str, Target]) -> Any:
+    """Writes one ModelInferResponse; an output that goes into shared memory leaves an empty place among the raw ones.
+
+    Raises:
+        BadInput: an output does not fit its shared memory.
+    """
+    message = service_pb2.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id)
+    for name, array in response.outputs.items():
+        message.outputs.add(name=name, datatype=DATATYPES[array.dtype], shape=array.shape)
+        target = targets.get(name)
+        if target is None:
+            message.raw_output_contents.append(bytes(binary_tensors.bytes_of(array)))
+        else:
+            target.write(array, name)
+            message.raw_output_contents.append(b"")
+    return message
+
+
+def values_of(parameters: Any) -> dict[str, Any]:
+    """The plain values of a map of InferParameter."""
+    values = {}
+    for name, parameter in parameters.items():
+        choice = parameter.WhichOneof("parameter_choice")
+        values[name] = getattr(parameter, choice) if choice else None
+    return values
+
+
+def _inputs(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | None) -> dict[str, Array]:
+    if not message.inputs:
+        raise BadInput("the request must have at least one input")
+    raw = _Raw(message.raw_input_contents)
+    arrays: dict[str, Array] = {}
+    for tensor in message.inputs:
+        _, spec = spec_of({"name": tensor.name, "datatype": tensor.datatype}, specs)
+        if spec.name in arrays:
+            raise BadInput(f"input {quote(spec.name)} is given twice")
+        arrays[spec.name] = _array(tensor, spec, raw, regions)
+    raw.check_used_up()
+    return arrays
+
+
+def _array(tensor: Any, spec: TensorSpec, raw: _Raw, regions: Regions | None) -> Array:
+    name = spec.name
+    shape = shape_of({"shape": list(tensor.shape)}, name)
+    parameters = parameters_of({"parameters": values_of(tensor.parameters)}, "input", name)
+    span = span_of(parameters, f"input {quote(name)}") if parameters else None
+    if tensor.HasField("contents") and (raw.used or span is not None):
+        raise BadInput(f"input {quote(name)} has 'contents', and its data is given otherwise as well")
+    if span is not None:
+        return array_in(regions, span, shape, spec.datatype, name)
+    if not raw.used:
+        return contents.array_of(tensor.contents, shape, spec.datatype, name)
+    blob = raw.take(name)
+    return binary_tensors.array_at(blob, 0, len(blob), shape, spec.datatype, name)
+
+
+class _Raw:
+    """`raw_input_contents`, handed out from front to back."""
+
+    __slots__ = ("_blobs", "_next", "used")
+
+    def __init__(self, blobs: Any) -> None:
+        self._blobs = blobs
+        self._next = 0
+        self.used = bool(blobs)
+
+    def take(self, name: str) -> bytes:
+        """The next entry, as input `name`."""
+        if self._next >= len(self._blobs):
+            raise BadInput(f"'raw_input_contents' of the request has no entry for input {quote(name)}")
+        self._next += 1
+        blob: bytes = self._blobs[self._next - 1]
+        return blob
+
+    def check_used_up(self) -> None:
+        """Raises `BadInput` if entries are left over."""
+        left = len(self._blobs) - self._next
+        if left:
+            raise BadInput(f"'raw_input_contents' of the request has {left} entries more than its inputs take")

@@ -1,0 +1,90 @@
+"""grpc.aio as a part: binds first, tells where it listens, and stops when it is told, in two steps.
+
+Knows nothing of what the calls do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+_MESSAGE_OVERHEAD_BYTES = 64 << 10  # names, shapes and parameters beside the tensors
+_METADATA_LIMIT_BYTES = 16 << 10
+_CALLS_LIMIT = 4096  # beyond, a call is refused at once: RESOURCE_EXHAUSTED
+_PINGS_APART_MS = 10_000
+
+Register = Callable[[Any], None]
+
+
+class GrpcServer:
+    """One listening port and the calls that come in.
+
+    Args:
+        register: adds the services to the server.
+        services: their full names, for reflection.
+        host: address to bind.
+        port: 0 for a free one.
+        max_body_bytes: the largest message.
+        drain_timeout_s: how long calls in flight may take once stopping has begun.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        register: Register,
+        services: Sequence[str],
+        host: str,
+        port: int,
+        *,
+        max_body_bytes: int,
+        drain_timeout_s: float,
+    ) -> None:
+        self._drain_timeout_s = drain_timeout_s
+        self._hurry = asyncio.Event()
+        self._server = grpc.aio.server(
+            options=(
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", max_body_bytes + _MESSAGE_OVERHEAD_BYTES),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_metadata_size", _METADATA_LIMIT_BYTES),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", _PINGS_APART_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ),
+            maximum_concurrent_rpcs=_CALLS_LIMIT,
+        )
+        register(self._server)
+        reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), self._server)
+        self.host = f"[{host}]" if ":" in host else host
+        try:
+            self.port: int = self._server.add_insecure_port(f"{self.host}:{port}")
+        except RuntimeError as error:
+            raise OSError("address already in use, or not one of this machine") from error
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return f"grpc://{self.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Begins to answer."""
+        await self._server.start()
+
+    def hurry(self) -> None:
+        """Stops waiting for calls in flight."""
+        self._hurry.set()
+
+    async def stop(self) -> None:
+        """Accepts no more calls, answers those in flight, and closes."""
+        stopping = asyncio.create_task(self._server.stop(self._drain_timeout_s))
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            await self._server.stop(0)
+        hurry.cancel()
+        await stopping
