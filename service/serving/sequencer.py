@@ -146,9 +146,9 @@ class Sequencer:
 
     def _expire(self, now_s: float) -> None:
         self._sequences.expire(now_s)
-        self._expiry.cancel()
         self._expiry.at(self._sequences.next_expiry_s)
         if not self._sequences:
+            self._expiry.cancel()
             self._empty.set()
 
 

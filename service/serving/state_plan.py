@@ -146,14 +146,14 @@ def _control(control: Control, spec: TensorSpec, where: str) -> FilledControl:
 
 
 def _check_values(values: Sequence[float], spec: TensorSpec, what: str) -> None:
+    """Refuses a value that is not the same once it is of the tensor's datatype; a float may be rounded."""
     for value in values:
         with np.errstate(all="ignore"):
             try:
-                cast = np.asarray(value).astype(spec.dtype)
+                held = np.asarray(value).astype(spec.dtype)
             except (OverflowError, ValueError):
-                cast = None
-        inexact = cast is None or (spec.dtype.kind != "f" and cast != value)
-        if inexact or (spec.dtype.kind != "f" and not np.can_cast(np.min_scalar_type(value), spec.dtype, "unsafe")):
+                held = None
+        if held is None or (spec.dtype.kind != "f" and held != value):
             raise BadModel(f"{what} is {spec.datatype}, which cannot hold {value:g}")
 
 
