@@ -26,6 +26,7 @@ from service.core.supervise import Supervisor
 from service.gateway.fronts import AddressRefused, Fronts, Listening
 from service.observe import logs
 from service.repository.layout import Repositories, SingleFile, Source
+from service.repository.overlay import Overlay
 from service.repository.state_file import StateFile
 from service.runtime import memory
 from service.runtime.devices import find_obstacles
@@ -203,16 +204,17 @@ class Server:
         source = source_of(settings)
         for hidden in source.hidden() if isinstance(source, Repositories) else ():
             log.warning("model in two repositories, served from the first", model=hidden)
+        overlay = Overlay(source, max_bytes=settings.max_model_bytes)
         obstacles = find_obstacles()
         try:
             log.info("provider", **asdict(choose_provider(settings.provider, obstacles)))
         except ProviderMissing as error:
             raise CannotStart(str(error)) from error
-        loader = loader_of(settings, source, obstacles, clock=self._clock, report=log.warning, on_fatal=self._fatal)
+        loader = loader_of(settings, overlay, obstacles, clock=self._clock, report=log.warning, on_fatal=self._fatal)
         state = StateFile(state_path(settings))
         if state.problem:
             log.warning("state not read", reason=state.problem)
-        return Catalog(source, Lifecycle(source, loader, state, log), log)
+        return Catalog(overlay, Lifecycle(overlay, loader, state, log), log)
 
 
 def source_of(settings: Settings) -> Source:

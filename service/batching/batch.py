@@ -7,14 +7,40 @@ another's memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from service.batching.contract import Outputs
-from service.batching.ticket import Piece
+from service.batching.ticket import Piece, signature
 from service.core.contract import Arrays
 from service.core.errors import RunFailed
+
+
+class Stacking:
+    """How pieces become a batch: here those of equal shapes, as they are."""
+
+    def key(self, inputs: Arrays) -> Hashable:
+        """What the inputs of two pieces must have in common to share a batch."""
+        return signature(inputs)
+
+    def choose(self, pieces: Iterable[Piece], rows: int) -> list[Piece]:
+        """The next batch out of pieces of one key, in turn: always the first, then all that fit into `rows`."""
+        taken: list[Piece] = []
+        for piece in pieces:
+            rows -= piece.weight
+            if taken and rows < 0:
+                break
+            taken.append(piece)
+        return taken
+
+    def stack(self, pieces: Sequence[Piece]) -> Arrays:
+        """The batch of some pieces, see `stack`."""
+        return stack(pieces)
+
+    def split(self, outputs: Outputs, pieces: Sequence[Piece]) -> list[Outputs]:
+        """Each piece's part of a batch's outputs, see `split`."""
+        return split(outputs, pieces)
 
 
 def stack(pieces: Sequence[Piece]) -> Arrays:
@@ -56,3 +82,6 @@ def check_rows(outputs: object, rows: int | None) -> None:
             raise RunFailed(f"output '{name}' is not an array")
         if rows is not None and (array.ndim == 0 or array.shape[0] != rows):
             raise RunFailed(f"output '{name}' has shape {list(array.shape)} for a batch of {rows} rows")
+
+
+PLAIN = Stacking()

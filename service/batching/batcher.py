@@ -8,29 +8,32 @@ here. Knows nothing of HTTP, files or ONNX Runtime.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from service.batching.admission import Admission
 from service.batching.alarm import Alarm
+from service.batching.batch import PLAIN, Stacking
 from service.batching.contract import Answer, BatchConfig, BatcherSnapshot, BatchObserver, DropReason, Engine
 from service.batching.crew import Crew, CrewLimits
 from service.batching.curve import CostCurve
+from service.batching.endings import draining, expired, outwaited, recovering
 from service.batching.engine_thread import LoopThreads
 from service.batching.forming import Former
 from service.batching.guard import Guard
-from service.batching.ledger import Ledger, expired
+from service.batching.intake import Intake, Wish
+from service.batching.ledger import Ledger
+from service.batching.order import Order
 from service.batching.outcomes import Outcomes
 from service.batching.quick import Quick
 from service.batching.run import Run
 from service.batching.seams import USUAL, BatcherSeams
 from service.batching.suspects import Suspects
-from service.batching.ticket import Ticket, cut
+from service.batching.ticket import Ticket
 from service.core.clock import Clock
 from service.core.contract import Arrays
 from service.core.deadline import Deadline
-from service.core.errors import Abandoned, Draining, NotReady, RetortError, Stuck
+from service.core.errors import Abandoned, RetortError, Stuck
 
 
 class Batcher:
@@ -45,6 +48,7 @@ class Batcher:
         replace: makes an engine in place of one that hangs; blocking, called on a thread of its own.
         on_fatal: called with one sentence when the process had better end: a crash loop, or engines that keep hanging.
         run_timeout_s: the most that one run may take.
+        stacking: how requests become a batch.
         seams: for tests and fault injection.
     """
 
@@ -59,14 +63,16 @@ class Batcher:
         replace: Callable[[], Engine] | None,
         on_fatal: Callable[[str], None],
         run_timeout_s: float,
+        stacking: Stacking = PLAIN,
         seams: BatcherSeams = USUAL,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._loop, self._clock, self._config, self._observer = loop, clock, config, observer
+        self._loop, self._clock, self._observer = loop, clock, observer
         self._on_pump = seams.on_pump
         self._ledger = Ledger()
-        self._former = Former(config, curve)
-        self._suspects = Suspects()
+        self._order = Order(self._ledger.answer) if config.keeps_order else None
+        self._former = Former(config, curve, stacking)
+        suspects = Suspects()
         self._guard = guard = Guard(
             clock,
             seams.restart_after_s,
@@ -80,8 +86,9 @@ class Batcher:
             threads, clock, limits, self, guard=guard.wrap, curve=curve, replace=replace, on_fatal=on_fatal
         )
         self._newcomers = engines
-        self._admission = Admission(config, curve, self._crew)
-        self._outcomes = Outcomes(self._ledger, self._former, self._suspects, observer, curve, self._fail, limits)
+        self._intake = Intake(config, Admission(config, curve, self._crew), suspects, stacking)
+        answer = self._ledger.answer if self._order is None else self._order.answer
+        self._outcomes = Outcomes(answer, self._former, suspects, observer, curve, self._fail, limits)
         self._expiry = Alarm(loop, clock, guard.wrap(self._expire))
         self._hold = Alarm(loop, clock, guard.wrap(self._pump))
         self._pump_soon = guard.wrap(self._pump_once)
@@ -96,7 +103,15 @@ class Batcher:
         self._guard.start()
 
     async def submit(
-        self, inputs: Arrays, rows: int | None, deadline: Deadline, *, origin: str = "", quiet: bool = False
+        self,
+        inputs: Arrays,
+        rows: int | None,
+        deadline: Deadline,
+        *,
+        origin: str = "",
+        quiet: bool = False,
+        priority: int = 0,
+        timeout_s: float | None = None,
     ) -> Answer:
         """Runs one request, with others or alone, and waits for its answer; cancelling the wait abandons it.
 
@@ -105,18 +120,20 @@ class Batcher:
             rows: rows of every input; None where there is no batch axis: run whole, and never with others.
             deadline: when the answer is no longer wanted.
             origin: who asks, "" when not known; one who keeps sending failing requests is run alone.
-            quiet: the server's own question: run like any other, but not bound by the default timeout, which is for
+            quiet: the server's own question: run like any other, but not bound by the policy of a level, which is for
                 clients, and left out of what the observer counts.
+            priority: 1 is served first; 0 for the default level.
+            timeout_s: how long it is ready to wait to be run, as far as the policy of its level lets it say so.
 
         Raises:
-            Rejected: the queue is full, or the deadline cannot be met.
-            Expired: the deadline passed.
+            Rejected: the queue is full, or the deadline or the timeout cannot be met.
+            Expired: the deadline passed, or the timeout in the queue.
             RunFailed, BadInput: the engine failed on this very request.
             Stuck: the run did not end in time.
             NotReady: the batcher failed and is about to start again.
             Draining: it is closing.
         """
-        ticket = self._enter(inputs, rows, deadline.at_s, origin, quiet)
+        ticket = self._enter(inputs, rows, Wish(deadline.at_s, origin, quiet, priority, timeout_s))
         try:
             return await ticket.future
         except asyncio.CancelledError:
@@ -134,7 +151,7 @@ class Batcher:
         self._closing = True
         self._crew.stop_replacing()
         if not drain or not self._crew.size:
-            self._end_all(_draining)
+            self._end_all(draining)
         self._wake()
         self._note_drained()
         await self._drained.wait()
@@ -185,24 +202,20 @@ class Batcher:
             self._end_all(lambda: Stuck("the model's engine hangs and could not be replaced"))
         self._wake()
 
-    def _enter(self, inputs: Arrays, rows: int | None, deadline_s: float, origin: str, quiet: bool) -> Ticket:
+    def _enter(self, inputs: Arrays, rows: int | None, wish: Wish) -> Ticket:
         now_s = self._clock.now_s()
         if self._closing:
-            raise _draining()
+            raise draining()
         if not self._guard.up or self._without_engines:
-            raise _recovering()
-        config = self._config
-        if deadline_s == math.inf and config.default_timeout_s is not None and not quiet:
-            deadline_s = now_s + config.default_timeout_s
-        self._admission.admit(self._former.queue, rows or 1, deadline_s, now_s)
-        ticket = Ticket(self._loop.create_future(), now_s, deadline_s, origin, quiet)
-        if config.mixes:
-            cut(ticket, inputs, rows, max_rows=config.max_rows, alone=self._suspects.suspected(origin, now_s))
-        else:
-            cut(ticket, inputs, rows, max_rows=rows or 1, alone=True)
+            raise recovering()
+        held = self._order.held if self._order is not None else 0
+        ticket = self._intake.ticket(self._former.queue, inputs, rows, wish, held=held, now_s=now_s)
         self._ledger.open(ticket)
+        if self._order is not None and not wish.quiet:
+            self._order.enter(ticket)
         self._former.add(ticket)
-        self._expiry.at(deadline_s)
+        self._expiry.at(ticket.deadline_s)
+        self._expiry.at(ticket.wait_until_s)
         self._wake()
         return ticket
 
@@ -220,16 +233,29 @@ class Batcher:
                 run.wanted -= 1
                 if not run.wanted:
                     self._crew.stop(run)
+        self._lose_place(ticket)
         self._note_drained()
 
     def _expire(self, now_s: float) -> None:
         for ticket in self._ledger.due(now_s):
             self._fail(ticket, expired(), DropReason.EXPIRED)
-        self._expiry.at(self._ledger.next_deadline_s)
+        for ticket in self._ledger.outwaited(now_s):
+            if ticket.delays:
+                self._former.delay(ticket)
+                self._lose_place(ticket)
+            else:
+                self._fail(ticket, outwaited(), DropReason.EXPIRED)
+        self._expiry.at(min(self._ledger.next_deadline_s, self._ledger.next_wait_s))
+
+    def _lose_place(self, ticket: Ticket) -> None:
+        if self._order is not None:
+            self._order.leave(ticket, self._clock.now_s())
 
     def _end_all(self, error: Callable[[], RetortError]) -> None:
         """Ends every ticket without a look at the books, which may be what is broken, and starts new ones."""
         self._former.clear()
+        if self._order is not None:
+            self._order.clear()
         self._ledger.fail_all(error)
         for run in self._crew.busy:
             run.wanted = 0
@@ -264,18 +290,10 @@ class Batcher:
         return not self._crew.size and (self._closing or not self._crew.replacing)
 
     def _crashed(self, error: Exception) -> None:
-        self._end_all(_recovering)
+        self._end_all(recovering)
         with suppress(Exception):  # the observer may be what failed
             self._observer.crashed(error)
 
     def _note_drained(self) -> None:
         if self._closing and not self._ledger:
             self._drained.set()
-
-
-def _draining() -> Draining:
-    return Draining("the model is shutting down and takes no new requests")
-
-
-def _recovering() -> NotReady:
-    return NotReady("the model is recovering from a failure")

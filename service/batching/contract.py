@@ -6,7 +6,7 @@ Plain nouns and protocols. Nothing here decides anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -53,6 +53,28 @@ class DropReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class WaitPolicy:
+    """How the requests of one priority level wait; Triton's ModelQueuePolicy.
+
+    Attributes:
+        max_queue: requests that may wait; one more is rejected.
+        default_timeout_s: how long a request without a timeout of its own may wait to be run; None is for ever.
+        allows_timeout: whether a request's own timeout counts, where it is shorter than the default.
+        delays: what becomes of a request whose time is over: False ends it, True lets it wait behind all others of
+            its level.
+    """
+
+    max_queue: int = 1024
+    default_timeout_s: float | None = None
+    allows_timeout: bool = True
+    delays: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_queue < 1:
+            raise ValueError("max_queue must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
 class BatchConfig:
     """The knobs of one version's batcher.
 
@@ -60,8 +82,11 @@ class BatchConfig:
         max_rows: no batch of several requests and no piece of a split request is larger.
         max_delay_s: how long a batch may wait for more rows while an engine is idle; 0 never waits.
         preferred_rows: batch sizes to aim at, in place of the cost curve's choice; empty leaves it to the curve.
-        max_queue: requests that may wait; one more is rejected.
-        default_timeout_s: deadline of a request that names none; None for no deadline.
+        waiting: how requests wait whose level has no policy of its own.
+        levels: how many priority levels there are; 0 for one, and priorities are then ignored.
+        default_level: of a request without a priority, or with one that there is not; 0 for the middle one.
+        level_waiting: level -> its own policy.
+        keeps_order: whether answers leave in the order in which their requests came.
         mixes: False runs every request alone and whole, whatever its rows.
         inline_limit_s: runs quicker than this are done on the event loop itself; 0 for none. Only where the time of a
             run depends on its rows alone: no other request is served meanwhile, and no such run can be stopped.
@@ -70,14 +95,17 @@ class BatchConfig:
     max_rows: int = 32
     max_delay_s: float = 0.0
     preferred_rows: tuple[int, ...] = ()
-    max_queue: int = 1024
-    default_timeout_s: float | None = None
+    waiting: WaitPolicy = WaitPolicy()
+    levels: int = 0
+    default_level: int = 0
+    level_waiting: Mapping[int, WaitPolicy] = field(default_factory=dict)
+    keeps_order: bool = False
     mixes: bool = True
     inline_limit_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.max_rows < 1 or self.max_queue < 1:
-            raise ValueError("max_rows and max_queue must be at least 1")
+        if self.max_rows < 1:
+            raise ValueError("max_rows must be at least 1")
 
 
 class Answer(NamedTuple):

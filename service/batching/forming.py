@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+from service.batching.batch import PLAIN, Stacking
 from service.batching.contract import BatchConfig, CloseReason
 from service.batching.curve import CostCurve
 from service.batching.policy import Patience, Waiting, batch_rows, close_reason, hold_until_s
@@ -20,17 +21,23 @@ from service.batching.ticket import Piece, Ticket
 class Former:
     """What waits to be run, and in which batches.
 
+    Args:
+        config: the version's knobs.
+        curve: seconds by rows.
+        stacking: how pieces become a batch.
+
     Attributes:
         queue: requests that were not run yet.
         hold_until_s: when the last call of `next_run` that returned None wants to be asked again; `inf` for not by
             itself.
     """
 
-    def __init__(self, config: BatchConfig, curve: CostCurve) -> None:
+    def __init__(self, config: BatchConfig, curve: CostCurve, stacking: Stacking = PLAIN) -> None:
         self.queue = Queue()
         self.hold_until_s = math.inf
         self._config = config
         self._curve = curve
+        self._stacking = stacking
         self._halves: deque[tuple[Sequence[Piece], CloseReason]] = deque()
 
     def add(self, ticket: Ticket) -> None:
@@ -41,6 +48,10 @@ class Former:
     def discard(self, piece: Piece) -> None:
         """Forgets a piece, wherever it waits; those of a failed batch are looked at when their turn comes."""
         self.queue.discard(piece)
+
+    def delay(self, ticket: Ticket) -> None:
+        """Lets a ticket that waits whole wait behind all others of its level."""
+        self.queue.delay(ticket)
 
     @property
     def empty(self) -> bool:
@@ -71,7 +82,7 @@ class Former:
                 return run
 
     def _half(self) -> Run | None:
-        return Run(*self._halves.popleft()) if self._halves else None
+        return Run(*self._halves.popleft(), self._stacking) if self._halves else None
 
     def _closed(self, now_s: float, idle_engines: int, draining: bool) -> Run | None:
         self.hold_until_s = math.inf
@@ -97,13 +108,15 @@ class Former:
             if now_s < until_s:
                 self.hold_until_s = min(self.hold_until_s, until_s)
                 return None
-        pieces = self.queue.take(bucket, batch_rows(waiting, self._curve.best_rows))
-        return Run(pieces, held_for or close_reason(waiting, sum(piece.weight for piece in pieces)))
+        pieces = self.queue.take(bucket, batch_rows(waiting, self._curve.best_rows), self._stacking.choose)
+        reason = held_for or close_reason(waiting, sum(piece.weight for piece in pieces))
+        return Run(pieces, reason, self._stacking)
 
     def _patience(self, bucket: Bucket) -> Patience:
+        tickets = [piece.ticket for piece in bucket.pieces]
         return Patience(
-            until_s=bucket.head.ticket.arrived_s + self._config.max_delay_s,
-            soonest_deadline_s=min(piece.ticket.deadline_s for piece in bucket.pieces.values()),
+            until_s=min(ticket.arrived_s for ticket in tickets) + self._config.max_delay_s,
+            soonest_deadline_s=min(min(ticket.deadline_s, ticket.wait_until_s) for ticket in tickets),
             predicted_s=self._curve.predict_s(bucket.rows),
             full_rows=self._curve.full_rows,
         )

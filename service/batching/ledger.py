@@ -1,19 +1,18 @@
-"""Every open ticket and its deadline. A ticket ends exactly once, and the only line of code that ends one is here.
+"""Every open ticket, its deadline, and how long it may wait: it ends exactly once, by the only line that ends one.
 
 Knows nothing of queues or engines: who else has to forget an ended ticket is the batcher's business.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Iterator
 
 from service.batching.contract import Answer
+from service.batching.endings import expired
 from service.batching.ticket import Ticket
-from service.core.errors import Expired, RetortError
-
-_SLACK = 64  # ended tickets that may stay among the deadlines before these are swept
+from service.batching.times import Times
+from service.core.errors import RetortError
 
 
 class Ledger:
@@ -21,7 +20,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self._open: dict[int, Ticket] = {}
-        self._deadlines: list[tuple[float, int]] = []  # numbers, so that an ended ticket's answer is not kept alive
+        self._deadlines = Times(self._open)
+        self._waits = Times(self._open)
         self._last_number = 0
 
     def __len__(self) -> int:
@@ -32,12 +32,10 @@ class Ledger:
         self._last_number += 1
         ticket.number = self._last_number
         self._open[ticket.number] = ticket
-        if ticket.deadline_s == math.inf:
-            return
-        heapq.heappush(self._deadlines, (ticket.deadline_s, ticket.number))
-        if len(self._deadlines) > 2 * len(self._open) + _SLACK:
-            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._open]
-            heapq.heapify(self._deadlines)
+        if ticket.deadline_s != math.inf:
+            self._deadlines.add(ticket.deadline_s, ticket.number)
+        if ticket.wait_until_s != math.inf:
+            self._waits.add(ticket.wait_until_s, ticket.number)
 
     def answer(self, ticket: Ticket, answer: Answer, now_s: float) -> bool:
         """Ends a ticket with its answer, or as expired when that comes too late; False when it had ended before."""
@@ -55,20 +53,30 @@ class Ledger:
             self._end(ticket, error())
 
     def any_due(self, now_s: float) -> bool:
-        """Whether it is time to look: some deadline has passed, if perhaps only of a ticket that has ended."""
-        return bool(self._deadlines) and self._deadlines[0][0] <= now_s
+        """Whether it is time to look: some deadline or wait is over, if perhaps only of a ticket that has ended."""
+        return self._deadlines.any_due(now_s) or self._waits.any_due(now_s)
 
     def due(self, now_s: float) -> Iterator[Ticket]:
         """The open tickets whose deadline has passed, soonest first; whoever asks must end them."""
         while self.next_deadline_s <= now_s:
-            yield self._open[heapq.heappop(self._deadlines)[1]]
+            yield self._open[self._deadlines.pop()]
+
+    def outwaited(self, now_s: float) -> Iterator[Ticket]:
+        """The open tickets whose time to wait is over while they still wait, soonest first; each is told once."""
+        while self._waits.next_s <= now_s:
+            ticket = self._open[self._waits.pop()]
+            if ticket.waits_whole:
+                yield ticket
 
     @property
     def next_deadline_s(self) -> float:
         """The soonest deadline of an open ticket; `inf` without one."""
-        while self._deadlines and self._deadlines[0][1] not in self._open:
-            heapq.heappop(self._deadlines)
-        return self._deadlines[0][0] if self._deadlines else math.inf
+        return self._deadlines.next_s
+
+    @property
+    def next_wait_s(self) -> float:
+        """When the next open ticket's time to wait is over; `inf` without one."""
+        return self._waits.next_s
 
     def _end(self, ticket: Ticket, outcome: Answer | RetortError) -> bool:
         if ticket.ended:
@@ -83,8 +91,3 @@ class Ledger:
         else:
             ticket.future.set_exception(outcome)
         return True
-
-
-def expired() -> Expired:
-    """What a request fails with whose deadline passed."""
-    return Expired("the deadline passed before the answer was there")

@@ -12,7 +12,6 @@ from service.batching.contract import Answer, BatchObserver
 from service.batching.crew import CrewLimits
 from service.batching.curve import CostCurve
 from service.batching.forming import Former
-from service.batching.ledger import Ledger
 from service.batching.run import Run
 from service.batching.suspects import Suspects
 from service.batching.ticket import Piece, Ticket, assemble
@@ -23,7 +22,7 @@ class Outcomes:
     """Judges runs.
 
     Args:
-        ledger: where answered tickets end.
+        answer: ends a ticket with its answer, or has that wait its turn.
         former: told which failed batches are to run again in halves.
         suspects: told of a request that failed by itself, and of those that did not.
         observer: hears of batches and failures.
@@ -34,7 +33,7 @@ class Outcomes:
 
     def __init__(
         self,
-        ledger: Ledger,
+        answer: Callable[[Ticket, Answer, float], object],
         former: Former,
         suspects: Suspects,
         observer: BatchObserver,
@@ -42,7 +41,7 @@ class Outcomes:
         fail: Callable[[Ticket, RetortError], None],
         limits: CrewLimits,
     ) -> None:
-        self._ledger = ledger
+        self._answer = answer
         self._former = former
         self._suspects = suspects
         self._observer = observer
@@ -85,7 +84,7 @@ class Outcomes:
         except RunFailed as error:
             self._fail(ticket, error)
         else:
-            self._ledger.answer(ticket, answer, now_s)
+            self._answer(ticket, answer, now_s)
             self._suspects.absolve(ticket.origin, now_s)
 
     def _failed(self, run: Run, error: BaseException, now_s: float) -> None:

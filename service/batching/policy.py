@@ -41,7 +41,7 @@ class Patience(NamedTuple):
 
     Attributes:
         until_s: arrival of its oldest request plus the delay knob.
-        soonest_deadline_s: of its requests; `inf` without one.
+        soonest_deadline_s: of its requests, or when the time of one to wait is over; `inf` without either.
         predicted_s: of a run of its rows.
         full_rows: more rows than this give no better rate.
     """

@@ -1,30 +1,35 @@
-"""Where pieces wait: in buckets of equal shape, first come first served within one, the oldest bucket first.
+"""Where pieces wait: in buckets of equal shape, in turn within one, and the bucket whose turn it is first.
 
-Removing a piece that nobody wants any more costs the same wherever it stands. Knows nothing of time or engines.
-Owned by the event loop's thread.
+In turn: better ranks first, first come first served within a rank. Removing a piece that nobody wants any more costs
+the same wherever it stands. Knows nothing of time or engines. Owned by the event loop's thread.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
-from service.batching.ticket import Piece
+from service.batching.batch import PLAIN
+from service.batching.line import Line
+from service.batching.ticket import Piece, Ticket
+
+Choose = Callable[[Iterable[Piece], int], list[Piece]]
 
 
 class Bucket:
-    """Pieces that may share a batch, in order of arrival."""
+    """Pieces that may share a batch, in turn."""
 
     __slots__ = ("pieces", "rows")
 
     def __init__(self) -> None:
-        self.pieces: OrderedDict[int, Piece] = OrderedDict()
+        self.pieces = Line()
         self.rows = 0
 
     @property
     def head(self) -> Piece:
-        """The oldest piece."""
-        return next(iter(self.pieces.values()))
+        """The piece whose turn it is."""
+        return self.pieces.first
 
 
 class Queue:
@@ -39,60 +44,91 @@ class Queue:
         self.requests = 0
         self.rows = 0
         self._next_seq = 0
-        self._arrivals: OrderedDict[int, Piece] = OrderedDict()
+        self._everyone = Line()
         self._buckets: dict[Hashable, Bucket] = {}
+        self._requests_at: Counter[int] = Counter()  # of levels above 0 only
+        self._rows_at: Counter[int] = Counter()
 
     def add(self, piece: Piece) -> None:
-        """Takes a piece in as the youngest."""
+        """Takes a piece in as the youngest of its rank."""
         self._next_seq += 1
         piece.seq = self._next_seq
-        self._arrivals[piece.seq] = piece
+        self._everyone.join(piece)
         bucket = self._buckets.get(piece.key)
         if bucket is None:
             bucket = self._buckets[piece.key] = Bucket()
-        bucket.pieces[piece.seq] = piece
+        bucket.pieces.join(piece)
         bucket.rows += piece.weight
+        ticket = piece.ticket
+        newcomer = ticket.waiting == 0
+        ticket.waiting += 1
         self.rows += piece.weight
-        self.requests += piece.ticket.waiting == 0
-        piece.ticket.waiting += 1
+        self.requests += newcomer
+        if ticket.level:
+            self._count(ticket.level, piece.weight, newcomer)
 
     def discard(self, piece: Piece) -> None:
         """Removes a piece; one that does not wait is left alone."""
-        if self._arrivals.pop(piece.seq, None) is None:
+        if not self._everyone.leave(piece):
             return
         bucket = self._buckets[piece.key]
-        del bucket.pieces[piece.seq]
+        bucket.pieces.leave(piece)
         bucket.rows -= piece.weight
         if not bucket.pieces:
             del self._buckets[piece.key]
+        ticket = piece.ticket
+        ticket.waiting -= 1
+        gone = ticket.waiting == 0
         self.rows -= piece.weight
-        piece.ticket.waiting -= 1
-        self.requests -= piece.ticket.waiting == 0
+        self.requests -= gone
+        if ticket.level:
+            self._count(ticket.level, -piece.weight, -gone)
 
-    def take(self, bucket: Bucket, rows: int) -> list[Piece]:
-        """Removes and returns the bucket's oldest pieces: always the first, then all that fit into `rows`."""
-        taken: list[Piece] = []
-        for piece in bucket.pieces.values():
-            rows -= piece.weight
-            if taken and rows < 0:
-                break
-            taken.append(piece)
+    def delay(self, ticket: Ticket) -> None:
+        """Puts a ticket that waits whole behind all others of its level."""
+        for piece in ticket.pieces:
+            self.discard(piece)
+        ticket.rank += 1
+        ticket.wait_until_s = math.inf
+        for piece in ticket.pieces:
+            self.add(piece)
+
+    def take(self, bucket: Bucket, rows: int, choose: Choose = PLAIN.choose) -> list[Piece]:
+        """Removes and returns what `choose` makes of the bucket's pieces and the number of rows that may be taken."""
+        taken = choose(bucket.pieces, rows)
         for piece in taken:
             self.discard(piece)
         return taken
 
     def buckets(self) -> Iterator[Bucket]:
-        """The buckets, the one whose head has waited longest first; the queue must not change meanwhile."""
-        if not self._arrivals:
+        """The buckets, the one whose head's turn it is first; the queue must not change meanwhile."""
+        if not self._everyone:
             return
-        oldest = self._buckets[next(iter(self._arrivals.values())).key]
-        yield oldest
+        first = self._buckets[self._everyone.first.key]
+        yield first
         if len(self._buckets) > 1:
-            for bucket in sorted(self._buckets.values(), key=lambda bucket: bucket.head.seq):
-                if bucket is not oldest:
+            for bucket in sorted(self._buckets.values(), key=_turn):
+                if bucket is not first:
                     yield bucket
 
     @property
     def shapes(self) -> int:
         """How many buckets there are."""
         return len(self._buckets)
+
+    def requests_of(self, level: int) -> int:
+        """Tickets of `level` with a piece in the queue."""
+        return self._requests_at[level] if level else self.requests
+
+    def rows_before(self, level: int) -> int:
+        """Rows that a newcomer of `level` waits for: those of its own level and of better ones."""
+        return sum(rows for at, rows in self._rows_at.items() if at <= level) if level else self.rows
+
+    def _count(self, level: int, rows: int, requests: int) -> None:
+        self._rows_at[level] += rows
+        self._requests_at[level] += requests
+
+
+def _turn(bucket: Bucket) -> tuple[int, int]:
+    head = bucket.head
+    return head.ticket.rank, head.seq

@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 
-from service.batching.batch import split, stack
+from service.batching.batch import PLAIN, Stacking
 from service.batching.contract import BatchReport, CloseReason, Engine, Outputs
 from service.batching.ticket import Piece
 from service.core.clock import Clock
@@ -23,6 +23,7 @@ class Run:
     Args:
         pieces: of one key; those that nobody wants any more are left out.
         reason: why the batch was closed.
+        stacking: how they become one batch, and its outputs theirs.
 
     Attributes:
         pieces: in the order of their rows; may be empty.
@@ -37,6 +38,7 @@ class Run:
 
     __slots__ = (
         "_phases_ns",
+        "_stacking",
         "detail",
         "ended_s",
         "error",
@@ -49,7 +51,8 @@ class Run:
         "wanted",
     )
 
-    def __init__(self, pieces: Sequence[Piece], reason: CloseReason) -> None:
+    def __init__(self, pieces: Sequence[Piece], reason: CloseReason, stacking: Stacking = PLAIN) -> None:
+        self._stacking = stacking
         self.pieces = [piece for piece in pieces if piece.ticket.wanted]
         self.rows = sum(piece.weight for piece in self.pieces)
         self.reason = reason
@@ -69,11 +72,11 @@ class Run:
         try:
             if self.skip:
                 raise Stuck("the run was given up before it began")
-            arrays = stack(self.pieces)
+            arrays = self._stacking.stack(self.pieces)
             stacked_s = clock.now_s()
             outputs = engine.run(arrays)
             ran_s = clock.now_s()
-            self.parts = split(outputs, self.pieces)
+            self.parts = self._stacking.split(outputs, self.pieces)
             self.ended_s = clock.now_s()
             self._phases_ns = (_ns(stacked_s - self.started_s), _ns(ran_s - stacked_s), _ns(self.ended_s - ran_s))
         except BaseException as error:  # SystemExit too must not end the thread: tickets hang on it

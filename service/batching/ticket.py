@@ -6,7 +6,8 @@ Plain state, owned by the event loop's thread. `ledger` alone ends a ticket, `qu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+import math
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,10 @@ class Ticket:
         deadline_s: when nobody wants the answer any more; `inf` for never.
         origin: who sent it; "" when not known.
         quiet: run and answered like any other, but counted nowhere.
+        level: priority level, 1 served first; 0 where there are none.
+        rank: what `queue` goes by: twice the level, and one more for those whose time to wait is over.
+        wait_until_s: when its time to wait is over, unless it is run before; `inf` for never.
+        delays: whether it then goes on waiting, behind all others of its level.
         pieces: its parts, in order of their rows; empty once it has ended.
         waiting: pieces in the queue.
         missing: pieces without an answer.
@@ -43,6 +48,10 @@ class Ticket:
     deadline_s: float
     origin: str = ""
     quiet: bool = False
+    level: int = 0
+    rank: int = 0
+    wait_until_s: float = math.inf
+    delays: bool = False
     pieces: list[Piece] = field(default_factory=list)
     waiting: int = 0
     missing: int = 0
@@ -53,6 +62,11 @@ class Ticket:
     def wanted(self) -> bool:
         """Whether anybody still waits for the answer."""
         return not self.ended and not self.future.done()
+
+    @property
+    def waits_whole(self) -> bool:
+        """Whether no part of it has been run."""
+        return 0 < self.waiting == len(self.pieces)
 
 
 @dataclass(slots=True, eq=False)
@@ -84,27 +98,7 @@ class Piece:
         return self.rows or 1
 
 
-def cut(ticket: Ticket, inputs: Arrays, rows: int | None, *, max_rows: int, alone: bool) -> None:
-    """Gives a ticket its pieces.
-
-    Args:
-        ticket: a new one.
-        inputs: name -> array of shape [rows, ...]; owned by the ticket from now on.
-        rows: the request's rows, None when it must run whole.
-        max_rows: rows of the largest piece.
-        alone: whether its pieces share a batch with nobody.
-    """
-    if rows is None or rows <= max_rows:
-        ticket.pieces = [_piece(ticket, inputs, rows, alone or not rows)]
-    else:
-        for start, stop in piece_bounds(rows, max_rows):
-            part = {name: array[start:stop] for name, array in inputs.items()}
-            ticket.pieces.append(_piece(ticket, part, stop - start, alone))
-    ticket.missing = len(ticket.pieces)
-
-
-def _piece(ticket: Ticket, inputs: Arrays, rows: int | None, alone: bool) -> Piece:
-    return Piece(ticket, inputs, rows, object() if alone else signature(inputs), alone)
+Key = Callable[[Arrays], Hashable]
 
 
 def signature(inputs: Arrays) -> Hashable:
@@ -113,6 +107,27 @@ def signature(inputs: Arrays) -> Hashable:
         ((name, array),) = inputs.items()
         return name, array.dtype, array.shape[1:]
     return tuple(sorted((name, array.dtype.str, array.shape[1:]) for name, array in inputs.items()))
+
+
+def cut(ticket: Ticket, inputs: Arrays, rows: int | None, *, max_rows: int, alone: bool, key: Key = signature) -> None:
+    """Gives a ticket its pieces.
+
+    Args:
+        ticket: a new one.
+        inputs: name -> array of shape [rows, ...]; owned by the ticket from now on.
+        rows: the request's rows, None when it must run whole.
+        max_rows: rows of the largest piece.
+        alone: whether its pieces share a batch with nobody.
+        key: what the inputs of pieces that share a batch have in common.
+    """
+    if rows is None or rows <= max_rows:
+        alone = alone or not rows
+        ticket.pieces = [Piece(ticket, inputs, rows, object() if alone else key(inputs), alone)]
+    else:
+        for start, stop in piece_bounds(rows, max_rows):
+            part = {name: array[start:stop] for name, array in inputs.items()}
+            ticket.pieces.append(Piece(ticket, part, stop - start, object() if alone else key(part), alone))
+    ticket.missing = len(ticket.pieces)
 
 
 def assemble(ticket: Ticket) -> dict[str, Array]:

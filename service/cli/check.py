@@ -27,7 +27,7 @@ Example:
   retort check models/repository
 
 Prints a line for each version: ok, and what its golden cases showed, or why it cannot be served; and one for a model
-that has no version, or whose model.yaml names one that it does not have.
+that has no version, or whose model.yaml or config.pbtxt names one that it does not have.
 
 \b
 Exit codes:
@@ -79,9 +79,11 @@ def _problem_of(source: Source, model: str, versions: list[str]) -> str:
         config = source.read_config(model)
     except RetortError:
         return ""  # each version says so
-    wanted = [config.active or "", *(config.versions if not isinstance(config.versions, str) else ())]
+    for warning in config.warnings:
+        _warn(warning)
+    wanted = [config.active or "", *(config.versions if isinstance(config.versions, tuple) else ())]
     missing = [version for version in wanted if version and version not in versions]
-    return f"model.yaml names version '{missing[0]}', which it does not have" if missing else ""
+    return f"its configuration names version '{missing[0]}', which it does not have" if missing else ""
 
 
 def _parts(settings: Settings) -> tuple[Source, Loader]:

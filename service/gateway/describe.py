@@ -13,6 +13,7 @@ from service.core.contract import TensorSpec
 from service.repository.card import Card
 from service.serving.catalog import Catalog
 from service.serving.gate import Machine
+from service.serving.padding import told
 from service.serving.reports import VersionView
 from service.serving.servable import Servable
 
@@ -34,6 +35,7 @@ def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, A
     }
     if not servable.batchability.mixes:
         described["batching"]["reason"] = servable.batchability.reason
+    described["batching"].update(told(servable.padding))
     return described
 
 
@@ -67,6 +69,7 @@ def summary(view: VersionView, machine: Machine) -> dict[str, Any]:
         "unverified_here": view.unverified_here,
         "load_s": view.load_s,
         "bytes": view.bytes_total,
+        "warnings": list(view.warnings),
     }
     return described | (_of_card(view.card, machine) if view.card is not None else dict.fromkeys(_CARD_KEYS))
 

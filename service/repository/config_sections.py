@@ -33,7 +33,7 @@ class QueuePolicy(Section):
         default_timeout_microseconds: how long a request without a timeout of its own may wait; 0 is for ever.
         allow_timeout_override: whether a request's own timeout counts, where it is shorter than the default.
         timeout_action: what becomes of a request whose time is over: REJECT ends it, DELAY lets it wait behind all
-            others.
+            others of its level.
     """
 
     max_queue_size: QueueSize = 1024
@@ -76,7 +76,7 @@ class Pad(Section):
     Attributes:
         axis: of the inputs below, 1 or more; 0 is the batch.
         inputs: input name -> the value that fills it; an attention mask's is 0.
-        max_waste: a batch takes no row whose filling would make more than this share of it.
+        max_waste: the largest share of a batch that may be filler; two requests alone never reach a half.
     """
 
     axis: Annotated[int, Field(ge=1, le=31)] = 1

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from service.core.errors import BadModel
 from service.repository.suggest import quoted
@@ -45,6 +46,31 @@ def path_parts(location: str) -> tuple[str, ...]:
     if not plain:
         raise BadModel(f"{quoted(location)} is not a plain path inside the version's folder.")
     return parts
+
+
+class Readable(Protocol):
+    """A folder whose files can be read, whether they lie on disk or came with a request; see `Folder`'s methods."""
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        ...
+
+    def folders(self) -> list[str]:
+        """Names of the folders in it."""
+        ...
+
+    def files(self) -> set[str]:
+        """Relative paths of all files in it and below."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether there is an entry of that name."""
+        ...
+
+    def read(self, location: str, *, limit_bytes: int, expected_bytes: int | None = None) -> bytes:
+        """The whole of one file. Raises BadModel."""
+        ...
 
 
 class Folder:

@@ -1,4 +1,4 @@
-"""Where models lie: `<root>/<model>/model.yaml` and `<root>/<model>/<version>/`, several roots, or one ONNX file.
+"""Where models lie: `<root>/<model>/` with its configuration and `<version>/`, several roots, or one ONNX file.
 
 A name from a request becomes a path only after it is known to be one plain component, and no folder is reached
 through a link: nothing outside the roots is opened. One broken entry never hides the others.
@@ -15,10 +15,13 @@ from typing import Protocol
 
 from service.core.errors import BadModel, NotFound
 from service.repository.card import Card
+from service.repository.config_files import TRITON_FILE, read_config, read_given_config
 from service.repository.folder import Folder
-from service.repository.model_config import MODEL_YAML_LIMIT_BYTES, ModelConfig, read_model_config
+from service.repository.memory_folder import MemoryFolder
+from service.repository.model_config import ModelConfig
 from service.repository.names import is_name, legal_name, version_order
 from service.repository.store import (
+    MODEL_FILE,
     VERSION_LIMIT_BYTES,
     VersionFiles,
     read_single_file,
@@ -27,9 +30,9 @@ from service.repository.store import (
 )
 from service.repository.suggest import did_you_mean, quoted
 
-_CONFIG_FILE = "model.yaml"
-_TRITON_CONFIG_FILE = "config.pbtxt"
 _SINGLE_VERSION = "1"
+# Folders of a Triton repository's model that hold other files than a version's.
+_NO_VERSIONS = frozenset({"configs", "initial_state", "warmup"})
 # What opening a folder says of an absent one, of a file, and of a link.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -49,8 +52,12 @@ class Source(Protocol):
         """
         ...
 
-    def read_config(self, model: str) -> ModelConfig:
-        """The model's model.yaml, or the defaults where it has none.
+    def read_config(self, model: str, given: str | None = None) -> ModelConfig:
+        """What the model's config.pbtxt and model.yaml say, or the defaults where it has none.
+
+        Args:
+            model: its name.
+            given: Triton's ModelConfig as JSON, read in their place; files that it names are read beside them.
 
         Raises:
             NotFound: there is no such model.
@@ -58,8 +65,8 @@ class Source(Protocol):
         """
         ...
 
-    def read_version(self, model: str, version: str) -> VersionFiles:
-        """The verified files of one version.
+    def read_version(self, model: str, version: str, onnx_file: str = MODEL_FILE) -> VersionFiles:
+        """The verified files of one version; `onnx_file` is the name that the model's configuration has for it.
 
         Raises:
             NotFound: there is no such model or version.
@@ -105,7 +112,10 @@ class Repository:
     def versions(self, model: str) -> list[str]:
         """As `Source.versions`: all folders in the model's that may be a version's."""
         with self._open_model(model) as folder:
-            return sorted((name for name in folder.folders() if is_name(name)), key=version_order)
+            others = _NO_VERSIONS if folder.has(TRITON_FILE) else ()
+            return sorted(
+                (name for name in folder.folders() if is_name(name) and name not in others), key=version_order
+            )
 
     def folder(self, model: str, version: str) -> Path:
         """The path of a version's folder, there or not yet, for tools that write it.
@@ -117,20 +127,15 @@ class Repository:
             raise NotFound(f"{quoted(f'{model}/{version}')} is no name of a model's version.")
         return self._root / model / version
 
-    def read_config(self, model: str) -> ModelConfig:
+    def read_config(self, model: str, given: str | None = None) -> ModelConfig:
         """As `Source.read_config`."""
         with self._open_model(model) as folder:
-            if folder.has(_CONFIG_FILE):
-                data = folder.read(_CONFIG_FILE, limit_bytes=MODEL_YAML_LIMIT_BYTES)
-                return read_model_config(data, f"{model}/{_CONFIG_FILE}")
-            if folder.has(_TRITON_CONFIG_FILE):
-                raise BadModel(f"{model}/{_TRITON_CONFIG_FILE} is not read yet: write a {_CONFIG_FILE} beside it.")
-            return ModelConfig()
+            return read_config(folder, model) if given is None else read_given_config(given, folder, model)
 
-    def read_version(self, model: str, version: str) -> VersionFiles:
+    def read_version(self, model: str, version: str, onnx_file: str = MODEL_FILE) -> VersionFiles:
         """As `Source.read_version`."""
         with self._open_version(model, version) as folder:
-            return read_version_files(folder, model, version, max_bytes=self._max_bytes)
+            return read_version_files(folder, model, version, onnx_file=onnx_file, max_bytes=self._max_bytes)
 
     def read_card(self, model: str, version: str) -> Card | None:
         """As `Source.read_card`."""
@@ -184,13 +189,13 @@ class Repositories:
         """As `Source.versions`."""
         return self._holding(model).versions(model)
 
-    def read_config(self, model: str) -> ModelConfig:
+    def read_config(self, model: str, given: str | None = None) -> ModelConfig:
         """As `Source.read_config`."""
-        return self._holding(model).read_config(model)
+        return self._holding(model).read_config(model, given)
 
-    def read_version(self, model: str, version: str) -> VersionFiles:
+    def read_version(self, model: str, version: str, onnx_file: str = MODEL_FILE) -> VersionFiles:
         """As `Source.read_version`."""
-        return self._holding(model).read_version(model, version)
+        return self._holding(model).read_version(model, version, onnx_file)
 
     def read_card(self, model: str, version: str) -> Card | None:
         """As `Source.read_card`."""
@@ -233,12 +238,12 @@ class SingleFile:
         self._check(model, _SINGLE_VERSION)
         return [_SINGLE_VERSION]
 
-    def read_config(self, model: str) -> ModelConfig:
+    def read_config(self, model: str, given: str | None = None) -> ModelConfig:
         """As `Source.read_config`: the defaults."""
         self._check(model, _SINGLE_VERSION)
-        return ModelConfig()
+        return ModelConfig() if given is None else read_given_config(given, MemoryFolder({}, model), model)
 
-    def read_version(self, model: str, version: str) -> VersionFiles:
+    def read_version(self, model: str, version: str, onnx_file: str = MODEL_FILE) -> VersionFiles:
         """As `Source.read_version`."""
         self._check(model, version)
         try:

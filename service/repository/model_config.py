@@ -5,14 +5,15 @@ Knows nothing of the versions there are, nor of what a provider makes of its opt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from service.core.errors import BadModel
 from service.repository.config_sections import DynamicBatching, Pad, ResponseCache, Runner, Section, Sequences
+from service.repository.config_tensors import Input, Latest, Output, Session, WarmupSample
 from service.repository.names import is_name
 from service.repository.suggest import did_you_mean, quoted
 from service.repository.yaml_text import Unreadable, read_yaml
@@ -35,32 +36,51 @@ def _version_id(value: Any) -> Any:
 
 
 def _residency(value: Any) -> Any:
-    if value in ("all", "active"):
+    if isinstance(value, Latest) or value in ("all", "active"):
         return value
+    if isinstance(value, Mapping) and value.keys() == {"latest"}:
+        return _latest(value["latest"])
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError("must be all, active or a list of version ids")
+        raise ValueError("must be all, active, latest with a number, or a list of version ids")
     return tuple(_version_id(item) for item in value)
 
 
+def _latest(number: Any) -> Latest:
+    try:
+        return Latest(latest=number)
+    except ValidationError:
+        raise ValueError("latest takes a whole number of versions, 1 or more") from None
+
+
 VersionId = Annotated[str, BeforeValidator(_version_id)]
-Residency = Annotated[Literal["all", "active"] | tuple[str, ...], BeforeValidator(_residency)]
+Residency = Annotated[Literal["all", "active"] | Latest | tuple[str, ...], BeforeValidator(_residency)]
+OptionValues = dict[str, str | int | float | bool]
 
 
 class ModelConfig(Section):
     """model.yaml.
 
     Attributes:
-        versions: which versions are resident: "all", only the "active" one, or those of a list of ids.
+        versions: which versions are resident: "all", only the "active" one, the latest few, or those of a list of ids.
+        batched: True makes the first axis of every tensor the batch, whatever the graph calls it; False none; None
+            finds out.
         max_batch_size: rows of one run at most; a larger request is split.
         instances: runners of one version that work side by side.
         threads: threads inside one run of one instance; None shares the usable cores among the instances.
-        provider: None for the server's.
+        provider: None for the server's; "auto-tensorrt" takes TensorRT where it works, then CUDA, then the CPU.
+        devices: the accelerator of each instance, in turn; () for the first one.
         active: the version that answers when the client names none; None for the highest numeric id.
         labels: names of the classes, in the order of the scores.
         warmup: whether a version runs every batch size once before it answers.
         gate: "strict" also refuses what was measured on other hardware.
         finite_outputs: whether NaN or infinity in a row is an error of that row.
         provider_options: the execution provider's own, as ONNX Runtime names them.
+        accelerator_options: the same, that count only where an accelerator runs the model.
+        session: how ONNX Runtime sets up the sessions.
+        onnx_file: the ONNX file's name in a version's folder.
+        inputs: what clients send, where it is not simply what the graph takes; () for that.
+        outputs: what clients get; () for all that the graph gives.
+        warmup_samples: requests that are run before the version answers.
         pad: the axis on which requests of different sizes may share a batch; None: they may not.
         response_cache: None keeps no answers.
         sequences: None for a model without state.
@@ -71,18 +91,37 @@ class ModelConfig(Section):
     max_batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
     instances: Annotated[int, Field(ge=1, le=256)] = 1
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    provider: Literal["auto", "cpu", "cuda", "tensorrt"] | None = None
+    batched: bool | None = None
+    provider: Literal["auto", "auto-tensorrt", "cpu", "cuda", "tensorrt"] | None = None
+    devices: tuple[Annotated[int, Field(ge=0, le=255)], ...] = ()
     active: VersionId | None = None
     labels: tuple[str, ...] | None = None
     dynamic_batching: DynamicBatching = DynamicBatching()
     warmup: bool = True
     gate: Literal["default", "strict"] = "default"
     finite_outputs: bool = False
-    provider_options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    provider_options: OptionValues = Field(default_factory=dict)
+    accelerator_options: OptionValues = Field(default_factory=dict)
+    session: Session = Session()
+    onnx_file: VersionId = "model.onnx"
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    warmup_samples: tuple[WarmupSample, ...] = ()
     pad: Pad | None = None
     response_cache: ResponseCache | None = None
     sequences: Sequences | None = None
     runner: Runner | None = None
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One sentence for each thing that the configuration says and that has no effect here."""
+        return self._warnings
+
+    def labels_of(self, output: str) -> tuple[str, ...] | None:
+        """Names of the classes that `output` scores: its own, else the model's; None without."""
+        own = next((declared.labels for declared in self.outputs if declared.name == output), None)
+        return own if own is not None else self.labels
 
     @model_validator(mode="after")
     def _preferred_sizes_fit(self) -> ModelConfig:
@@ -101,6 +140,11 @@ def read_model_config(data: bytes, where: str) -> ModelConfig:
     Raises:
         BadModel: not plain YAML, an unknown key, or a value of the wrong kind; says the first thing that is wrong.
     """
+    return config_of(read_yaml_values(data, where), where)
+
+
+def read_yaml_values(data: bytes, where: str) -> dict[str, Any]:
+    """The keys and values of model.yaml, not checked any further. Raises BadModel."""
     if len(data) > MODEL_YAML_LIMIT_BYTES:
         raise BadModel(f"{where} has {len(data)} bytes, more than the limit of {MODEL_YAML_LIMIT_BYTES}.")
     try:
@@ -109,11 +153,32 @@ def read_model_config(data: bytes, where: str) -> ModelConfig:
         raise BadModel(f"{where} cannot be read: {error}.") from None
     if not isinstance(values, dict | None):
         raise BadModel(f"{where} must hold keys and values.")
+    return values or {}
+
+
+def config_of(
+    values: Mapping[str, Any], where: str, *, sources: Mapping[str, str] | None = None, warnings: Sequence[str] = ()
+) -> ModelConfig:
+    """The configuration that these keys and values are.
+
+    Args:
+        values: by the keys of model.yaml.
+        where: what messages call their source.
+        sources: key -> what messages call its source in place of `where`.
+        warnings: what the configuration then tells.
+
+    Raises:
+        BadModel: says the first thing that is wrong.
+    """
     try:
-        return ModelConfig.model_validate(values or {})
+        config = ModelConfig.model_validate(values)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-    raise BadModel(f"{where}: {_sentence(problem)}")
+    else:
+        config._warnings = tuple(warnings)
+        return config
+    key = str(problem["loc"][0]) if problem["loc"] else ""
+    raise BadModel(f"{(sources or {}).get(key, where)}: {_sentence(problem)}")
 
 
 def _sentence(problem: ErrorDetails) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from service.core.errors import BadModel
 from service.repository.card import CARD_LIMIT_BYTES, Card, FileEntry, read_card
-from service.repository.folder import Folder
+from service.repository.folder import Readable
 from service.repository.golden import GOLDEN_LIMIT_BYTES, Golden, read_golden
 from service.repository.onnx_file import OnnxFacts, read_onnx_facts
 from service.repository.suggest import quoted
@@ -22,8 +22,8 @@ MODEL_FILE = "model.onnx"
 CARD_FILE = "card.json"
 GOLDEN_FILE = "golden.npz"
 VERSION_LIMIT_BYTES = 16 << 30
-# The first is protobuf's own limit of a message.
-_LIMITS_BYTES: Mapping[str, int] = {MODEL_FILE: (1 << 31) - 1, GOLDEN_FILE: GOLDEN_LIMIT_BYTES}
+_ONNX_LIMIT_BYTES = (1 << 31) - 1  # protobuf's own limit of a message
+_LIMITS_BYTES: Mapping[str, int] = {MODEL_FILE: _ONNX_LIMIT_BYTES, GOLDEN_FILE: GOLDEN_LIMIT_BYTES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,20 @@ class VersionFiles:
 
 
 def read_version_files(
-    folder: Folder, model: str, version: str, *, max_bytes: int = VERSION_LIMIT_BYTES
+    folder: Readable,
+    model: str,
+    version: str,
+    *,
+    onnx_file: str = MODEL_FILE,
+    max_bytes: int = VERSION_LIMIT_BYTES,
 ) -> VersionFiles:
-    """Reads a version's folder: model.onnx, and card.json, golden.npz and external files where there are any.
+    """Reads a version's folder: the ONNX file, and card.json, golden.npz and external files where there are any.
 
     Args:
         folder: the version's folder, open.
         model: its name.
         version: its id.
+        onnx_file: the name of the ONNX file.
         max_bytes: all its files together, held against their sizes before they are read.
 
     Raises:
@@ -86,19 +92,22 @@ def read_version_files(
     if card is not None:
         reader.read_listed(card.files)
     has_golden = GOLDEN_FILE in card.files if card else folder.has(GOLDEN_FILE)
-    onnx = reader.bytes_of(MODEL_FILE)
-    facts, external = _examine(onnx, reader)
-    golden = read_golden(reader.bytes_of(GOLDEN_FILE)) if has_golden else None
-    return VersionFiles(model, version, onnx, external, reader.sha256_of(MODEL_FILE), card, golden, facts)
+    # Triton also takes a folder of that name, with the file and its external data in it.
+    base = f"{onnx_file}/" if card is None and onnx_file in folder.folders() else ""
+    path = f"{base}{MODEL_FILE}" if base else onnx_file
+    onnx = reader.bytes_of(path, _ONNX_LIMIT_BYTES)
+    facts, external = _examine(onnx, reader, base)
+    golden = read_golden(reader.bytes_of(GOLDEN_FILE, GOLDEN_LIMIT_BYTES)) if has_golden else None
+    return VersionFiles(model, version, onnx, external, reader.sha256_of(path), card, golden, facts)
 
 
-def read_version_card(folder: Folder) -> Card | None:
+def read_version_card(folder: Readable) -> Card | None:
     """What card.json says, with nothing held against it yet; None where there is none. Raises BadModel."""
     return read_card(folder.read(CARD_FILE, limit_bytes=CARD_LIMIT_BYTES)) if folder.has(CARD_FILE) else None
 
 
 def read_single_file(
-    folder: Folder, name: str, model: str, version: str, *, max_bytes: int = VERSION_LIMIT_BYTES
+    folder: Readable, name: str, model: str, version: str, *, max_bytes: int = VERSION_LIMIT_BYTES
 ) -> VersionFiles:
     """Reads one ONNX file that the operator named, and the external files beside it; no card, no golden cases.
 
@@ -106,14 +115,14 @@ def read_single_file(
         BadModel: as `read_version_files`.
     """
     reader = _Reader(folder, max_bytes)
-    onnx = reader.bytes_of(name)
+    onnx = reader.bytes_of(name, _ONNX_LIMIT_BYTES)
     facts, external = _examine(onnx, reader)
     return VersionFiles(model, version, onnx, external, reader.sha256_of(name), None, None, facts)
 
 
-def _examine(onnx: bytes, reader: _Reader) -> tuple[OnnxFacts, dict[str, bytes]]:
+def _examine(onnx: bytes, reader: _Reader, base: str = "") -> tuple[OnnxFacts, dict[str, bytes]]:
     facts = read_onnx_facts(onnx)
-    external = {location: reader.bytes_of(location) for location in facts.external_files}
+    external = {location: reader.bytes_of(base + location) for location in facts.external_files}
     facts.check_external({location: len(data) for location, data in external.items()})
     return facts, external
 
@@ -121,7 +130,7 @@ def _examine(onnx: bytes, reader: _Reader) -> tuple[OnnxFacts, dict[str, bytes]]
 class _Reader:
     """Reads each file of one folder at most once, all of them together within `max_bytes`."""
 
-    def __init__(self, folder: Folder, max_bytes: int) -> None:
+    def __init__(self, folder: Readable, max_bytes: int) -> None:
         self._folder = folder
         self._left_bytes = max_bytes
         self._read: dict[str, bytes] = {}
@@ -135,17 +144,17 @@ class _Reader:
         self._refuse("holds", "which card.json does not list", present - listed.keys())
         self._listed = listed
         for location in listed:
-            self.bytes_of(location)
+            self.bytes_of(location, _LIMITS_BYTES.get(location, VERSION_LIMIT_BYTES))
 
-    def bytes_of(self, location: str) -> bytes:
-        """The whole of a file."""
+    def bytes_of(self, location: str, most_bytes: int = VERSION_LIMIT_BYTES) -> bytes:
+        """The whole of a file, of at most `most_bytes`."""
         if location not in self._read:
             entry = None if self._listed is None else self._listed.get(location)
             if self._listed is not None and entry is None:
                 raise BadModel(
                     f"{self._folder.where}: the graph needs {quoted(location)}, which card.json does not list."
                 )
-            limit_bytes = min(self._left_bytes, _LIMITS_BYTES.get(location, self._left_bytes))
+            limit_bytes = min(self._left_bytes, most_bytes)
             size_bytes = None if entry is None else entry.bytes
             data = self._folder.read(location, limit_bytes=limit_bytes, expected_bytes=size_bytes)
             self._left_bytes -= len(data)

@@ -43,6 +43,7 @@ class RunnerOptions:
         memory_limit_bytes: of the accelerator's memory, for this runner; None is no limit.
         provider_options: from model.yaml; they win over ours.
         device_id: which accelerator.
+        session: what differs from the session options that every version gets; see `session_options`.
     """
 
     provider: Provider = "cpu"
@@ -52,6 +53,7 @@ class RunnerOptions:
     memory_limit_bytes: int | None = None
     provider_options: Mapping[str, OptionValue] = field(default_factory=dict)
     device_id: int = 0
+    session: Mapping[str, OptionValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +68,19 @@ def choose_provider(asked: str, obstacles: Mapping[Provider, str]) -> Choice:
     """Decides what "auto" means here, and whether what was asked for is to be had.
 
     "auto" is CUDA where it works and the CPU elsewhere, never TensorRT, whose engines take minutes to build.
+    "auto-tensorrt" is TensorRT where it works, and "auto" elsewhere.
 
     Args:
-        asked: "auto" or a provider.
+        asked: "auto", "auto-tensorrt" or a provider.
         obstacles: why each provider is not to be had on this machine, "" where nothing is in its way
             (`devices.find_obstacles`).
 
     Raises:
         ProviderMissing: it was asked for by name and something is in its way; says what to install.
     """
-    if asked == "auto":
+    if asked == "auto-tensorrt" and not obstacles["tensorrt"]:
+        return Choice("tensorrt", "it works here")
+    if asked in ("auto", "auto-tensorrt"):
         obstacle = obstacles["cuda"]
         return Choice("cpu", f"no CUDA: {obstacle}") if obstacle else Choice("cuda", "a CUDA device is there")
     for provider in get_args(Provider):
@@ -89,6 +94,12 @@ def choose_provider(asked: str, obstacles: Mapping[Provider, str]) -> Choice:
 def provider_missing(provider: Provider, obstacle: str) -> ProviderMissing:
     """The error for a provider that cannot be had: why, and what to install."""
     return ProviderMissing(f"the {provider} provider cannot be had here: {obstacle}; try: {INSTALL[provider]}")
+
+
+def options_for(provider: Provider, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Those of an accelerator's options that `provider` reads; TensorRT's are of no use to CUDA alone."""
+    others = OPTIONS["tensorrt"].keys() - OPTIONS["cuda"].keys() if provider == "cuda" else frozenset()
+    return {name: value for name, value in given.items() if name not in others}
 
 
 def session_entries(options: RunnerOptions) -> dict[str, str]:

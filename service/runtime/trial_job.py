@@ -39,7 +39,8 @@ class TrialJob:
         """Writes the whole job; blobs go out one by one, without a second copy of all of them."""
         options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         options["cache_dir"] = self.options.cache_dir and str(self.options.cache_dir)
-        options["provider_options"] = dict(self.options.provider_options)
+        for name in ("provider_options", "session"):
+            options[name] = dict(options[name])
         head = {
             "onnx": len(self.onnx),
             "external": {location: len(data) for location, data in self.external.items()},

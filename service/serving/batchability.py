@@ -110,11 +110,11 @@ def _largest_change(alone: Sequence[dict[str, Array]], together: dict[str, Array
         if any(one.shape[0] != 1 or one.shape[1:] != batch.shape[1:] for one in singles):
             raise _NotABatch(f"output '{name}' has another shape than alone")
         expected = np.concatenate([singles[index] for index in indices])
-        worst = max(worst, _relative_change(expected, batch))
+        worst = max(worst, relative_change(expected, batch))
     return worst
 
 
-def _relative_change(expected: Array, found: Array) -> float:
+def relative_change(expected: Array, found: Array) -> float:
     """Largest |difference| relative to each row's largest |value|; infinite where exact values differ."""
     if not np.issubdtype(expected.dtype, np.floating):
         return 0.0 if np.array_equal(expected, found) else np.inf

@@ -14,6 +14,7 @@ import numpy as np
 from service.batching.contract import Answer
 from service.core.contract import NO_TIME, Arrays
 from service.observe.statistics import VersionStatistics
+from service.serving.finite import not_finite
 from service.serving.response_cache import ResponseCache, key_of
 from service.serving.threads import in_thread
 
@@ -55,7 +56,7 @@ class CachedAnswers:
             return Answer(dict(outputs), NO_TIME, 0), True
         answer = await run()
         began_ns = time.perf_counter_ns()
-        if all(_finite(array) for array in answer.outputs.values()):
+        if not any(map(not_finite, answer.outputs.items())):
             self.kept.put(key, answer.outputs)
         self._statistics.cache_miss.add(looked_up_ns + time.perf_counter_ns() - began_ns)
         return answer, False
@@ -79,7 +80,3 @@ class CachedAnswers:
 
 def _text_bytes(inputs: Arrays) -> int:
     return sum(len(element) for array in inputs.values() if array.dtype == np.object_ for element in array.ravel())
-
-
-def _finite(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from structlog.stdlib import BoundLogger
 
 from service.core.contract import ModelRef, SequenceStep
-from service.core.errors import BadInput, Conflict, NotFound, NotReady, Refused, RetortError
+from service.core.errors import BadInput, Conflict, NotFound, Refused, RetortError
 from service.observe.statistics import ModelStatistics, VersionStatistics
-from service.repository.layout import Source
+from service.repository.overlay import Overlay, Override
 from service.runtime.threads import usable_cores
 from service.serving.entry import Entry
 from service.serving.gate import FORCED
-from service.serving.lease import Lease
+from service.serving.lease import Lease, why_not
 from service.serving.lifecycle import Lifecycle
 from service.serving.operations import Operations
 from service.serving.reports import Readiness, SwapReport, VersionView
@@ -36,7 +36,7 @@ class Catalog:
         log: structured log.
     """
 
-    def __init__(self, source: Source, lifecycle: Lifecycle, log: BoundLogger) -> None:
+    def __init__(self, source: Overlay, lifecycle: Lifecycle, log: BoundLogger) -> None:
         self._source = source
         self._lifecycle = lifecycle
         self._log = log
@@ -53,7 +53,7 @@ class Catalog:
         entry = self._entry(ref.name)
         servable = entry.active if ref.version is None else entry.servable(ref.version)
         if servable is None or not (servable.state is State.READY or servable.holds_sequences):
-            raise self._why_not(entry, ref.version)
+            raise why_not(entry, ref.version)
         return Lease(servable)
 
     def holder(self, ref: ModelRef, leased: Servable, step: SequenceStep | None) -> Servable:
@@ -112,10 +112,10 @@ class Catalog:
         """Whether `model`, or one version of it, answers. Raises NotFound for a name that nothing here has."""
         entry = self._entry(model)
         if version is not None and version not in entry.slots:
-            raise self._why_not(entry, version)
+            raise why_not(entry, version)
         servable = entry.active if version is None else entry.servable(version)
         if servable is None or servable.state is not State.READY:
-            return Readiness(False, str(self._why_not(entry, version)))
+            return Readiness(False, str(why_not(entry, version)))
         if servable is entry.active and entry.heart is not None and not entry.heart.ok:
             return Readiness(False, f"model '{model}' does not answer: {entry.heart.reason}")
         if not servable.batcher.healthy:
@@ -135,14 +135,21 @@ class Catalog:
 
         await asyncio.gather(*(load(name) for name in names))
 
-    async def load(self, model: str) -> None:
-        """(Re)reads a model's files and residency; see `Lifecycle.load`."""
+    async def load(self, model: str, override: Override | None = None) -> None:
+        """(Re)reads a model's files and residency, or what `override` has in their place; see `Lifecycle.load`."""
         entry = self._entries.get(model)
         if entry is None:
-            if model not in await in_thread("list models", self._source.models):
+            whole = override is not None and override.files
+            if not whole and model not in await in_thread("list models", self._source.models):
                 raise NotFound(f"there is no model '{model[:100]}' in the repository")
             entry = self._entries.setdefault(model, _new_entry(model))
-        await entry.operations.run("load", lambda: self._lifecycle.load(entry))
+        try:
+            await entry.operations.run("load", lambda: self._lifecycle.load(entry, override))
+        except RetortError as error:
+            entry.reason = entry.reason or ("" if entry.active is not None else str(error))
+            if override is not None and not entry.slots and entry.operations.running is None:
+                self._entries.pop(model, None)  # nothing of it came to be
+            raise
 
     async def unload(self, model: str) -> None:
         """Drains and closes every version of a model; it stays listed."""
@@ -210,19 +217,6 @@ class Catalog:
         if entry is None:
             raise NotFound(f"there is no model '{model[:100]}' here")
         return entry
-
-    def _why_not(self, entry: Entry, version: str | None) -> RetortError:
-        """Why `lease` has nothing to hand out."""
-        if version is None:
-            return NotReady(f"model '{entry.name}' is not ready: {entry.reason or 'it has no active version'}")
-        slot = entry.slots.get(version)
-        named = f"version '{version[:100]}' of model '{entry.name}'"
-        if slot is None:
-            return NotFound(f"there is no {named}")
-        if slot.servable is None and slot.state is State.NOT_LOADED:
-            return NotFound(f"{named} is not loaded" + (f": {slot.reason}" if slot.reason else ""))
-        state = slot.servable.state if slot.servable is not None else slot.state
-        return NotReady(f"{named} is {state.value.lower()}" + (f": {slot.reason}" if slot.reason else ""))
 
     async def _load_quietly(self, name: str) -> None:
         entry = self._entries[name]

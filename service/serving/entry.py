@@ -107,4 +107,5 @@ class Entry:
             bytes_total=servable.identity.bytes_total,
             unverified_here=servable.origins.golden is not None and not servable.verified_here,
             load_s=(servable.origins.load_ms + servable.origins.warm_ms) / 1e3,
+            warnings=servable.config.warnings,
         )

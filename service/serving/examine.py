@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.batching.curve import CostCurve
+from service.batching.padding import Pads
 from service.core.contract import Array, Arrays, common_first_axis
 from service.core.cpu import cpu_class
 from service.core.errors import BadInput, BadModel, RetortError, RunFailed
@@ -22,6 +23,8 @@ from service.serving.batchability import Batchability, card_binds, probe, single
 from service.serving.gate import Machine
 from service.serving.golden import GoldenReport, hold, run_golden
 from service.serving.nearness import near_array
+from service.serving.padding import NO_PADDING, Padding, declare
+from service.serving.padding_proof import prove
 from service.serving.rows import TrialRows, trial_rows
 from service.serving.signature import Signature
 from service.serving.warmup import warm
@@ -40,6 +43,7 @@ class Examined:
         expected: the answer to the first of them, without the outputs that a second run gave otherwise.
         machine: provider and CPU class.
         golden_chunk_rows: rows of one run of golden cases, see `golden_chunk_rows`.
+        padding: whether requests of different lengths may be put together.
         steady: whether the time of a run depends on its rows alone: on the CPU, every other axis fixed, and no operator
             whose work depends on values.
         repeats: whether two runs of the same input gave the same answer.
@@ -53,6 +57,7 @@ class Examined:
     expected: Arrays
     machine: Machine
     golden_chunk_rows: int | None
+    padding: Padding
     steady: bool
     repeats: bool
 
@@ -69,7 +74,7 @@ def examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner])
 
     Raises:
         Refused: the golden cases do not hold.
-        BadModel: it does not run on its golden cases, or on any input made up in their place.
+        BadModel: it does not run on its golden cases, or on any input made up in their place, or its `pad` is wrong.
     """
     try:
         return _examine(files, config, runners)
@@ -83,7 +88,9 @@ def _examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner]
     runner = runners[0]
     signature = signature_of(files, runner)
     rows = trial_rows(runner.run, signature, files.golden)
+    declared = declare(config.pad, signature)
     batchability = _batchability(files, config, runner, signature, rows)
+    padding = _padding(declared, batchability, runner, rows, quantised=_quantised(files, runner))
     machine = Machine(runner.provider, cpu_class())
     golden = None
     chunk_rows = golden_chunk_rows(signature, batchability, config.max_batch_size)
@@ -97,7 +104,9 @@ def _examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner]
         other.run(rows.take(range(config.max_batch_size if batchability.mixes else 1)))
     expected, repeats = _repeated(runner, rows.take([0]))
     steady = files.facts.steady and machine.provider == "cpu" and _fixed(signature)
-    return Examined(signature, batchability, curve, golden, rows, expected, machine, chunk_rows, steady, repeats)
+    return Examined(
+        signature, batchability, curve, golden, rows, expected, machine, chunk_rows, padding, steady, repeats
+    )
 
 
 def signature_of(files: VersionFiles, runner: Runner) -> Signature:
@@ -137,11 +146,24 @@ def _batchability(
 ) -> Batchability:
     if signature.batch_axis is None:
         return single("its inputs and outputs do not all begin with one and the same variable axis")
-    half = any(spec.datatype == "FP16" for spec in runner.outputs)
     most = max(2, config.max_batch_size)  # even where one row runs at a time: larger requests are split into rows
-    quantised = half or files.quantised
+    quantised = _quantised(files, runner)
     found = probe(runner.run, rows, most, quantised=quantised)
     if found.mixes and rows.source == "golden":  # recorded rows may be too alike to show a scale that they share
         with suppress(RetortError):
             found = stricter(found, probe(runner.run, rows.spread(), most, quantised=quantised))
     return card_binds(files.card, found)
+
+
+def _padding(
+    declared: Pads | None, batchability: Batchability, runner: Runner, rows: TrialRows, *, quantised: bool
+) -> Padding:
+    if declared is None:
+        return NO_PADDING
+    if not batchability.mixes:
+        return Padding(None, batchability.reason)
+    return prove(runner.run, declared, rows, quantised=quantised)
+
+
+def _quantised(files: VersionFiles, runner: Runner) -> bool:
+    return files.quantised or any(spec.datatype == "FP16" for spec in runner.outputs)

@@ -12,24 +12,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from service.batching.batch import PLAIN
 from service.batching.batcher import Batcher
-from service.batching.contract import BatchConfig
+from service.batching.contract import BatchConfig, WaitPolicy
+from service.batching.padding import Padded
 from service.core.clock import Clock
 from service.core.errors import BadModel, DoesNotFit, Draining
 from service.observe.statistics import VersionStatistics
+from service.repository.config_sections import QueuePolicy
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
 from service.runtime.memory import available_bytes
 from service.runtime.onnx import OnnxRunner
-from service.runtime.providers import Provider, RunnerOptions, choose_provider
+from service.runtime.providers import Provider, RunnerOptions, choose_provider, options_for
 from service.runtime.runner import Runner
 from service.runtime.threads import intra_op_threads, usable_cores
+from service.serving.declared import declare
 from service.serving.digest import digest
 from service.serving.equipment import cache_of, plan_of, sequencer_of
 from service.serving.examine import Examined, examine
 from service.serving.load_job import LoadJob
 from service.serving.pulse import Pulse
+from service.serving.samples import run_samples
 from service.serving.servable import Identity, Origins, Servable
 from service.serving.stateful_runner import stateful
 from service.serving.threads import stand_back
@@ -135,10 +140,12 @@ class Loader:
             _check_fits(files, config.instances)
             if self._runner_options(config).threads == 1:
                 stand_back()  # at once: the session starts no threads that would inherit it
-            runners = [job.keep(self._runner(files, config, job.cancel)) for _ in range(config.instances)]
+            runners = [job.keep(self._runner(files, config, job.cancel, i)) for i in range(config.instances)]
             loaded_s = time.perf_counter()
             stand_back()  # what follows computes as hard as serving does
             examined = examine(files, config, runners)
+            most_rows = config.max_batch_size if examined.signature.batch_axis is not None else None
+            run_samples(config.warmup_samples, runners, most_rows, job.cancel)
             load_ms, warm_ms = (loaded_s - began_s) * 1e3, (time.perf_counter() - loaded_s) * 1e3
             return _Built(identity, runners, examined, Origins(files.golden, load_ms, warm_ms))
 
@@ -152,6 +159,7 @@ class Loader:
 
     def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:
         identity, examined = built.identity, built.examined
+        pads = examined.padding.pads
         pulse = Pulse(statistics, self.clock)
 
         def replace() -> Runner:
@@ -171,6 +179,7 @@ class Loader:
             replace=replace,
             on_fatal=self._on_fatal,
             run_timeout_s=self._options.run_timeout_s,
+            stacking=Padded(pads) if pads is not None else PLAIN,
         )
         size = identity.card.size if identity.card is not None else None
         statistics.memory_bytes = (size.resident_bytes if size is not None else None) or identity.bytes_total
@@ -191,24 +200,28 @@ class Loader:
         )
 
     def _read(self, model: str, version: str, config: ModelConfig) -> tuple[Identity, VersionFiles]:
-        files = self._source.read_version(model, version)
+        files = self._source.read_version(model, version, config.onnx_file)
         return Identity(model, version, digest(files), files.bytes_total, files.card, config), files
 
-    def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> Runner:
-        options = self._runner_options(config)
+    def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event, instance: int = 0) -> Runner:
+        options = self._runner_options(config, instance)
         stateful_only = config.sequences is not None  # its golden cases are the client's, and the trial runs the graph
         self._trial(replace(files, golden=None) if stateful_only else files, options, cancel)
         runner = OnnxRunner.load(files.onnx, files.external, options, cancel)
-        return stateful(runner, config, f"model '{files.model}'")
+        where = f"version '{files.version}' of model '{files.model}'"
+        return stateful(declare(runner, config, where, has_golden=files.golden is not None), config, where)
 
-    def _runner_options(self, config: ModelConfig) -> RunnerOptions:
+    def _runner_options(self, config: ModelConfig, instance: int = 0) -> RunnerOptions:
         choice = choose_provider(config.provider or self._options.provider, self._options.obstacles)
+        accelerator = {} if choice.provider == "cpu" else options_for(choice.provider, config.accelerator_options)
         return RunnerOptions(
             provider=choice.provider,
             threads=intra_op_threads(config.threads or self._options.threads, config.instances, usable_cores()),
             max_batch_size=config.max_batch_size,
             cache_dir=self._options.cache_dir,
-            provider_options=config.provider_options,
+            provider_options=accelerator | config.provider_options,
+            device_id=config.devices[instance % len(config.devices)] if config.devices else 0,
+            session=config.session.model_dump(exclude_defaults=True),
         )
 
     def _replacement(self, identity: Identity) -> Runner:
@@ -233,10 +246,22 @@ def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> 
         max_rows=config.max_batch_size,
         max_delay_s=(config.sequences or queueing).max_queue_delay_microseconds / 1e6,
         preferred_rows=tuple(queueing.preferred_batch_size),
-        max_queue=queueing.max_queue_size,
-        default_timeout_s=queueing.default_timeout_microseconds / 1e6 or None,
+        waiting=_wait_policy(queueing),
+        levels=queueing.priority_levels,
+        default_level=queueing.default_priority_level,
+        level_waiting={level: _wait_policy(own) for level, own in queueing.priority_queue_policy.items()},
+        keeps_order=queueing.preserve_ordering,
         mixes=mixes,
         inline_limit_s=inline_limit_s,
+    )
+
+
+def _wait_policy(given: QueuePolicy) -> WaitPolicy:
+    return WaitPolicy(
+        max_queue=given.max_queue_size,
+        default_timeout_s=given.default_timeout_microseconds / 1e6 or None,
+        allows_timeout=given.allow_timeout_override,
+        delays=given.timeout_action == "DELAY",
     )
 
 

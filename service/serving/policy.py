@@ -9,9 +9,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from service.repository.config_tensors import Latest
 from service.repository.state_file import ActiveRecord
 
-Residency = Literal["all", "active"] | Sequence[str]
+Residency = Literal["all", "active"] | Latest | Sequence[str]
 
 
 def choose_active(versions: Sequence[str], configured: str | None, record: ActiveRecord | None) -> str | None:
@@ -44,6 +45,9 @@ def resident(versions: Sequence[str], residency: Residency, active: str | None) 
         wanted: Collection[str] = versions
     elif residency == "active":
         wanted = ()
+    elif isinstance(residency, Latest):
+        numbers = sorted((version for version in versions if version.isdecimal()), key=int)
+        wanted = numbers[-residency.latest :]
     else:
         wanted = residency
     listed = [version for version in versions if version in wanted or version == active]

@@ -58,6 +58,7 @@ class VersionView:
         reason: why it failed or is not loaded, else "".
         unverified_here: loaded, but no golden tolerance of its card covers this machine.
         load_s: seconds of the last load and warm-up; None when not loaded.
+        warnings: what its configuration says and has no effect.
     """
 
     model: str
@@ -69,6 +70,7 @@ class VersionView:
     bytes_total: int | None = None
     unverified_here: bool = False
     load_s: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from service.serving.state_plan import StatePlan
 
 DRAIN_LIMIT_S = 30.0
 
-Run = Callable[[dict[str, Array], Deadline], Awaitable[Answer]]
+Run = Callable[[dict[str, Array]], Awaitable[Answer]]
 
 
 class Sequencer:
@@ -35,7 +35,7 @@ class Sequencer:
         limits: how much may be open and wait.
         counts: of sequences begun, ended and forgotten.
         clock: monotonic seconds.
-        default_timeout_s: of a request without a deadline; None for none.
+        default_timeout_s: how long a request may wait for its turn; None for ever.
     """
 
     def __init__(
@@ -75,14 +75,17 @@ class Sequencer:
             raise BadInput(f"{must} batch-size 1, because it belongs to a sequence; got {rows} rows")
         self._plan.fill({}, None, step)
 
-    async def answer(self, step: SequenceStep, inputs: Arrays, deadline: Deadline, run: Run) -> Answer:
+    async def answer(
+        self, step: SequenceStep, inputs: Arrays, deadline: Deadline, run: Run, timeout_s: float | None = None
+    ) -> Answer:
         """Runs one request in its turn.
 
         Args:
             step: its sequence.
             inputs: the client's.
-            deadline: bounds the wait and the run together.
+            deadline: after which nobody waits any more.
             run: given the graph's inputs; raises for a request that is not answered.
+            timeout_s: how long it is ready to wait for its turn; it may shorten the default, never lengthen it.
 
         Raises:
             BadInput: it starts nothing and continues nothing.
@@ -90,8 +93,8 @@ class Sequencer:
             Whatever `run` raises.
         """
         began_s = self._clock.now_s()
-        if self._default_timeout_s is not None and math.isinf(deadline.at_s):
-            deadline = Deadline.after(began_s, self._default_timeout_s)
+        for limit_s in filter(None, (self._default_timeout_s, timeout_s)):
+            deadline = deadline.sooner(Deadline.after(began_s, limit_s))
         granted: asyncio.Future[None] = self._loop.create_future()
 
         def wake() -> None:
@@ -104,7 +107,7 @@ class Sequencer:
         try:
             await self._wait(granted, deadline)
             waited_ns = int((self._clock.now_s() - began_s) * 1e9)
-            answer = await run(self._plan.fill(inputs, turn.sequence.state, step), deadline)
+            answer = await run(self._plan.fill(inputs, turn.sequence.state, step))
             state = self._plan.carried(answer.outputs)
             timing = answer.timing
             return answer._replace(timing=timing._replace(queue_ns=timing.queue_ns + waited_ns))

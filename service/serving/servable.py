@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-
 from service.batching.batcher import Batcher
 from service.batching.contract import Answer
 from service.core.contract import Array, Arrays, InferRequest, InferResponse, TensorSpec
@@ -25,6 +23,7 @@ from service.repository.model_config import ModelConfig
 from service.runtime.runner import Runner
 from service.serving.cached import CachedAnswers
 from service.serving.examine import Examined
+from service.serving.finite import not_finite
 from service.serving.golden import GoldenReport, chunks, hold, join
 from service.serving.pulse import Pulse
 from service.serving.sequencer import Sequencer
@@ -110,6 +109,7 @@ class Servable:
         self.examined = examined
         self.signature = examined.signature
         self.batchability = examined.batchability
+        self.padding = examined.padding
         self.origins = origins
         self.machine = examined.machine
         self.batcher = batcher
@@ -166,22 +166,30 @@ class Servable:
             Rejected, Expired, RunFailed, NotFinite, Stuck, Draining: as `core.errors` says.
         """
         rows = self._rows(request)
+        timeout_s = request.timeout_us / 1e6 if request.timeout_us else None
 
-        async def run(inputs: Arrays = request.inputs, deadline: Deadline = deadline) -> Answer:
-            answer = await self.batcher.submit(inputs, rows, deadline, origin=origin)
+        async def run(inputs: Arrays = request.inputs) -> Answer:
+            answer = await self.batcher.submit(
+                inputs, rows, deadline, origin=origin, priority=request.priority, timeout_s=timeout_s
+            )
             self._check_finite(self.signature.select(request, answer.outputs), request.inputs)
             return answer
 
-        answer, cached = await self._answer(request, deadline, run)
+        answer, cached = await self._answer(request, deadline, timeout_s, run)
         outputs = self.signature.select(request, answer.outputs)
         return InferResponse(self.model, self.version, outputs, request.id, answer.timing, cached)
 
     async def _answer(
-        self, request: InferRequest, deadline: Deadline, run: Callable[..., Awaitable[Answer]]
+        self,
+        request: InferRequest,
+        deadline: Deadline,
+        timeout_s: float | None,
+        run: Callable[..., Awaitable[Answer]],
     ) -> tuple[Answer, bool]:
         """What `run` answers, in its sequence's turn or from the cache where there is one; whether it was kept."""
         if self.sequencer is not None and request.sequence is not None:
-            return await self.sequencer.answer(request.sequence, request.inputs, deadline, run), False
+            wait_s = timeout_s if self.config.dynamic_batching.allow_timeout_override else None
+            return await self.sequencer.answer(request.sequence, request.inputs, deadline, run, wait_s), False
         if self.cache is not None:
             return await self.cache.answer(request.inputs, run)
         return await run(), False
@@ -281,16 +289,10 @@ class Servable:
         )
 
     def _check_finite(self, outputs: Arrays, inputs: Arrays) -> None:
-        for name in filter(None, map(_not_finite, outputs.items())):
+        for name in filter(None, map(not_finite, outputs.items())):
             self.statistics.non_finite += 1
             if self.config.finite_outputs:
                 what = f"output '{name}' of {self.signature.where} is not finite"
-                for given in filter(None, map(_not_finite, inputs.items())):  # which is not the version's fault
+                for given in filter(None, map(not_finite, inputs.items())):  # which is not the version's fault
                     raise BadInput(f"{what}, and neither is input '{given}'")
                 raise NotFinite(f"{what} for this input")
-
-
-def _not_finite(named: tuple[str, Array]) -> str:
-    """The name of an array that holds NaN or infinity; "" for every other."""
-    name, array = named
-    return name if array.dtype.kind == "f" and not np.isfinite(array).all() else ""

@@ -44,11 +44,10 @@ class Call:
         kind, _, address = unquote(self._context.peer()).partition(":")
         return address.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
 
-    def deadline(self, now_s: float, timeout_us: int | None) -> Deadline:
-        """The sooner of the call's own deadline and the parameter `timeout` (microseconds; 0 is none)."""
+    def deadline(self, now_s: float) -> Deadline:
+        """When the call's own deadline passes."""
         left_s = self._context.time_remaining()
-        deadline = Deadline.after(now_s, timeout_us / 1e6) if timeout_us else Deadline.never()
-        return deadline if left_s is None else deadline.sooner(Deadline.after(now_s, left_s))
+        return Deadline.never() if left_s is None else Deadline.after(now_s, left_s)
 
     def check_admin(self) -> None:
         """Raises Forbidden unless the peer may change what is served."""

@@ -41,9 +41,8 @@ class Inference:
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(call.check_shared_memory)
             asked, targets = messages.decode(request, servable.inputs, regions)
-            deadline = call.deadline(began_s, asked.timeout_us)
             holder = self._catalog.holder(ref, servable, asked.sequence)
-            answer = await holder.infer(asked, deadline, origin=call.origin)
+            answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
             answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
             return messages.encode(answer, targets)

@@ -18,6 +18,8 @@ from service.gateway import describe
 from service.gateway.extensions import server_metadata
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.inference import Inference
+from service.gateway.grpc.messages import values_of
+from service.gateway.load_order import check_unload_order, read_load_order
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
@@ -126,15 +128,17 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
 
     @_answered
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
-        """Reads a model's files again."""
+        """Reads a model's files again, or what the request brings."""
         call.check_admin()
-        await self._catalog.load(request.model_name)
+        model, parameters = request.model_name, values_of(request.parameters)
+        await self._catalog.load(model, read_load_order(model, parameters))
         return service_pb2.RepositoryModelLoadResponse()
 
     @_answered
     async def RepositoryModelUnload(self, request: Any, call: Call) -> Any:
         """Drains and closes every version of a model."""
         call.check_admin()
+        check_unload_order(values_of(request.parameters))
         await self._catalog.unload(request.model_name)
         return service_pb2.RepositoryModelUnloadResponse()
 

@@ -68,7 +68,7 @@ def build(
         *inference.routes(),
         *Predict(catalog, clock, max_body_bytes).routes(),
         *HealthRoutes(catalog, health).routes(),
-        *RepositoryRoutes(catalog).routes(),
+        *RepositoryRoutes(catalog, max_body_bytes).routes(),
         *SharedMemoryRoutes(shared_memory).routes(),
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]

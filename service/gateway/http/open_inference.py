@@ -67,7 +67,7 @@ class OpenInference:
         with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             asked, form = codec.decode(body, header_length_of(headers), servable.inputs, regions)
-            deadline = deadline_of(headers, asked.timeout_us, began_s)
+            deadline = deadline_of(headers, began_s)
             holder = self._catalog.holder(ref_of(request), servable, asked.sequence)
             work = holder.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))

@@ -55,7 +55,7 @@ class Predict:
                     f"send its requests to /v2/models/{servable.model}/infer with a 'sequence_id'"
                 )
             asked, style = tensorflow_json.decode(body, servable.inputs, servable.config.labels)
-            deadline = deadline_of(headers, None, began_s)
+            deadline = deadline_of(headers, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
             encoded = Encoded(tensorflow_json.encode(answer, style, servable.config.labels), JSON, None)

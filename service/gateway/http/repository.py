@@ -5,7 +5,7 @@ Those that change something pass `access` first.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -19,9 +19,11 @@ from service.gateway.codec import JSON, parse_object
 from service.gateway.guard import read_body
 from service.gateway.http.answers import json_answer
 from service.gateway.http.routes import Route
+from service.gateway.load_order import check_unload_order, read_load_order
 from service.gateway.quote import quote
 from service.serving.catalog import Catalog
 from service.serving.gate import Machine
+from service.serving.threads import in_thread
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -60,10 +62,16 @@ class IndexOrder(_Order):
 
 
 class RepositoryRoutes:
-    """Handlers of /v2/repository and of the versions' cards."""
+    """Handlers of /v2/repository and of the versions' cards.
 
-    def __init__(self, catalog: Catalog) -> None:
+    Args:
+        catalog: who answers.
+        max_body_bytes: of the files that a load brings, before their base64.
+    """
+
+    def __init__(self, catalog: Catalog, max_body_bytes: int) -> None:
         self._catalog = catalog
+        self._load_limit_bytes = max_body_bytes * 4 // 3 + _BODY_LIMIT_BYTES
 
     def routes(self) -> list[Route]:
         """Every route of this module."""
@@ -71,7 +79,7 @@ class RepositoryRoutes:
         return [
             Route("POST", "/v2/repository/index", self.index, "Every version", "Index", body="IndexOrder"),
             Route("POST", f"{one}/load", self.load, "(Re)load a model", "Nothing", body="LoadOrder", admin=True),
-            Route("POST", f"{one}/unload", self.unload, "Unload a model", "Nothing", body="LoadOrder", admin=True),
+            Route("POST", f"{one}/unload", self.unload, "Unload a model", "Nothing", body="UnloadOrder", admin=True),
             Route("POST", f"{one}/swap", self.swap, "Change the version", "SwapReport", body="SwapOrder", admin=True),
             Route("POST", f"{one}/rollback", self.rollback, "Go back", "SwapReport", body="RollbackOrder", admin=True),
             Route("GET", f"{model}/versions", self.versions, "A model's versions in short", "Versions"),
@@ -84,16 +92,20 @@ class RepositoryRoutes:
         return json_answer(describe.index(self._catalog, ready=order.ready))
 
     async def load(self, request: Request) -> Response:
-        """Reads a model's files again; what served before serves on if that fails."""
+        """Reads a model's files again, or what the request brings; what served before serves on if that fails."""
         check_admin(request.scope, needs_content_type=False)
-        await _check_parameters(request)
-        await self._catalog.load(request.path_params["model"])
+        model = request.path_params["model"]
+        body = await read_body(dict(request.scope["headers"]), request.receive, self._load_limit_bytes)
+        # Megabytes of base64 would hold up the requests of others.
+        override = await in_thread("read a load", lambda: read_load_order(model, _parameters(body)))
+        await self._catalog.load(model, override)
         return json_answer({})
 
     async def unload(self, request: Request) -> Response:
         """Drains and closes every version of a model."""
         check_admin(request.scope, needs_content_type=False)
-        await _check_parameters(request)
+        body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES)
+        check_unload_order(_parameters(body))
         await self._catalog.unload(request.path_params["model"])
         return json_answer({})
 
@@ -142,12 +154,9 @@ async def _order(request: Request, kind: type[T]) -> T:
     raise BadInput(f"{where} of the request: {what}")
 
 
-async def _check_parameters(request: Request) -> None:
-    """Triton's load takes a configuration and files in place of the repository's; ours come from the repository."""
-    body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES)
+def _parameters(body: bytes) -> dict[str, Any]:
+    """The parameters of a load or unload; none where there is no body."""
     parameters = parse_object(body).get("parameters") if body else None
     if not isinstance(parameters, dict | None):
         raise BadInput(f"'parameters' of the request is {quote(parameters)}, expected an object")
-    for key in parameters or {}:
-        if key != "unload_dependents":
-            raise BadInput(f"parameter {quote(key)} is not supported: models are read from the repository")
+    return parameters or {}

@@ -24,8 +24,8 @@ def header_length_of(headers: Mapping[bytes, bytes]) -> int | None:
     return _whole_number(headers.get(_HEADER_LENGTH), "Inference-Header-Content-Length", "a number of bytes")
 
 
-def deadline_of(headers: Mapping[bytes, bytes], timeout_us: int | None, began_s: float) -> Deadline:
-    """The sooner of what `Retort-Timeout-Ms` and the parameter `timeout` (microseconds; 0 is none) ask for.
+def deadline_of(headers: Mapping[bytes, bytes], began_s: float) -> Deadline:
+    """What `Retort-Timeout-Ms` asks for, run or not; the parameter `timeout` bounds the wait for a run alone.
 
     Raises:
         BadInput: the header is no number of milliseconds above 0.
@@ -33,8 +33,7 @@ def deadline_of(headers: Mapping[bytes, bytes], timeout_us: int | None, began_s:
     timeout_ms = _whole_number(headers.get(_TIMEOUT), "Retort-Timeout-Ms", "a number of milliseconds above 0")
     if timeout_ms == 0:
         raise BadInput("the header Retort-Timeout-Ms is 0, expected a number of milliseconds above 0")
-    deadline = Deadline.never() if not timeout_us else Deadline.after(began_s, timeout_us / 1e6)
-    return deadline if timeout_ms is None else deadline.sooner(Deadline.after(began_s, timeout_ms / 1e3))
+    return Deadline.never() if timeout_ms is None else Deadline.after(began_s, timeout_ms / 1e3)
 
 
 def origin_of(scope: Scope) -> str:

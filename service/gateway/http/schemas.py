@@ -62,7 +62,7 @@ SCHEMAS: dict[str, Schema] = {
             "platform": _STRING,
             "inputs": _list(_TENSOR_SPEC),
             "outputs": _list(_TENSOR_SPEC),
-            "batching": _object({"mode": _STRING, "max_batch_size": _INTEGER}, {"reason": _STRING}),
+            "batching": _object({"mode": _STRING, "max_batch_size": _INTEGER}, {"reason": _STRING, "padding": _STRING}),
         }
     ),
     "ModelConfig": _object(
@@ -168,7 +168,18 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "IndexOrder": _object({}, {"ready": _BOOLEAN}, **_STRICT),
     "Index": _list(_object({"name": _STRING, "version": _STRING, "state": _STRING, "reason": _STRING})),
-    "LoadOrder": _object({}, {"parameters": _object({}, {"unload_dependents": {}}, **_STRICT)}),
+    "LoadOrder": _object(
+        {},
+        {
+            "parameters": _object(
+                {},
+                {"config": _STRING, "unload_dependents": _BOOLEAN},
+                patternProperties={"^file:": {"type": "string", "contentEncoding": "base64"}},
+                **_STRICT,
+            )
+        },
+    ),
+    "UnloadOrder": _object({}, {"parameters": _object({}, {"unload_dependents": _BOOLEAN}, **_STRICT)}),
     "SwapOrder": _object(
         {"version": {"type": "string", "minLength": 1, "maxLength": 255}},
         {

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from service.batching.batcher import Batcher
-from service.batching.contract import Answer, BatchConfig
+from service.batching.contract import Answer, BatchConfig, WaitPolicy
 from service.batching.curve import CostCurve
 from service.batching.seams import BatcherSeams
 from service.core.deadline import Deadline
@@ -37,9 +37,10 @@ class Bench:
         self.observer = observer or RecordingObserver()
         self.fatal: list[str] = []
         self.curve = CostCurve(knobs.get("max_rows", 32))
+        waiting = {name: knobs.pop(name) for name in WaitPolicy.__slots__ if name in knobs}
         self.batcher = Batcher(
             self.engines,
-            BatchConfig(**knobs),
+            BatchConfig(waiting=WaitPolicy(**waiting), **knobs),
             self.curve,
             clock=loop.clock,
             observer=self.observer,
@@ -60,11 +61,14 @@ class Bench:
         origin: str = "",
         width: int = 2,
         quiet: bool = False,
+        priority: int = 0,
+        timeout_s: float | None = None,
     ) -> asyncio.Task[Answer]:
         """Submits ids first, first + 1, ... on a task of its own."""
         deadline = Deadline(self.loop.time() + within_s)
         inputs = ids(first, 1 if rows is None else rows, width)
-        return asyncio.ensure_future(self.batcher.submit(inputs, rows, deadline, origin=origin, quiet=quiet))
+        wish = {"origin": origin, "quiet": quiet, "priority": priority, "timeout_s": timeout_s}
+        return asyncio.ensure_future(self.batcher.submit(inputs, rows, deadline, **wish))  # type: ignore[arg-type]
 
     def bad(self, origin: str = "") -> asyncio.Task[Answer]:
         """Submits a row that every engine fails on."""

@@ -4,7 +4,8 @@
 
 - every request ends, once, and nobody gets another's row;
 - no run is over the maximum, mixes shapes, or starts with rows of a request that has ended;
-- while an engine is idle nobody waits without a reason, and whoever came first is served first;
+- while an engine is idle nobody waits without a reason, and who comes first of the best level is served first;
+- nobody is run whose time to wait was over, but for those that may be late; answers leave in order where they must;
 - every error has its cause: who expired did so at the deadline, who failed was bad or ran alone on a bad engine;
 - the batcher breaks only where the scenario breaks it, and closes with nothing left in its books.
 """
@@ -16,6 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from service.batching.seams import BatcherSeams
 from service.core.deadline import Deadline
 from service.core.errors import BadModel, Draining, Expired, NotReady, Rejected, RunFailed, Stuck
 from tests.fakes import FakeEngine, Fault, ManualLoop, ManualThreads, RecordingObserver, ids, run_manually
+from tests.unit.batching.patience import Patience, knobs
 from tests.unit.batching.scenario import Request, Scenario
 
 MS = 0.001
@@ -45,6 +48,8 @@ class _Client:
     request: Request
     x: Any
     came_s: float = 0.0
+    turn: int = 0
+    started_s: float = math.inf
     ended_s: float = math.inf
     left: bool = False
     task: asyncio.Task[Answer] | None = None
@@ -80,6 +85,8 @@ class _Play:
         self.clients = [self._client(n, request) for n, request in enumerate(scenario.requests)]
         self.by_row = {row: client for client in self.clients for row in client.rows}
         self.acts = iter(scenario.acts)
+        self.turns = count()
+        self.patience = Patience(scenario)
         self.observer = RecordingObserver()
         self.fatal: list[str] = []
         self.broken: list[str] = []
@@ -99,9 +106,8 @@ class _Play:
                 max_rows=scenario.max_rows,
                 max_delay_s=scenario.delay_ms * MS,
                 preferred_rows=scenario.preferred,
-                max_queue=scenario.max_queue,
-                default_timeout_s=None if scenario.default_budget_ms is None else scenario.default_budget_ms * MS,
                 mixes=scenario.mixes,
+                **knobs(scenario),
             ),
             self.curve(),
             clock=loop.clock,
@@ -149,11 +155,15 @@ class _Play:
     async def live(self, client: _Client) -> None:
         request = client.request
         await asyncio.sleep(request.at_ms * MS)
-        client.came_s = self.loop.time()
+        client.came_s, client.turn = self.loop.time(), next(self.turns)
         budget_s = math.inf if request.budget_ms is None else request.budget_ms * MS
         deadline = Deadline(client.came_s + budget_s)
         inputs = {"x": client.x}
-        client.task = asyncio.ensure_future(self.batcher.submit(inputs, request.rows, deadline, origin=request.origin))
+        timeout_s = None if request.timeout_ms is None else request.timeout_ms * MS
+        submission = self.batcher.submit(
+            inputs, request.rows, deadline, origin=request.origin, priority=request.priority, timeout_s=timeout_s
+        )
+        client.task = asyncio.ensure_future(submission)
         client.task.add_done_callback(lambda task: self.ended(client, task))
         if request.leaves_after_ms is not None:
             self.loop.call_later(request.leaves_after_ms * MS, self.leave, client)
@@ -194,18 +204,41 @@ class _Play:
             self.hold(len(owners) == 1 or client.request.rows is not None, "a request without rows shares a run")
         if owners and not owners[0].retried and not self.scenario.delay_ms:
             self.overtakes_nobody(owners[0])
+        self.in_turn(owners)
         for row in rows:
             client = self.by_row[row]
             self.hold(client.rows[row] == "queued", f"row {row} of request {client.number} is {client.rows[row]}")
             client.rows[row] = "running"
+            client.started_s = min(client.started_s, self.loop.time())
 
     def overtakes_nobody(self, first: _Client) -> None:
-        if self.left_s == self.loop.time():
+        if self.left_s == self.loop.time() or self.patience.in_doubt(first, self.loop.time()):
             return  # the head of this batch may have left in this very instant
+        now_s = self.loop.time()
+        place = self.patience.place(first, now_s)
         for client in self.clients:
-            due = self.deadline_s(client) <= self.loop.time() + 1e-6  # ended, though its task has not heard yet
+            due = (
+                min(self.deadline_s(client), self.patience.rejected_s(client)) <= now_s + 1e-6
+            )  # it may not have heard
+            refused = (
+                client.came_s == now_s and client.came_s > first.came_s - 1e-6
+            )  # perhaps, and has not heard either
+            due = due or refused or self.patience.in_doubt(client, now_s)
             if client.open and not due and not client.retried and "queued" in client.rows.values():
-                self.hold(client.came_s >= first.came_s, f"request {first.number} overtakes {client.number}")
+                self.hold(self.patience.place(client, now_s) >= place, f"{first.number} overtakes {client.number}")
+
+    def in_turn(self, owners: list[_Client]) -> None:
+        """A batch holds better levels first, and nobody whose time to wait was over."""
+        now_s = self.loop.time()
+        if any(client.retried or self.patience.in_doubt(client, now_s) for client in owners):
+            return
+        places = [self.patience.place(client, now_s) for client in owners]
+        self.hold(places == sorted(places), f"a run holds its requests in the order {places}")
+        for client in owners:
+            in_time = (
+                client.started_s < math.inf or self.patience.delays(client) or now_s < self.patience.until_s(client)
+            )
+            self.hold(in_time, f"request {client.number} runs after its time to wait")
 
     def finished(self, run: Run) -> None:
         for row in self.rows_of(run):
@@ -248,19 +281,30 @@ class _Play:
             return  # no batch axis, so no length is the wrong one
         self.hold(np.array_equal(y, client.x * 2), f"request {client.number} got {y[:, 0]} for {client.x[:, 0]}")
         self.hold(answer.timing.queue_ns >= 0, "negative time in the queue")
-        total_ns = sum(answer.timing)
-        self.hold(
-            math.isclose(total_ns, (client.ended_s - client.came_s) * 1e9, abs_tol=1e4), "the phases do not add up"
-        )
+        took_ns = (client.ended_s - client.came_s) * 1e9
+        held = self.scenario.keeps_order and sum(answer.timing) <= took_ns + 1e4
+        self.hold(held or math.isclose(sum(answer.timing), took_ns, abs_tol=1e4), "the phases do not add up")
+        if self.scenario.keeps_order:
+            self.leaves_in_order(client)
+
+    def leaves_in_order(self, client: _Client) -> None:
+        now_s, level = self.loop.time(), self.patience.level(client)
+        if self.patience.until_s(client) <= now_s + 1e-6:
+            return  # it may have been delayed, and lost its place
+        for other in self.clients:
+            before = other.open and other.turn < client.turn and self.patience.level(other) == level
+            if before and self.patience.until_s(other) > now_s + 1e-6:
+                self.hold(False, f"the answer of request {client.number} leaves before that of {other.number}")
 
     def error_has_a_cause(self, client: _Client, error: BaseException) -> None:
         deadline_s = self.deadline_s(client)
+        expiries = [deadline_s] if client.started_s < math.inf else [deadline_s, self.patience.rejected_s(client)]
         full = self.scenario.max_queue <= len(self.clients)
         hung = any(act.fault in (Fault.HANGS, Fault.DEAF) for act in self.scenario.acts)
         causes: dict[type, Callable[[], bool]] = {
             RunFailed: lambda: client.request.bad or client.failed_alone or not client.rows,
-            Expired: lambda: deadline_s - 1e-6 <= client.ended_s <= max(deadline_s, client.came_s) + LATE_S,
-            Rejected: lambda: full or deadline_s < math.inf,
+            Expired: lambda: any(at - 1e-6 <= client.ended_s <= max(at, client.came_s) + LATE_S for at in expiries),
+            Rejected: lambda: full or min(expiries) < math.inf,
             Stuck: lambda: hung,
             NotReady: lambda: self.crashes > 0 or hung,
             Draining: lambda: self.closing,
@@ -270,8 +314,6 @@ class _Play:
 
     def deadline_s(self, client: _Client) -> float:
         budget_ms = client.request.budget_ms
-        if budget_ms is None:
-            budget_ms = self.scenario.default_budget_ms
         return math.inf if budget_ms is None else client.came_s + budget_ms * MS
 
     def what_happened(self) -> Counter[str]:

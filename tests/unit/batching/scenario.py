@@ -18,6 +18,8 @@ class Request:
     leaves_after_ms: int | None = None
     bad: bool = False
     origin: str = ""
+    priority: int = 0
+    timeout_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,12 @@ class Scenario:
     delay_ms: int = 0
     preferred: tuple[int, ...] = ()
     max_queue: int = 64
-    default_budget_ms: int | None = None
+    default_wait_ms: int | None = None
+    allows_timeout: bool = True
+    delays: bool = False
+    levels: int = 0
+    best_delays: bool = False  # level 1 has a policy of its own: no default, and DELAY
+    keeps_order: bool = False
     mixes: bool = True
     seeded: bool = True
     replaces: bool = True

@@ -39,24 +39,35 @@ def curve() -> CostCurve:
     return made
 
 
-def admission(crew: Crew, *, measured: CostCurve | None = None, **knobs: Any) -> Admission:
-    return Admission(BatchConfig(max_rows=10, max_queue=20, **knobs), measured or curve(), crew)  # type: ignore[arg-type]
+class Door:
+    """The admission of one batcher, asked with plain numbers."""
+
+    def __init__(self, crew: Crew, measured: CostCurve, knobs: Any) -> None:
+        self.admission = Admission(BatchConfig(max_rows=10, **knobs), measured, crew)  # type: ignore[arg-type]
+
+    def let_in(self, queue: Queue, rows: int, deadline_s: float, now_s: float, **more: Any) -> None:
+        places = more.pop("places", 20)
+        self.admission.admit(queue, rows, Ticket(None, now_s, deadline_s, **more), places)  # type: ignore[arg-type]
+
+
+def admission(crew: Crew, *, measured: CostCurve | None = None, **knobs: Any) -> Door:
+    return Door(crew, measured or curve(), knobs)
 
 
 @pytest.mark.parametrize("deadline_s", [math.inf, 0.001])
 def test_an_idle_engine_takes_anyone_or_a_wrong_curve_could_never_mend(deadline_s: float) -> None:
-    admission(Crew(idle=1)).admit(queue_of(0), 10, deadline_s, now_s=0.0)
+    admission(Crew(idle=1)).let_in(queue_of(0), 10, deadline_s, now_s=0.0)
 
 
 def test_a_passed_deadline_is_an_expiry_even_so() -> None:
     with pytest.raises(Expired):
-        admission(Crew(idle=1)).admit(queue_of(0), 1, 5.0, now_s=5.0)
+        admission(Crew(idle=1)).let_in(queue_of(0), 1, 5.0, now_s=5.0)
 
 
 def test_without_a_deadline_only_a_full_queue_refuses() -> None:
-    admission(Crew(free_at_s=1e6)).admit(queue_of(19), 10, math.inf, 0.0)
+    admission(Crew(free_at_s=1e6)).let_in(queue_of(19), 10, math.inf, 0.0)
     with pytest.raises(Rejected, match="the queue is full: 20 requests wait already"):
-        admission(Crew()).admit(queue_of(20), 1, math.inf, 0.0)
+        admission(Crew()).let_in(queue_of(20), 1, math.inf, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -83,33 +94,33 @@ def test_without_a_deadline_only_a_full_queue_refuses() -> None:
     ],
 )
 def test_a_deadline_that_cannot_be_met_is_refused_at_once(crew: Crew, waiting: int, rows: int, least_s: float) -> None:
-    admission(crew).admit(queue_of(waiting), rows, least_s + 0.001, now_s=0.0)
+    admission(crew).let_in(queue_of(waiting), rows, least_s + 0.001, now_s=0.0)
     with pytest.raises(Rejected, match="the deadline cannot be met"):
-        admission(crew).admit(queue_of(waiting), rows, least_s - 0.001, now_s=0.0)
+        admission(crew).let_in(queue_of(waiting), rows, least_s - 0.001, now_s=0.0)
 
 
 def test_nothing_measured_refuses_nobody_for_time() -> None:
-    admission(Crew(), measured=CostCurve(10)).admit(queue_of(19), 10, 0.001, 0.0)
+    admission(Crew(), measured=CostCurve(10)).let_in(queue_of(19), 10, 0.001, 0.0)
 
 
 def test_retry_after_follows_the_queue() -> None:
     with pytest.raises(Rejected) as refused:
-        admission(Crew(free_at_s=2.5)).admit(queue_of(19, rows=5), 1, 0.01, 0.0)
+        admission(Crew(free_at_s=2.5)).let_in(queue_of(19, rows=5), 1, 0.01, 0.0)
     assert refused.value.retry_after_s == 4
 
 
 def test_where_requests_never_mix_each_waits_for_every_run_before_it() -> None:
     alone = admission(Crew(), mixes=False)
-    alone.admit(queue_of(10), 1, 0.56, 0.0)
+    alone.let_in(queue_of(10), 1, 0.56, 0.0)
     with pytest.raises(Rejected, match="about 550 ms"):
-        alone.admit(queue_of(10), 1, 0.54, 0.0)
+        alone.let_in(queue_of(10), 1, 0.54, 0.0)
     with pytest.raises(Rejected, match="about 50 ms"):
-        alone.admit(queue_of(0), 1, 0.04, 0.0)
+        alone.let_in(queue_of(0), 1, 0.04, 0.0)
 
 
 def test_refusing_costs_nothing_but_an_error() -> None:
     queue = queue_of(20)
     before = (queue.requests, queue.rows)
     with pytest.raises(Rejected):
-        admission(Crew()).admit(queue, 1, math.inf, 0.0)
+        admission(Crew()).let_in(queue, 1, math.inf, 0.0)
     assert (queue.requests, queue.rows) == before

@@ -165,14 +165,15 @@ def test_the_servers_own_question_is_not_bound_by_the_default_timeout() -> None:
     play(story)
 
 
-def test_the_default_deadline_is_for_those_who_name_none() -> None:
+def test_the_default_timeout_bounds_the_wait_and_not_the_run() -> None:
     async def story(loop: ManualLoop) -> None:
-        bench = Bench(loop, FakeEngine([Act(5.0)]), default_timeout_s=0.5)
-        none, longer = bench.submit(1), bench.submit(2, within_s=2.0)
-        assert isinstance(await outcome(none), Expired)
-        assert bench.now_s() == 0.5
-        assert isinstance(await outcome(longer), Expired)
-        assert bench.now_s() == 2.0
+        bench = Bench(loop, FakeEngine([Act(5.0)]), default_timeout_s=0.5, max_rows=1)
+        runs, waits = bench.submit(1), bench.submit(2, within_s=20.0)
+        error = await outcome(waits)
+        assert isinstance(error, Expired) and "still waited to be run" in str(error)
+        assert (bench.now_s(), bench.observer.drops) == (0.5, [DropReason.EXPIRED])
+        assert await outcome(runs) == [2]
+        assert (bench.now_s(), bench.batches) == (5.0, [[1]])
 
     play(story)
 

@@ -6,19 +6,21 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from service.batching.contract import BatchConfig, CloseReason, DropReason
+from service.batching.contract import BatchConfig, CloseReason, DropReason, WaitPolicy
 
 
-@pytest.mark.parametrize("knobs", [{"max_rows": 0}, {"max_queue": 0}])
-def test_a_batcher_that_could_take_nothing_is_refused(knobs: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        BatchConfig(**knobs)
+def test_a_batcher_that_could_take_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_rows must be at least 1"):
+        BatchConfig(max_rows=0)
+    with pytest.raises(ValueError, match="max_queue must be at least 1"):
+        WaitPolicy(max_queue=0)
 
 
 def test_by_default_nothing_waits_for_more_and_nothing_is_unbounded() -> None:
     config = BatchConfig()
-    assert (config.max_delay_s, config.default_timeout_s, config.preferred_rows) == (0.0, None, ())
-    assert (config.max_rows, config.max_queue, config.mixes) == (32, 1024, True)
+    assert (config.max_delay_s, config.preferred_rows, config.max_rows, config.mixes) == (0.0, (), 32, True)
+    assert config.waiting == WaitPolicy(max_queue=1024, default_timeout_s=None, allows_timeout=True, delays=False)
+    assert (config.levels, dict(config.level_waiting), config.keeps_order) == (0, {}, False)
 
 
 def test_knobs_do_not_change_under_way() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from service.batching.contract import Answer
-from service.batching.ledger import Ledger, expired
+from service.batching.endings import expired
+from service.batching.ledger import Ledger
 from service.batching.ticket import Ticket
 from service.core.contract import Timing
 from service.core.errors import Draining, Expired, RunFailed

@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from service.batching import forming, run, ticket
+from service.batching import batch, forming, intake, ticket
 from service.batching.batcher import Batcher
 from service.batching.contract import Answer, CloseReason
 from service.batching.forming import Former
 from service.batching.ledger import Ledger
+from service.batching.levels import Levels
+from service.batching.line import Line
+from service.batching.order import Order
 from service.batching.outcomes import Outcomes
 from service.batching.queue import Queue
 from tests.unit.batching.player import play
@@ -28,7 +31,7 @@ Patch = pytest.MonkeyPatch
 
 
 def swapped_rows(patch: Patch) -> None:
-    intact = run.split
+    intact = batch.split
 
     def split(outputs: Any, pieces: Any) -> list[Any]:
         parts = intact(outputs, pieces)
@@ -36,7 +39,7 @@ def swapped_rows(patch: Patch) -> None:
             parts[0], parts[1] = parts[1], parts[0]
         return parts
 
-    patch.setattr(run, "split", split)
+    patch.setattr(batch, "split", split)
 
 
 def ended_twice(patch: Patch) -> None:
@@ -54,8 +57,8 @@ def ended_twice(patch: Patch) -> None:
 def lost_ticket(patch: Patch) -> None:
     intact = Queue.take
 
-    def take(self: Queue, bucket: Any, rows: int) -> list[Any]:
-        taken = intact(self, bucket, rows)
+    def take(self: Queue, *args: Any) -> list[Any]:
+        taken = intact(self, *args)
         return taken[:-1] if len(taken) > 1 else taken
 
     patch.setattr(Queue, "take", take)
@@ -128,6 +131,55 @@ def forgets_to_expire(patch: Patch) -> None:
     patch.setattr(Batcher, "_expire", lambda self, now_s: None)
 
 
+def serves_every_level_alike(patch: Patch) -> None:
+    patch.setattr(Levels, "of", lambda self, priority, quiet: self._default)
+
+
+def serves_the_worst_level_first(patch: Patch) -> None:
+    def first(self: Line) -> Any:
+        return next(iter(self._ranks[max(self._ranks)].values()))
+
+    patch.setattr(Line, "first", property(first))
+
+
+def fills_a_batch_without_regard_to_level(patch: Patch) -> None:
+    intact = Line.__iter__
+    patch.setattr(Line, "__iter__", lambda self: iter(sorted(intact(self), key=lambda piece: piece.seq)))
+
+
+def lets_a_timeout_lengthen_the_default(patch: Patch) -> None:
+    def limit_s(policy: Any, timeout_s: float | None) -> float:
+        return intact(policy, None) if timeout_s is None else timeout_s
+
+    intact = intake.limit_s
+    patch.setattr(intake, "limit_s", limit_s)
+
+
+def runs_what_has_waited_too_long(patch: Patch) -> None:
+    intact = Ledger.outwaited
+
+    def outwaited(self: Ledger, now_s: float) -> Iterator[Any]:
+        return iter([ticket for ticket in intact(self, now_s) if ticket.delays])
+
+    patch.setattr(Ledger, "outwaited", outwaited)
+
+
+def ends_what_may_be_late(patch: Patch) -> None:
+    patch.setattr(ticket.Ticket, "delays", property(lambda self: False, lambda self, value: None))
+
+
+def lets_the_delayed_keep_their_place(patch: Patch) -> None:
+    patch.setattr(Former, "delay", lambda self, ticket: None)
+
+
+def answers_in_any_order(patch: Patch) -> None:
+    def answer(self: Order, ticket: Any, answer: Any, now_s: float) -> None:
+        self._end(ticket, answer, now_s)
+        self.leave(ticket, now_s)
+
+    patch.setattr(Order, "answer", answer)
+
+
 MUTATIONS: list[Callable[[Patch], None]] = [
     swapped_rows,
     ended_twice,
@@ -142,6 +194,14 @@ MUTATIONS: list[Callable[[Patch], None]] = [
     youngest_shape_first,
     sleeps_after_a_run,
     forgets_to_expire,
+    serves_every_level_alike,
+    serves_the_worst_level_first,
+    fills_a_batch_without_regard_to_level,
+    lets_a_timeout_lengthen_the_default,
+    runs_what_has_waited_too_long,
+    ends_what_may_be_late,
+    lets_the_delayed_keep_their_place,
+    answers_in_any_order,
 ]
 
 
@@ -153,7 +213,7 @@ def look_for_a_broken_promise() -> Counter[str]:
         happened.update(play(scenario))
 
     settings(
-        max_examples=150,
+        max_examples=250,
         derandomize=True,
         database=None,
         deadline=None,

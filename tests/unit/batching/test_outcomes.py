@@ -32,7 +32,7 @@ class Bench:
         self.observer = RecordingObserver()
         self.curve = CostCurve(4)
         self.outcomes = Outcomes(
-            self.ledger,
+            self.ledger.answer,
             self.former,
             self.suspects,
             self.observer,

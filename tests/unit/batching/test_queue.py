@@ -135,3 +135,37 @@ def test_a_cancelled_future_is_no_business_of_the_queue() -> None:
         assert take_all(queue, 8) == [waiting.pieces]
     finally:
         loop.close()
+
+
+def levelled(rank: int, rows: int = 1, width: int = 1) -> Ticket:
+    made = ticket(rows, width)
+    made.level, made.rank = rank // 2, rank
+    return made
+
+
+def test_the_bucket_whose_head_is_of_the_best_rank_goes_first() -> None:
+    worse, other, better = levelled(4), levelled(2, width=2), levelled(2)
+    queue = queue_of(worse, other, better)
+    assert heads(queue) == [other.pieces[0], better.pieces[0]]
+    assert take_all(queue, 8) == [other.pieces, [better.pieces[0], worse.pieces[0]]]
+
+
+def test_each_level_is_counted_and_a_newcomer_waits_for_its_own_and_better_ones() -> None:
+    first, second, third = levelled(2, 2), levelled(4, 3), levelled(6, 11)
+    queue = queue_of(first, second, third)
+    assert [queue.rows_before(level) for level in (1, 2, 3)] == [2, 5, 16]
+    assert [queue.requests_of(level) for level in (0, 1, 2, 3)] == [3, 1, 1, 1]
+    take_all(queue, 8)
+    assert [queue.rows_before(level) for level in (0, 1, 2, 3)] == [0, 0, 0, 0]
+    assert [queue.requests_of(level) for level in (0, 1, 2, 3)] == [0, 0, 0, 0]
+
+
+def test_who_is_delayed_waits_behind_its_level_and_keeps_its_counts() -> None:
+    late, others, worse = levelled(2, 11), levelled(2), levelled(4)
+    queue = queue_of(late, others, worse)
+    before = (queue.requests, queue.rows, queue.requests_of(1), queue.rows_before(1))
+    queue.delay(late)
+    assert (queue.requests, queue.rows, queue.requests_of(1), queue.rows_before(1)) == before
+    assert late.waits_whole
+    order = [piece.ticket for batch in take_all(queue, 1) for piece in batch]
+    assert order == [others, late, late, worse]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from service.batching.batcher import Batcher
-from service.batching.contract import BatchConfig
+from service.batching.contract import BatchConfig, WaitPolicy
 from service.batching.curve import CostCurve
 from service.batching.seams import BatcherSeams
 from service.core.clock import MonotonicClock
@@ -24,10 +24,12 @@ CLIENTS = 40
 REQUESTS = 60
 
 
-def batcher(*engines: FakeEngine, grace_s: float = 0.2, run_timeout_s: float = 5.0, **knobs: int) -> Batcher:
+def batcher(
+    *engines: FakeEngine, grace_s: float = 0.2, run_timeout_s: float = 5.0, max_queue: int = 1024, **knobs: int
+) -> Batcher:
     made = Batcher(
         engines,
-        BatchConfig(**knobs),
+        BatchConfig(waiting=WaitPolicy(max_queue), **knobs),
         CostCurve(16),
         clock=MonotonicClock(),
         observer=RecordingObserver(),

@@ -77,7 +77,7 @@ def test_a_model_that_names_a_version_it_does_not_have_is_told(untried: Retort, 
     (tmp_path / "double" / "model.yaml").write_text(wanted)
     outcome = untried("check", str(tmp_path))
     assert outcome.code == 1
-    assert outcome.out.splitlines()[0] == "double: model.yaml names version '9', which it does not have"
+    assert outcome.out.splitlines()[0] == "double: its configuration names version '9', which it does not have"
 
 
 def test_a_model_without_versions_is_told_beside_sound_ones(untried: Retort, tmp_path: Path) -> None:
@@ -116,3 +116,18 @@ def test_a_wrong_setting_is_a_failure(retort: Retort, tmp_path: Path, monkeypatc
 
 def test_a_folder_that_is_not_there_is_mistyped(retort: Retort) -> None:
     assert retort("check", "no-such-folder").code == 2
+
+
+def test_a_triton_configuration_is_checked_too(untried: Retort, tmp_path: Path) -> None:
+    written(tmp_path, "double", "1")
+    config = tmp_path / "double" / "config.pbtxt"
+    config.write_text('metric_tags { key: "a" value: "b" }')
+    outcome = untried("check", str(tmp_path))
+    assert (outcome.code, outcome.out) == (0, "double 1: ok, no golden cases\n")
+    assert "'metric_tags' has no effect here" in outcome.err
+    config.write_text("max_batch: 4")
+    outcome = untried("check", str(tmp_path))
+    assert outcome.code == 1
+    assert "double/config.pbtxt, line 1: ModelConfig has no field 'max_batch'" in outcome.out
+    config.write_text('input [ { name: "w" data_type: TYPE_FP32 dims: [ 4 ] } ]')
+    assert "is not in the graph" in untried("check", str(tmp_path)).out

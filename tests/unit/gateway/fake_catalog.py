@@ -14,8 +14,10 @@ from service.core.errors import NotFound, NotReady
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.card import Card
 from service.repository.model_config import ModelConfig
+from service.repository.overlay import Override
 from service.serving.batchability import Batchability
 from service.serving.gate import Machine
+from service.serving.padding import NO_PADDING
 from service.serving.reports import Readiness, SwapReport, VersionView
 from service.serving.signature import Signature
 
@@ -47,6 +49,7 @@ class FakeServable:
         self.answer = answer
         self.config = ModelConfig()
         self.batchability = Batchability("any")
+        self.padding = NO_PADDING
         self.machine = Machine("cpu", "avx512_vnni")
         self.provider = "cpu"
         self.statistics = VersionStatistics(model, version)
@@ -149,8 +152,8 @@ class FakeCatalog:
             return Readiness(False, str(error))
         return Readiness(True)
 
-    async def load(self, model: str) -> None:
-        self._note("load", model)
+    async def load(self, model: str, override: Override | None = None) -> None:
+        self._note("load", model, *([override] if override else []))
 
     async def unload(self, model: str) -> None:
         self._note("unload", model)

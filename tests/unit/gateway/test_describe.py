@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from service.batching.padding import Pads
 from service.core.contract import TensorSpec
 from service.gateway import describe
 from service.repository.card import Recipe
 from service.repository.card_measures import Speed, Timing
 from service.serving.batchability import single
 from service.serving.gate import Machine
+from service.serving.padding import Padding
 from service.serving.reports import VersionView
 from tests.unit.gateway.fake_catalog import FakeServable
 from tests.unit.serving.cards import card
@@ -43,6 +45,15 @@ def test_a_version_that_is_never_mixed_says_why() -> None:
         "max_batch_size": 0,
         "reason": "its rows depend on one another",
     }
+
+
+def test_padding_is_told_where_it_was_asked_for() -> None:
+    servable: Any = FakeServable()
+    servable.padding = Padding(Pads(2, {"x": 0}, {}, 0.5))
+    assert describe.metadata(servable, [])["batching"] == {"mode": "any", "max_batch_size": 32, "padding": "axis 2"}
+    servable.padding = Padding(None, "it has no mask")
+    told = describe.metadata(servable, [])["batching"]
+    assert (told["padding"], told["reason"]) == ("none", "it has no mask")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +90,7 @@ def test_a_summary_without_a_card_knows_only_the_state() -> None:
         "unverified_here": False,
         "load_s": 0.5,
         "bytes": 5,
+        "warnings": [],
     }
     assert {"variant_of", "recipe", "verdict", "accuracy", "agreement", "quality", "latency"} <= summary.keys()
 

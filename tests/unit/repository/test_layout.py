@@ -214,12 +214,12 @@ def test_a_configuration_that_is_a_link_is_not_read(root: Path, outside: Path) -
         Repository(root).read_config("sst2")
 
 
-def test_tritons_configuration_is_not_silently_ignored(root: Path) -> None:
-    (root / "sst2" / "config.pbtxt").write_text("max_batch_size: 0")
-    with pytest.raises(BadModel, match=r"^sst2/config\.pbtxt is not read yet"):
-        Repository(root).read_config("sst2")
-    (root / "sst2" / "model.yaml").touch()
-    assert Repository(root).read_config("sst2") == ModelConfig()
+def test_tritons_configuration_is_read_and_its_other_folders_are_no_versions(root: Path) -> None:
+    (root / "sst2" / "warmup").mkdir()
+    assert "warmup" in Repository(root).versions("sst2")
+    (root / "sst2" / "config.pbtxt").write_text("max_batch_size: 8")
+    assert Repository(root).read_config("sst2").max_batch_size == 8
+    assert "warmup" not in Repository(root).versions("sst2")
 
 
 # Versions

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
 
 from service.core.contract import TensorSpec
 from service.core.errors import BadModel, ProviderMissing
+from service.repository import triton_accelerators
 from service.runtime.provider_tables import BAKED_IN, OPTIONS
 from service.runtime.providers import (
     INSTALL,
@@ -20,6 +22,7 @@ from service.runtime.providers import (
     Provider,
     RunnerOptions,
     choose_provider,
+    options_for,
     profile_shapes,
     provider_list,
     session_entries,
@@ -39,6 +42,9 @@ ALL: dict[Provider, str] = {"cpu": "", "cuda": "", "tensorrt": ""}
         ("cpu", ALL, Choice("cpu", "asked for")),
         ("cuda", GPU, Choice("cuda", "asked for")),
         ("tensorrt", ALL, Choice("tensorrt", "asked for")),
+        ("auto-tensorrt", ALL, Choice("tensorrt", "it works here")),
+        ("auto-tensorrt", GPU, Choice("cuda", "a CUDA device is there")),
+        ("auto-tensorrt", NO_GPU, Choice("cpu", "no CUDA: no device")),
     ],
 )
 def test_choice(asked: str, obstacles: dict[Provider, str], expected: Choice) -> None:
@@ -217,3 +223,16 @@ def test_tables_are_in_order_and_disjoint() -> None:
         assert not set(table) & BAKED_IN
     for before, after in pairwise(name for name in OPTIONS["tensorrt"]):
         assert before < after
+
+
+def test_options_of_an_accelerator_are_those_that_the_provider_reads() -> None:
+    given: dict[str, Any] = {"gpu_mem_limit": 5, "trt_dla_core": 1, "device_id": 2}
+    assert options_for("tensorrt", given) == given
+    assert options_for("cuda", given) == {"gpu_mem_limit": 5, "device_id": 2}
+
+
+def test_options_that_triton_s_accelerators_take_are_options_of_the_providers() -> None:
+    kinds: dict[str, Any] = {**OPTIONS["cuda"], **OPTIONS["tensorrt"]}
+    assert {name for name, kind in kinds.items() if kind == "bool"} == triton_accelerators._SWITCHES
+    assert {name for name, kind in kinds.items() if kind == "int"} - {"device_id"} == triton_accelerators._NUMBERS
+    assert {name for name, kind in kinds.items() if kind not in ("bool", "int")} == triton_accelerators._TEXTS

@@ -21,6 +21,7 @@ from service.core.cpu import cpu_class
 from service.core.deadline import Deadline
 from service.repository.card import Card, FileEntry
 from service.repository.layout import Repository
+from service.repository.overlay import Overlay
 from service.repository.state_file import StateFile
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
@@ -52,7 +53,7 @@ class House:
         self.state_file = folder / "state" / "active.json"
         self.fatal: list[str] = []
         self.opened: list[Catalog] = []
-        self.source = Repository(self.root)
+        self.source = Overlay(Repository(self.root))
         self._captured = CapturingLogger()
         self.log = structlog.wrap_logger(self._captured, processors=[], wrapper_class=structlog.stdlib.BoundLogger)
 

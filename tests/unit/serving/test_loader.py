@@ -12,6 +12,7 @@ from service.core.deadline import Deadline
 from service.core.errors import BadModel, NotFound, ProviderMissing, Refused, RetortError
 from service.repository.model_config import ModelConfig
 from service.runtime.onnx import OnnxRunner
+from service.runtime.providers import RunnerOptions
 from service.serving.servable import Servable
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
@@ -201,3 +202,39 @@ async def test_a_provider_that_is_not_to_be_had_says_what_to_install(house: Hous
     servable = await load(house, provider="auto")
     assert servable.provider == "cpu"
     await servable.retire()
+
+
+async def test_each_instance_has_its_device_and_the_session_that_the_configuration_wants(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[RunnerOptions] = []
+    build = OnnxRunner.load
+
+    def recording(onnx: bytes, external: Any, options: RunnerOptions, cancel: Any) -> OnnxRunner:
+        built.append(options)
+        return build(onnx, external, options, cancel)
+
+    monkeypatch.setattr(OnnxRunner, "load", recording)
+    house.put("1", models.scales(2))
+    more = {"accelerator_options": {"gpu_mem_limit": 5}, "provider_options": {"allow_spinning": True}}
+    servable = await load(house, instances=3, devices=(1, 0), session={"mem_arena": False}, **more)
+    await servable.retire()
+    assert [options.device_id for options in built] == [1, 0, 1]
+    assert {tuple(options.session.items()) for options in built} == {(("mem_arena", False),)}
+    assert built[0].provider_options == {"allow_spinning": True}  # the CPU has no memory limit of an accelerator
+
+
+async def test_tensorrt_where_it_is_to_be_had_is_the_cpu_where_nothing_is(house: House) -> None:
+    house.put("1", models.scales(2))
+    servable = await load(house, provider="auto-tensorrt")
+    assert servable.provider == "cpu"
+    await servable.retire()
+
+
+async def test_the_file_may_have_another_name(house: House) -> None:
+    folder = house.put("1", models.scales(2))
+    (folder / "model.onnx").rename(folder / "net.onnx")
+    servable = await load(house, onnx_file="net.onnx")
+    await servable.retire()
+    with pytest.raises(BadModel, match=r"model\.onnx"):
+        await load(house)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.batching.contract import WaitPolicy
 from service.core.contract import Array, InferRequest
 from service.core.deadline import Deadline
 from service.core.errors import BadModel, DoesNotFit, Stuck
@@ -152,8 +153,8 @@ def test_the_batchers_knobs_are_model_yamls() -> None:
     }
     config = batch_config(ModelConfig(max_batch_size=16, dynamic_batching=queueing), mixes=True, inline_limit_s=0.0)
     assert (config.max_rows, config.max_delay_s, config.preferred_rows) == (16, 0.0015, (4, 8))
-    assert (config.max_queue, config.default_timeout_s, config.mixes) == (7, 2.0, True)
-    assert batch_config(ModelConfig(), mixes=False, inline_limit_s=0.0).default_timeout_s is None
+    assert (config.waiting.max_queue, config.waiting.default_timeout_s, config.mixes) == (7, 2.0, True)
+    assert batch_config(ModelConfig(), mixes=False, inline_limit_s=0.0).waiting == WaitPolicy()
     assert not batch_config(ModelConfig(), mixes=False, inline_limit_s=0.0).mixes
     assert batch_config(ModelConfig(), mixes=False, inline_limit_s=1e-4).inline_limit_s == 1e-4
     assert config.inline_limit_s == 0.0

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.repository.config_tensors import Latest
 from service.repository.state_file import ActiveRecord
 from service.serving.policy import Plan, choose_active, reload_plan, resident
 
@@ -61,3 +62,13 @@ def test_the_resident_versions(residency: str | list[str], active: str | None, l
 )
 def test_the_plan_of_a_reload(wanted: list[str], loaded: list[str], plan: Plan) -> None:
     assert reload_plan(wanted, loaded) == plan
+
+
+@pytest.mark.parametrize(
+    ("latest", "active", "loaded"),
+    [(1, None, ["10"]), (2, None, ["2", "10"]), (9, None, ["1", "2", "10"]), (1, "1-int8", ["1-int8", "10"])],
+)
+def test_the_latest_versions_are_those_with_the_highest_numbers(
+    latest: int, active: str | None, loaded: list[str]
+) -> None:
+    assert resident(["1", "1-int8", "2", "10", "beta"], Latest(latest=latest), active) == loaded

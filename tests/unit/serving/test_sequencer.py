@@ -40,7 +40,7 @@ class Desk:
         limits = SequenceLimits(places=1, waiting=10, steps=10, idle_s=60.0)
         self.sequencer = Sequencer("m", PLAN, limits, self.counts, loop.clock, **more)
 
-    async def run(self, inputs: dict[str, Any], _deadline: Deadline) -> Answer:
+    async def run(self, inputs: dict[str, Any]) -> Answer:
         await asyncio.sleep(self.seconds)
         if self.error is not None:
             raise self.error

@@ -3,13 +3,14 @@
 import asyncio
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 
 from service.core.contract import Array, InferRequest, ModelRef, RequestedOutput
 from service.core.deadline import Deadline
-from service.core.errors import BadInput, Draining, NotFinite, Refused, Rejected
+from service.core.errors import BadInput, Draining, Expired, NotFinite, Refused, Rejected
 from service.repository.card import Batching
 from service.repository.model_config import ModelConfig
 from service.runtime.onnx import OnnxRunner
@@ -249,10 +250,28 @@ async def test_the_models_own_timeout_and_queue_bound_every_request(house: House
     queueing = {"max_queue_size": 1, "default_timeout_microseconds": 50_000}
     servable = await loaded(house, graphs.loop(), dynamic_batching=queueing)
     answers = [asyncio.ensure_future(infer(servable, **models.turns(10_000_000))) for _ in range(4)]
-    results = await asyncio.gather(*answers, return_exceptions=True)
-    kinds = sorted(type(result).__name__ for result in results)
-    assert kinds[0] == "Expired" and "Rejected" in kinds
-    assert any(isinstance(result, Rejected) for result in results)
+    await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+    refused = [answer.exception() for answer in answers if answer.done()]
+    assert refused and all(isinstance(error, (Expired, Rejected)) for error in refused)
+    assert any(isinstance(error, Rejected) and "full" in str(error) for error in refused)
+    for answer in answers:
+        answer.cancel()
+    await asyncio.gather(*answers, return_exceptions=True)
+
+
+async def test_priority_and_timeout_of_a_request_reach_its_queue(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    servable = await loaded(house, models.scales(2.0))
+    wishes: list[Any] = []
+    submit = servable.batcher.submit
+
+    async def noting(*args: Any, **wish: Any) -> Any:
+        wishes.append((wish["priority"], wish["timeout_s"]))
+        return await submit(*args, **wish)
+
+    monkeypatch.setattr(servable.batcher, "submit", noting)
+    for timeout_us in (None, 0, 250_000):
+        await servable.infer(InferRequest({"x": ROWS}, priority=3, timeout_us=timeout_us), Deadline.never())
+    assert wishes == [(3, None), (3, None), (3, 0.25)]
 
 
 async def test_a_lease_holds_it_for_the_time_of_a_request(house: House) -> None:

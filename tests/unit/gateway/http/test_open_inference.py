@@ -56,11 +56,12 @@ def test_the_deadline_and_the_peer_reach_the_version(client: TestClient, servabl
     client.post(INFER, json={"inputs": [X]})
     client.post(INFER, json={"inputs": [X]}, headers={"Retort-Timeout-Ms": "250"})
     client.post(INFER, json={"inputs": [X], "parameters": {"timeout": 1000}}, headers={"Retort-Timeout-Ms": "250000"})
-    (_, never, peer), (_, soon, _), (_, sooner, _) = servable.seen
+    (_, never, peer), (_, soon, _), (asked, later, _) = servable.seen
     assert peer == "127.0.0.1"
     assert never.at_s == float("inf")
     assert soon.at_s < float("inf")
-    assert sooner.at_s < soon.at_s + 100
+    assert later.at_s > soon.at_s + 100
+    assert asked.timeout_us == 1000
 
 
 @pytest.mark.parametrize(
@@ -173,6 +174,7 @@ def test_the_server_names_the_extensions_that_work(client: TestClient) -> None:
         "sequence",
         "model_configuration",
         "model_repository",
+        "model_repository(unload_dependents)",
         "statistics",
     }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.core.errors import BadModel, Conflict, DoesNotFit, NotFound, Refused
+from service.repository.overlay import Override
 from tests.unit.gateway.fake_catalog import FakeCatalog
 from tests.unit.serving.cards import card
 
@@ -52,17 +54,30 @@ def test_load_and_unload_take_what_triton_s_client_sends(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"parameters": {"config": "{}"}}, "parameter 'config' is not supported"),
-        ({"parameters": {"file:1/model.onnx": "AAAA"}}, "is not supported: models are read from the repository"),
+        ({"parameters": {"file:1/model.onnx": "AAAA"}}, "need the parameter 'config' beside them"),
+        ({"parameters": {"config": "{}", "file:1/model.onnx": "?"}}, "must be the file's bytes in base64"),
         ({"parameters": [1]}, "'parameters' of the request is a list"),
         ([], "expected a JSON object"),
     ],
 )
-def test_a_model_from_the_wire_is_not_loaded(client: TestClient, catalog: FakeCatalog, body: Any, words: str) -> None:
+def test_a_wrong_load_changes_nothing(client: TestClient, catalog: FakeCatalog, body: Any, words: str) -> None:
     answer = client.post(f"{ONE}/load", json=body)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
     assert catalog.calls == []
+
+
+def test_a_load_hands_on_what_it_brings(client: TestClient, catalog: FakeCatalog) -> None:
+    data = b"m" * 80_000  # more than the other orders may have
+    parameters = {"config": "{}", "file:1/model.onnx": base64.b64encode(data).decode()}
+    assert client.post(f"{ONE}/load", json={"parameters": parameters}).status_code == 200
+    assert catalog.calls == [("load", "m", Override("{}", {"1/model.onnx": data}))]
+
+
+def test_an_unload_takes_no_configuration(client: TestClient, catalog: FakeCatalog) -> None:
+    answer = client.post(f"{ONE}/unload", json={"parameters": {"config": "{}"}})
+    assert (answer.status_code, catalog.calls) == (400, [])
+    assert "parameter 'config' of an unload is not known" in answer.json()["error"]
 
 
 def test_a_swap_answers_with_its_report(client: TestClient, catalog: FakeCatalog) -> None:

@@ -1,0 +1,25 @@
+"""What requests end with that are not run: one sentence each, the same wherever it happens."""
+
+from __future__ import annotations
+
+from service.core.errors import Draining, Expired, NotReady
+
+
+def expired() -> Expired:
+    """The deadline passed."""
+    return Expired("the deadline passed before the answer was there")
+
+
+def outwaited() -> Expired:
+    """The time to wait for a run passed."""
+    return Expired("the timeout passed while the request still waited to be run")
+
+
+def draining() -> Draining:
+    """The batcher is closing."""
+    return Draining("the model is shutting down and takes no new requests")
+
+
+def recovering() -> NotReady:
+    """The batcher failed and starts again."""
+    return NotReady("the model is recovering from a failure")

@@ -1,0 +1,50 @@
+"""Pieces in a line: those of a better rank first, first come first served within one.
+
+Joining, leaving and looking at the first cost the same however long the line is. Owned by the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from service.batching.ticket import Piece
+
+
+class Line:
+    """Waiting pieces, each where its ticket's rank and its own `seq` put it; neither may change while it waits."""
+
+    __slots__ = ("_ranks",)
+
+    def __init__(self) -> None:
+        self._ranks: dict[int, OrderedDict[int, Piece]] = {}
+
+    def join(self, piece: Piece) -> None:
+        """Takes a piece in behind all of its rank."""
+        rank = self._ranks.get(piece.ticket.rank)
+        if rank is None:
+            rank = self._ranks[piece.ticket.rank] = OrderedDict()
+        rank[piece.seq] = piece
+
+    def leave(self, piece: Piece) -> bool:
+        """Removes a piece; False when it does not stand here."""
+        rank = self._ranks.get(piece.ticket.rank)
+        if rank is None or rank.pop(piece.seq, None) is None:
+            return False
+        if not rank:
+            del self._ranks[piece.ticket.rank]
+        return True
+
+    @property
+    def first(self) -> Piece:
+        """The piece whose turn it is; there must be one."""
+        ranks = self._ranks
+        best = next(iter(ranks)) if len(ranks) == 1 else min(ranks)
+        return next(iter(ranks[best].values()))
+
+    def __iter__(self) -> Iterator[Piece]:
+        for rank in sorted(self._ranks):
+            yield from self._ranks[rank].values()
+
+    def __bool__(self) -> bool:
+        return bool(self._ranks)
