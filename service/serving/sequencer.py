@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from service.batching.alarm import Alarm
 from service.batching.contract import Answer
 from service.core.clock import Clock
-from service.core.contract import Array, Arrays, SequenceStep
+from service.core.contract import Array, Arrays, SequenceStep, TensorSpec
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, Expired
 from service.observe.sequence_counts import SequenceCounts
@@ -57,6 +57,11 @@ class Sequencer:
         self._empty = asyncio.Event()
         self._empty.set()
         counts.open = self._sequences.__len__
+
+    @property
+    def hidden(self) -> Mapping[str, TensorSpec]:
+        """Name -> spec of the graph's inputs that no client sends: states and controls."""
+        return self._plan.hidden
 
     def __len__(self) -> int:
         """Sequences that are open."""

@@ -6,7 +6,7 @@ batch. Knows tensor specs and the configuration; nothing of who runs what when.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -66,6 +66,7 @@ class StatePlan:
         controls: filled in by the server.
         batched: whether every state and control has rows, so that sequences may share a batch.
         fixed: whether no state has a variable axis besides its rows.
+        hidden: name -> spec of the inputs that are none of the client's.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -74,6 +75,7 @@ class StatePlan:
     controls: tuple[FilledControl, ...]
     batched: bool
     fixed: bool
+    hidden: Mapping[str, TensorSpec]
 
     def fill(self, inputs: Arrays, state: Arrays | None, step: SequenceStep) -> dict[str, Array]:
         """The graph's inputs, rows first: the client's `inputs`, the `state` before (None: the initial one), controls.
@@ -120,7 +122,15 @@ def plan_states(
         own = {dim for _, *both in pairs for spec in both for dim in spec.dims if isinstance(dim, str)}
         left_in, left_out = _alone(left_in, left_out, own)
     fixed = all(isinstance(dim, int) or dim == axis for _, *both in pairs for spec in both for dim in spec.dims)
-    return StatePlan(tuple(left_in), tuple(left_out), states, controls, axis is not None, fixed)
+    return StatePlan(
+        tuple(left_in),
+        tuple(left_out),
+        states,
+        controls,
+        axis is not None,
+        fixed,
+        {name: takes[name] for name in owned},
+    )
 
 
 def _named(specs: dict[str, TensorSpec], name: str, kind: str, where: str) -> TensorSpec:

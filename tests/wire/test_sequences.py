@@ -47,6 +47,8 @@ def test_clients_see_neither_states_nor_their_outputs(stateful: ServerProcess) -
     with triton.InferenceServerClient(f"127.0.0.1:{stateful.port}") as client:
         assert "sequence" in client.get_server_metadata()["extensions"]
         metadata = client.get_model_metadata("voice")
+        (state,) = client.get_model_config("voice")["sequence_batching"]["state"]
+    assert (state["input_name"], state["data_type"]) == ("state", "TYPE_FP32")
     assert [tensor["name"] for tensor in metadata["inputs"]] == ["input", "sr"]
     assert [tensor["name"] for tensor in metadata["outputs"]] == ["output"]
 

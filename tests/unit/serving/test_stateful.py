@@ -335,3 +335,10 @@ async def test_a_stateful_model_keeps_no_answers(house: House) -> None:
     house.configure(sequences=recurrent.SUMS, response_cache={})
     with pytest.raises(BadModel, match="both 'sequences' and 'response_cache'"):
         await house.catalog().load("m")
+
+
+async def test_the_configuration_tells_the_kinds_of_what_clients_do_not_send(house: House) -> None:
+    servable = await stateful(house, recurrent.controlled(), recurrent.CONTROLS)
+    assert servable.sequencer is not None
+    kinds = {name: spec.datatype for name, spec in servable.sequencer.hidden.items()}
+    assert kinds == {"start": "FP32", "end": "BOOL", "ready": "INT32", "corrid": "UINT64"}
