@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 VENV       := .venv
 LOCK_VENV  := .venv-lock
+TRITON_VENV := .venv-triton
 BIN        := $(VENV)/bin
 # Prefers the oldest supported Python, the one that the locks are made for; PYTHON=... overrides.
 PYTHON     ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -25,7 +26,7 @@ PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve test slow perf-analyzer check digits lock clean
+.PHONY: help serve test slow perf-analyzer triton check digits lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -49,6 +50,9 @@ check: $(VENV)/.dev $(VENV)/.project  ## lint, format, types, direction of impor
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+triton: $(TRITON_VENV)/.ready $(VENV)/.dev $(VENV)/.project  ## hold the server against the real tritonserver binary; needs the package index
+	$(BIN)/python -m tests.triton.compare --venv $(TRITON_VENV)
+
 digits: $(VENV)/.dev $(VENV)/.project  ## make the shipped model anew; REPOSITORY=DIR, where it must not be yet
 	$(BIN)/python -m models.digits --publish $(REPOSITORY)/digits
 
@@ -57,8 +61,8 @@ lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade 
 	$(UV_COMPILE) --extra workshop --extra test -c requirements/service.lock -o requirements/dev.lock
 
 clean:  ## remove the environments and what the tools left
-	rm -rf $(VENV) $(LOCK_VENV) build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache .hypothesis .perf-analyzer
+	rm -rf $(VENV) $(LOCK_VENV) $(TRITON_VENV) build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache \
+		.mypy_cache .ruff_cache .import_linter_cache .hypothesis .perf-analyzer
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Hashes, and neither index addresses nor paths: the locks install from any index or mirror.
@@ -69,6 +73,12 @@ UV_COMPILE = $(LOCK_VENV)/bin/uv pip compile --quiet pyproject.toml --group buil
 $(LOCK_VENV)/bin/uv:
 	$(PYTHON) -m venv $(LOCK_VENV)
 	$(LOCK_VENV)/bin/python -m pip install --quiet uv
+
+# tritonserver with its Python backend, apart from all else: it wants a numpy of its own.
+$(TRITON_VENV)/.ready: requirements/triton.txt
+	test -x $(TRITON_VENV)/bin/python || $(PYTHON) -m venv $(TRITON_VENV)
+	$(TRITON_VENV)/bin/python -m pip install --quiet --progress-bar off --requirement requirements/triton.txt
+	@touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 with venv found; name one: make PYTHON=/path/to/python" >&2; exit 1; }

@@ -34,6 +34,7 @@ from service.runtime.providers import Provider, choose_provider
 from service.runtime.trial import TrialLimits
 from service.runtime.trial_memory import TrialMemory
 from service.serving.catalog import Catalog
+from service.serving.comeback import Comeback
 from service.serving.lifecycle import Lifecycle
 from service.serving.loader import Loader, LoadOptions
 from service.serving.readiness import Health
@@ -119,6 +120,15 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.by_signal)
         await fronts.start()
+        watchers = self._watchers()
+        loading = asyncio.create_task(self._load(fronts, watchers), name="load models")
+        loading.add_done_callback(self._loaded)
+        await self._ending.begun.wait()
+        await self._stop(fronts, watchers, loading)
+        return self._ending.exit_code
+
+    def _watchers(self) -> list[Supervisor]:
+        """What goes on beside serving: the probe behind readiness, and loading again what was away at its load."""
         probe = Supervisor(
             "probe",
             self._health.probe,
@@ -126,11 +136,14 @@ class Server:
             on_crash=lambda error: self._log.error("probe crashed", exc_info=error),
             on_give_up=lambda error: self._fatal(f"the readiness probe gave up: {error}"),
         )
-        loading = asyncio.create_task(self._load(fronts, probe), name="load models")
-        loading.add_done_callback(self._loaded)
-        await self._ending.begun.wait()
-        await self._stop(fronts, probe, loading)
-        return self._ending.exit_code
+        comeback = Supervisor(
+            "comeback",
+            Comeback(self._catalog.entries, self._catalog.load, self._clock).watch,
+            clock=self._clock,
+            on_crash=lambda error: self._log.error("loading again crashed", exc_info=error),
+            on_give_up=lambda error: self._log.error("loading again gave up", exc_info=error),
+        )
+        return [probe, comeback]
 
     def _listen(self) -> Fronts:
         settings = self._settings
@@ -149,10 +162,11 @@ class Server:
         except AddressRefused as error:
             raise CannotStart(str(error)) from error
 
-    async def _load(self, fronts: Fronts, probe: Supervisor) -> None:
+    async def _load(self, fronts: Fronts, watchers: list[Supervisor]) -> None:
         await self._catalog.start()
         self._health.started()
-        probe.start()
+        for watcher in watchers:
+            watcher.start()
         gc.freeze()  # what lives now lives long: keep it out of later collections
         served = [name for name in self._catalog.models() if self._catalog.ready(name).ok]
         if self._settings.model_file is not None and not served:
@@ -167,7 +181,7 @@ class Server:
             self._log.error("loading failed", exc_info=error)
             self._fatal("the models could not be loaded")
 
-    async def _stop(self, fronts: Fronts, probe: Supervisor, loading: asyncio.Task[None]) -> None:
+    async def _stop(self, fronts: Fronts, watchers: list[Supervisor], loading: asyncio.Task[None]) -> None:
         self._health.draining()
         self._log.info("stopping")
         hurry = asyncio.create_task(self._ending.in_a_hurry.wait())
@@ -175,7 +189,7 @@ class Server:
         await asyncio.wait({hurry}, timeout=self._settings.drain_delay_s)
         self._catalog.give_up_loads()
         loading.cancel()
-        await asyncio.gather(loading, probe.stop(), return_exceptions=True)
+        await asyncio.gather(loading, *(watcher.stop() for watcher in watchers), return_exceptions=True)
         end_s = self._clock.now_s() + self._settings.drain_timeout_s  # of all that is in flight, here and in queues
         await fronts.stop()
         await self._close_models(end_s, hurry)

@@ -126,8 +126,8 @@ class Batcher:
             timeout_s: how long it is ready to wait to be run, as far as the policy of its level lets it say so.
 
         Raises:
-            Rejected: the queue is full, or the deadline or the timeout cannot be met.
-            Expired: the deadline passed, or the timeout in the queue.
+            Rejected: the queue is full, the deadline or the timeout cannot be met, or the timeout passed in the queue.
+            Expired: the deadline passed.
             RunFailed, BadInput: the engine failed on this very request.
             Stuck: the run did not end in time.
             NotReady: the batcher failed and is about to start again.

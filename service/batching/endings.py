@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.core.errors import Draining, Expired, NotReady
+from service.core.errors import Draining, Expired, NotReady, Rejected
 
 
 def expired() -> Expired:
@@ -10,9 +10,9 @@ def expired() -> Expired:
     return Expired("the deadline passed before the answer was there")
 
 
-def outwaited() -> Expired:
-    """The time to wait for a run passed."""
-    return Expired("the timeout passed while the request still waited to be run")
+def outwaited() -> Rejected:
+    """The time to wait for a run passed; as in Triton, not the same as a deadline that passed."""
+    return Rejected("the timeout passed while the request still waited to be run")
 
 
 def draining() -> Draining:

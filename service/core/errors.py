@@ -13,7 +13,7 @@
     |-- RunFailed           the runner failed on this request, run alone
     |-- Abandoned           nobody waits for this answer any more
     `-- Unavailable         right request, wrong moment: try again after `retry_after_s`
-        |-- Rejected        admission refused it: queue full, or its deadline cannot be met
+        |-- Rejected        not let in: queue full, or its deadline cannot be met; or waited longer than it may
         |-- Expired         its deadline passed before its answer was there
         |-- NotReady        the model is loading, failed or stopped
         |-- Draining        the server is shutting down
@@ -98,7 +98,7 @@ class Unavailable(RetortError):
 
 
 class Rejected(Unavailable):
-    """Admission refused the request at once."""
+    """The request was not let in, or was not run within its time to wait."""
 
 
 class Expired(Unavailable):

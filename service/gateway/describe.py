@@ -18,6 +18,7 @@ from service.serving.reports import VersionView
 from service.serving.servable import Servable
 
 PLATFORM = "onnxruntime_onnx"
+REMOTE_PLATFORM = "remote"
 
 # The repository extension knows these words; whatever is none of the others is not there for clients.
 _INDEX_STATES = {"READY": "READY", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
@@ -28,7 +29,7 @@ def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, A
     described: dict[str, Any] = {
         "name": servable.model,
         "versions": [view.version for view in versions if view.state == "READY"],
-        "platform": PLATFORM,
+        "platform": platform(servable),
         "inputs": _tensors(servable.inputs),
         "outputs": _tensors(servable.outputs),
         "batching": {"mode": servable.batchability.mode, "max_batch_size": servable.max_batch_size},
@@ -37,6 +38,11 @@ def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, A
         described["batching"]["reason"] = servable.batchability.reason
     described["batching"].update(told(servable.padding))
     return described
+
+
+def platform(servable: Servable) -> str:
+    """What runs the version, in the form of Triton's platform names."""
+    return REMOTE_PLATFORM if servable.provider == "remote" else PLATFORM
 
 
 def index(catalog: Catalog, *, ready: bool) -> list[dict[str, str]]:

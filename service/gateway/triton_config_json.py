@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from service.core.contract import TensorSpec
-from service.gateway.describe import PLATFORM
+from service.gateway.describe import platform
 from service.gateway.triton_schedule_json import data_type, dynamic_batching, sequence_batching, warmup
 from service.repository.config_sections import Sequences
 from service.repository.config_tensors import Input, Latest, Output
@@ -19,6 +19,7 @@ from service.repository.model_config import ModelConfig
 from service.serving.servable import Servable
 
 _ON_CPU = "cpu"
+_ELSEWHERE = "remote"
 _GRAPH_LEVELS = {"all": 0, "basic": -1, "extended": 1, "disabled": 2}
 _ONLY_OURS = ("finite_outputs", "gate", "pad", "provider_options", "runner", "warmup", "active")
 _NO_TENSOR_FLAGS = {"is_shape_tensor": False, "is_non_linear_format_io": False}
@@ -29,8 +30,8 @@ def triton_config(servable: Servable) -> dict[str, Any]:
     config = servable.config
     described: dict[str, Any] = {
         "name": servable.model,
-        "platform": PLATFORM,
-        "backend": "onnxruntime",
+        "platform": platform(servable),
+        "backend": "onnxruntime" if servable.provider != _ELSEWHERE else "",
         "runtime": "",
         "version_policy": _version_policy(config),
         "max_batch_size": servable.max_batch_size,
@@ -40,7 +41,7 @@ def triton_config(servable: Servable) -> dict[str, Any]:
         "batch_output": [],
         "optimization": _optimization(servable),
         "instance_group": _instances(servable),
-        "default_model_filename": config.onnx_file,
+        "default_model_filename": config.onnx_file if servable.provider != _ELSEWHERE else "",
         "cc_model_filenames": {},
         "metric_tags": {},
         "parameters": _parameters(servable),
@@ -96,6 +97,8 @@ def _instances(servable: Servable) -> list[dict[str, Any]]:
     name = f"{servable.model}_0"
     if servable.provider == _ON_CPU:
         return [{"name": name, "kind": "KIND_CPU", "count": config.instances, "gpus": [], "profile": []}]
+    if servable.provider == _ELSEWHERE:  # where it runs is the model's affair
+        return [{"name": name, "kind": "KIND_MODEL", "count": config.instances, "gpus": [], "profile": []}]
     devices = [config.devices[i % len(config.devices)] if config.devices else 0 for i in range(config.instances)]
     return [
         {"name": f"{servable.model}_{i}", "kind": "KIND_GPU", "count": devices.count(gpu), "gpus": [gpu], "profile": []}
@@ -113,7 +116,7 @@ def _optimization(servable: Servable) -> dict[str, Any]:
         "eager_batching": False,
     }
     options = servable.config.accelerator_options
-    if servable.provider != _ON_CPU and (options or servable.provider == "tensorrt"):
+    if servable.provider not in (_ON_CPU, _ELSEWHERE) and (options or servable.provider == "tensorrt"):
         texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in options.items()}
         accelerator = {"name": servable.provider, "parameters": texts}
         described["execution_accelerators"] = {

@@ -47,6 +47,7 @@ _NUMBERS: tuple[tuple[Name, Callable[[VersionStatistics], Number]], ...] = (
     (names.SEQUENCES_STARTED, lambda s: s.sequences.known(s.sequences.started)),
     (names.SEQUENCES_ENDED, lambda s: s.sequences.known(s.sequences.ended)),
     (names.SEQUENCES_EXPIRED, lambda s: s.sequences.known(s.sequences.expired)),
+    (names.REMOTE_RETRIES, lambda s: s.remote_retries),
 )
 _BY_REASON: tuple[tuple[Name, Callable[[VersionStatistics], Mapping[str, int]]], ...] = (
     (names.REQUEST_FAILURE, lambda s: {reason: failure.count for reason, failure in s.failures.items()}),

@@ -55,6 +55,7 @@ SEQUENCES_ENDED = Name("retort_sequences_ended", "counter", "Sequences ended by 
 SEQUENCES_EXPIRED = Name("retort_sequences_expired", "counter", "Sequences forgotten after too long without a request")
 SWAPS = Name("retort_swaps", "counter", "Swaps and rollbacks by outcome")
 ACTIVE = Name("retort_active_version", "gauge", "1 for the version that answers when the client names none")
+REMOTE_RETRIES = Name("retort_remote_retries", "counter", "Calls of a remote server made again, its connection broken")
 RESPONSES = Name("retort_http_responses", "counter", "HTTP answers by status code")
 CALLS = Name("retort_grpc_calls", "counter", "gRPC calls, and requests on streams, by the code that ended them")
 

@@ -124,6 +124,7 @@ class VersionStatistics:
         cache_hit: looking up the answers that were found.
         cache_miss: looking up those that were not, and keeping them.
         sequences: of a version that keeps state.
+        remote_retries: calls of a remote server that were made again, None for a version that runs here.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class VersionStatistics:
         self.load_s: float | None = None
         self.memory_bytes: int | None = None
         self.non_finite = 0
+        self.remote_retries: int | None = None
         self.rows = 0
         self.batches = 0
         self.runs_failed = 0
@@ -198,6 +200,10 @@ class VersionStatistics:
         """Counts a run that raised or was given up."""
         self.runs_failed += 1
 
+    def retried(self) -> None:
+        """Counts a call of a remote server that was made again."""
+        self.remote_retries = (self.remote_retries or 0) + 1
+
     def dropped(self, reason: str) -> None:
         """Counts a request that left the queue without being run."""
         self.drops[reason] += 1
@@ -226,6 +232,7 @@ class VersionStatistics:
                 "cache_hit": self.cache_hit.to_triton(),
                 "cache_miss": self.cache_miss.to_triton(),
             },
+            "response_stats": {},  # of decoupled models, which there are none of
             "batch_stats": [{"batch_size": rows, **self.by_rows[rows].to_triton()} for rows in sorted(self.by_rows)],
             "memory_usage": self._memory_usage(),
         }

@@ -120,7 +120,8 @@ class Card(CardPart):
     Attributes:
         schema_id: key `schema`; the only one known is `SCHEMA`.
         variant_of: the full version's id; None for a full version. With it come `parent` and `verdict`.
-        files: name relative to the version's folder -> hash and size; files outside it are never opened.
+        files: name relative to the version's folder -> hash and size; files outside it are never opened. Without
+            model.onnx only where another server runs the version.
         quality: one entry for each provider and CPU class it was measured on.
         speed: one entry for each provider, CPU class, thread count and batch size.
         verdict: the worst of `quality`'s.
@@ -152,8 +153,6 @@ class Card(CardPart):
     @field_validator("files")
     @classmethod
     def _files_stay_inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
-        if "model.onnx" not in files:
-            raise ValueError("must list model.onnx")
         for name in files:
             if not _stays_inside(name):
                 raise ValueError(f"no name inside the version's folder: {_short(name)}")

@@ -6,13 +6,16 @@ model_config.proto has are its own.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _MICROSECONDS_LIMIT = 3_600_000_000
 _PRIORITIES_LIMIT = 64
 _MIB = 1 << 20
+_PORTS = 1 << 16
+_HOST_PORT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 
 Microseconds = Annotated[int, Field(ge=0, le=_MICROSECONDS_LIMIT)]
 QueueSize = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -162,7 +165,7 @@ class RemoteTriton(Section):
     """A model of another Open Inference Protocol server, reached over gRPC.
 
     Attributes:
-        url: host:port.
+        url: host:port, an IPv6 address in brackets.
         model: its name there; None for the same name.
         version: its version there; None for what answers there.
         timeout_s: of one call.
@@ -172,6 +175,13 @@ class RemoteTriton(Section):
     model: Name | None = None
     version: Name | None = None
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+
+    @field_validator("url")
+    @classmethod
+    def _host_and_port(cls, url: str) -> str:
+        if _HOST_PORT.fullmatch(url) is None or not 0 < int(url.rpartition(":")[2]) < _PORTS:
+            raise ValueError("must be host:port, such as triton.local:8001")
+        return url
 
 
 class Runner(Section):

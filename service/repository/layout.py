@@ -24,6 +24,7 @@ from service.repository.store import (
     MODEL_FILE,
     VERSION_LIMIT_BYTES,
     VersionFiles,
+    no_files,
     read_single_file,
     read_version_card,
     read_version_files,
@@ -65,7 +66,7 @@ class Source(Protocol):
         """
         ...
 
-    def read_version(self, model: str, version: str, onnx_file: str = MODEL_FILE) -> VersionFiles:
+    def read_version(self, model: str, version: str, onnx_file: str | None = MODEL_FILE) -> VersionFiles:
         """The verified files of one version; `onnx_file` is the name that the model's configuration has for it.
 
         Raises:
@@ -113,9 +114,8 @@ class Repository:
         """As `Source.versions`: all folders in the model's that may be a version's."""
         with self._open_model(model) as folder:
             others = _NO_VERSIONS if folder.has(TRITON_FILE) else ()
-            return sorted(
-                (name for name in folder.folders() if is_name(name) and name not in others), key=version_order
-            )
+            found = [name for name in folder.folders() if is_name(name) and name not in others]
+        return sorted(found, key=version_order) or ([_SINGLE_VERSION] if self._runs_elsewhere(model) else [])
 
     def folder(self, model: str, version: str) -> Path:
         """The path of a version's folder, there or not yet, for tools that write it.
@@ -132,15 +132,31 @@ class Repository:
         with self._open_model(model) as folder:
             return read_config(folder, model) if given is None else read_given_config(given, folder, model)
 
-    def read_version(self, model: str, version: str, onnx_file: str = MODEL_FILE) -> VersionFiles:
+    def read_version(self, model: str, version: str, onnx_file: str | None = MODEL_FILE) -> VersionFiles:
         """As `Source.read_version`."""
+        if onnx_file is None and self._has_no_folder(model, version):
+            return no_files(model, version)
         with self._open_version(model, version) as folder:
             return read_version_files(folder, model, version, onnx_file=onnx_file, max_bytes=self._max_bytes)
 
     def read_card(self, model: str, version: str) -> Card | None:
         """As `Source.read_card`."""
+        if self._has_no_folder(model, version) and self._runs_elsewhere(model):
+            return None
         with self._open_version(model, version) as folder:
             return read_version_card(folder)
+
+    def _runs_elsewhere(self, model: str) -> bool:
+        """Whether the configuration leaves the model to another server; one that cannot be read does not."""
+        try:
+            return self.read_config(model).runner is not None
+        except BadModel:
+            return False
+
+    def _has_no_folder(self, model: str, version: str) -> bool:
+        """Whether this is the version of a model without any version's folder."""
+        with self._open_model(model) as folder:
+            return version == _SINGLE_VERSION and not any(map(is_name, folder.folders()))
 
     def _open_model(self, model: str) -> Folder:
         if is_name(model):
@@ -193,7 +209,7 @@ class Repositories:
         """As `Source.read_config`."""
         return self._holding(model).read_config(model, given)
 
-    def read_version(self, model: str, version: str, onnx_file: str = MODEL_FILE) -> VersionFiles:
+    def read_version(self, model: str, version: str, onnx_file: str | None = MODEL_FILE) -> VersionFiles:
         """As `Source.read_version`."""
         return self._holding(model).read_version(model, version, onnx_file)
 
@@ -243,7 +259,7 @@ class SingleFile:
         self._check(model, _SINGLE_VERSION)
         return ModelConfig() if given is None else read_given_config(given, MemoryFolder({}, model), model)
 
-    def read_version(self, model: str, version: str, onnx_file: str = MODEL_FILE) -> VersionFiles:
+    def read_version(self, model: str, version: str, onnx_file: str | None = MODEL_FILE) -> VersionFiles:
         """As `Source.read_version`."""
         self._check(model, version)
         try:

@@ -129,6 +129,13 @@ class ModelConfig(Section):
             raise ValueError("a preferred_batch_size is larger than max_batch_size")
         return self
 
+    @model_validator(mode="after")
+    def _runs_in_one_place(self) -> ModelConfig:
+        for key in ("provider", "threads", "provider_options", "devices", "accelerator_options"):
+            if self.runner is not None and getattr(self, key):
+                raise ValueError(f"{key} says how a model runs here, and runner that it runs elsewhere")
+        return self
+
 
 def read_model_config(data: bytes, where: str) -> ModelConfig:
     """Reads model.yaml; an empty file gives the defaults.

@@ -106,7 +106,7 @@ class Overlay:
             return self._base.read_config(model, text)
         return read_given_config(text, folder, model)
 
-    def read_version(self, model: str, version: str, onnx_file: str = MODEL_FILE) -> VersionFiles:
+    def read_version(self, model: str, version: str, onnx_file: str | None = MODEL_FILE) -> VersionFiles:
         """As `Source.read_version`."""
         folder = self._version(model, version)
         if folder is None:

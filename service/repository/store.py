@@ -33,12 +33,12 @@ class VersionFiles:
     Attributes:
         model: its name.
         version: its id.
-        onnx: the whole of the ONNX file.
+        onnx: the whole of the ONNX file; empty where a remote server runs the version.
         external: location, as the graph writes it -> the whole of that file.
-        sha256: of `onnx`, in hex.
+        sha256: of `onnx`, in hex; "" where there is none.
         card: None where there is none, and then no hash was held against anything.
         golden: recorded cases, None where there are none.
-        facts: what the ONNX file says about itself.
+        facts: what the ONNX file says about itself; None where there is none.
     """
 
     model: str
@@ -48,7 +48,7 @@ class VersionFiles:
     sha256: str
     card: Card | None
     golden: Golden | None
-    facts: OnnxFacts
+    facts: OnnxFacts | None
 
     @property
     def bytes_total(self) -> int:
@@ -57,8 +57,13 @@ class VersionFiles:
 
     @property
     def quantised(self) -> bool:
-        """Whether the graph computes in integers."""
-        return self.facts.quantised
+        """Whether the graph computes in integers; of a remote one nobody here can tell, and it may."""
+        return self.facts is None or self.facts.quantised
+
+    @property
+    def steady(self) -> bool:
+        """Whether the work of every operator is known not to depend on values; a remote server's never is."""
+        return self.facts is not None and self.facts.steady
 
 
 def read_version_files(
@@ -66,7 +71,7 @@ def read_version_files(
     model: str,
     version: str,
     *,
-    onnx_file: str = MODEL_FILE,
+    onnx_file: str | None = MODEL_FILE,
     max_bytes: int = VERSION_LIMIT_BYTES,
 ) -> VersionFiles:
     """Reads a version's folder: the ONNX file, and card.json, golden.npz and external files where there are any.
@@ -75,7 +80,7 @@ def read_version_files(
         folder: the version's folder, open.
         model: its name.
         version: its id.
-        onnx_file: the name of the ONNX file.
+        onnx_file: the name of the ONNX file; None where another server runs the version, and none is looked for.
         max_bytes: all its files together, held against their sizes before they are read.
 
     Raises:
@@ -92,13 +97,24 @@ def read_version_files(
     if card is not None:
         reader.read_listed(card.files)
     has_golden = GOLDEN_FILE in card.files if card else folder.has(GOLDEN_FILE)
+    if onnx_file is None:
+        return VersionFiles(model, version, b"", {}, "", card, _golden(reader, has_golden), None)
     # Triton also takes a folder of that name, with the file and its external data in it.
     base = f"{onnx_file}/" if card is None and onnx_file in folder.folders() else ""
     path = f"{base}{MODEL_FILE}" if base else onnx_file
     onnx = reader.bytes_of(path, _ONNX_LIMIT_BYTES)
     facts, external = _examine(onnx, reader, base)
-    golden = read_golden(reader.bytes_of(GOLDEN_FILE, GOLDEN_LIMIT_BYTES)) if has_golden else None
+    golden = _golden(reader, has_golden)
     return VersionFiles(model, version, onnx, external, reader.sha256_of(path), card, golden, facts)
+
+
+def no_files(model: str, version: str) -> VersionFiles:
+    """What a version is read from that has no folder, since another server runs it."""
+    return VersionFiles(model, version, b"", {}, "", None, None, None)
+
+
+def _golden(reader: _Reader, has_golden: bool) -> Golden | None:
+    return read_golden(reader.bytes_of(GOLDEN_FILE, GOLDEN_LIMIT_BYTES)) if has_golden else None
 
 
 def read_version_card(folder: Readable) -> Card | None:

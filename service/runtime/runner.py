@@ -30,7 +30,7 @@ class Runner(Protocol):
 
     @property
     def provider(self) -> str:
-        """What it runs on: "cpu", "cuda" or "tensorrt"."""
+        """What it runs on: "cpu", "cuda", "tensorrt" or "remote"."""
         ...
 
     def run(self, arrays: Arrays) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.core.contract import Array
-from service.core.errors import RetortError
+from service.core.errors import RetortError, Unavailable
 from service.repository.card import Card
 from service.serving.rows import DISTINCT_ROWS, Run, TrialRows
 
@@ -69,6 +69,9 @@ def probe(run: Run, rows: TrialRows, max_rows: int, *, quantised: bool) -> Batch
         rows: what to run; must have a batch axis.
         max_rows: the largest batch that will be formed.
         quantised: whether the graph computes in integers, or answers in half precision.
+
+    Raises:
+        Unavailable: a run ended for no reason of its rows.
     """
     count = min(rows.rows or 0, DISTINCT_ROWS)
     alone = [run(rows.take([index])) for index in range(count)]
@@ -77,6 +80,8 @@ def probe(run: Run, rows: TrialRows, max_rows: int, *, quantised: bool) -> Batch
         try:
             together = run(rows.take(indices))
             worst = max(worst, _largest_change(alone, together, indices))
+        except Unavailable:  # says nothing about the rows
+            raise
         except (RetortError, _NotABatch) as error:
             return single(f"a batch of {len(indices)} rows does not run as its rows do alone: {error}")
     tolerance = QUANTISED_TOLERANCE if quantised else FLOAT_TOLERANCE

@@ -27,6 +27,7 @@ class Slot:
         statistics: of all its loads together, so that no counter goes back when it is closed.
         state: NOT_LOADED, LOADING or FAILED while there is no servable; the servable's own state otherwise.
         reason: why it is not loaded.
+        passing: whether it is not loaded because what runs it was not to be had at that moment.
         card: what its card says, once read.
         servable: the loaded version.
     """
@@ -35,6 +36,7 @@ class Slot:
     statistics: VersionStatistics
     state: State = State.NOT_LOADED
     reason: str = ""
+    passing: bool = False
     card: Card | None = None
     servable: Servable | None = None
 
@@ -69,11 +71,15 @@ class Entry:
 
     def seat(self, slot: Slot, servable: Servable, log: BoundLogger) -> None:
         """Puts a loaded version into its slot, and logs that."""
-        slot.servable, slot.card, slot.reason = servable, servable.card, ""
+        slot.servable, slot.card, slot.reason, slot.passing = servable, servable.card, "", False
         self.holders.add(servable)
         log.info("loaded", model=self.name, version=slot.version, load_ms=round(servable.origins.load_ms, 1))
         if servable.config.response_cache is not None and servable.cache is None:
-            log.warning("answers are not kept: two runs of one input differ", model=self.name, version=slot.version)
+            log.warning(
+                "answers are not kept: one input may be answered differently twice",
+                model=self.name,
+                version=slot.version,
+            )
 
     def slot(self, version: str) -> Slot:
         """The slot of `version`, made when it is new."""
@@ -91,6 +97,11 @@ class Entry:
     def loaded(self) -> list[Servable]:
         """Every loaded version."""
         return [slot.servable for slot in self.slots.values() if slot.servable is not None]
+
+    def wait_for_none(self) -> None:
+        """Forgets which versions might be loaded once what runs them is there again."""
+        for slot in self.slots.values():
+            slot.passing = False
 
     def view(self, slot: Slot) -> VersionView:
         """How `slot` looks from outside."""

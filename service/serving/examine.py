@@ -40,7 +40,8 @@ class Examined:
         curve: the cost of a run by its rows, from the warm-up.
         golden: how near the golden cases came; None without them.
         rows: the inputs that later probes send.
-        expected: the answer to the first of them, without the outputs that a second run gave otherwise.
+        expected: the answer to the first of them, without the outputs that a second run gave otherwise, and without
+            any where a remote server may exchange its version.
         machine: provider and CPU class.
         golden_chunk_rows: rows of one run of golden cases, see `golden_chunk_rows`.
         padding: whether requests of different lengths may be put together.
@@ -102,8 +103,8 @@ def _examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner]
         curve.observe(size, seconds)
     for other in runners[1:]:
         other.run(rows.take(range(config.max_batch_size if batchability.mixes else 1)))
-    expected, repeats = _repeated(runner, rows.take([0]))
-    steady = files.facts.steady and machine.provider == "cpu" and _fixed(signature)
+    expected, repeats = _repeated(runner, rows.take([0])) if _answers_last(config) else ({}, False)
+    steady = files.steady and machine.provider == "cpu" and _fixed(signature)
     return Examined(
         signature, batchability, curve, golden, rows, expected, machine, chunk_rows, padding, steady, repeats
     )
@@ -118,6 +119,11 @@ def signature_of(files: VersionFiles, runner: Runner) -> Signature:
         {spec.name: spec for spec in runner.outputs},
         axis,
     )
+
+
+def _answers_last(config: ModelConfig) -> bool:
+    """Whether the version computes alike for as long as it is loaded: a remote's may be exchanged under our feet."""
+    return config.runner is None or config.runner.triton.version is not None
 
 
 def _fixed(signature: Signature) -> bool:

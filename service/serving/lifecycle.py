@@ -115,6 +115,7 @@ class Lifecycle:
         """Drains and closes every version; the model stays listed and can be loaded again."""
         entry.active = None
         entry.holders.end_all()
+        entry.wait_for_none()  # nobody is to bring back what an operator took away
         await self._pointer.replace_heart(entry)
         for servable in entry.loaded():
             await self._shelf.retire(entry, servable.version, "unloaded")

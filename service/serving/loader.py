@@ -14,12 +14,10 @@ from pathlib import Path
 
 from service.batching.batch import PLAIN
 from service.batching.batcher import Batcher
-from service.batching.contract import BatchConfig, WaitPolicy
 from service.batching.padding import Padded
 from service.core.clock import Clock
 from service.core.errors import BadModel, DoesNotFit, Draining
 from service.observe.statistics import VersionStatistics
-from service.repository.config_sections import QueuePolicy
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
@@ -28,6 +26,7 @@ from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import Provider, RunnerOptions, choose_provider, options_for
 from service.runtime.runner import Runner
 from service.runtime.threads import intra_op_threads, usable_cores
+from service.serving.batch_knobs import batch_config
 from service.serving.declared import declare
 from service.serving.digest import digest
 from service.serving.equipment import cache_of, plan_of, sequencer_of
@@ -75,6 +74,22 @@ class _Built:
     runners: list[Runner]
     examined: Examined
     origins: Origins
+    again: Callable[[], Runner]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A version whose runners can be made.
+
+    Attributes:
+        make: the runner of that instance, while the version is loaded.
+        again: one runner later, for one that had to be abandoned.
+    """
+
+    identity: Identity
+    files: VersionFiles
+    make: Callable[[int], Runner]
+    again: Callable[[], Runner]
 
 
 class Loader:
@@ -132,22 +147,24 @@ class Loader:
         if self._given_up:
             raise Draining(f"version '{version}' of model '{model}' is not loaded: the server is shutting down")
 
+        counts = statistics or VersionStatistics(model, version)
+        opening = self._opening(config, counts)
+
         def work(job: LoadJob[_Built | None]) -> _Built | None:
             began_s = time.perf_counter()
-            identity, files = self._read(model, version, config)
-            if identity == unless:
+            opened = opening(self._files(model, version, config), job.cancel)
+            if opened.identity == unless and config.runner is None:  # a remote's weights nobody here can compare
                 return None
-            _check_fits(files, config.instances)
-            if self._runner_options(config).threads == 1:
-                stand_back()  # at once: the session starts no threads that would inherit it
-            runners = [job.keep(self._runner(files, config, job.cancel, i)) for i in range(config.instances)]
+            _check_fits(opened.files, config.instances)
+            runners = [job.keep(opened.make(instance)) for instance in range(config.instances)]
             loaded_s = time.perf_counter()
             stand_back()  # what follows computes as hard as serving does
-            examined = examine(files, config, runners)
-            most_rows = config.max_batch_size if examined.signature.batch_axis is not None else None
+            examined = examine(opened.files, opened.identity.config, runners)
+            most_rows = opened.identity.config.max_batch_size if examined.signature.batch_axis is not None else None
             run_samples(config.warmup_samples, runners, most_rows, job.cancel)
             load_ms, warm_ms = (loaded_s - began_s) * 1e3, (time.perf_counter() - loaded_s) * 1e3
-            return _Built(identity, runners, examined, Origins(files.golden, load_ms, warm_ms))
+            origins = Origins(opened.files.golden, load_ms, warm_ms)
+            return _Built(opened.identity, runners, examined, origins, opened.again)
 
         job = LoadJob(f"version '{version}' of model '{model}'", work)
         self._jobs.add(job)
@@ -155,7 +172,39 @@ class Loader:
             built = await job.within(self._options.load_timeout_s)
         finally:
             self._jobs.discard(job)
-        return self._assemble(built, statistics or VersionStatistics(model, version)) if built is not None else None
+        return self._assemble(built, counts) if built is not None else None
+
+    def _opening(
+        self, config: ModelConfig, statistics: VersionStatistics
+    ) -> Callable[[VersionFiles, threading.Event], _Opened]:
+        """What turns a version's files into runners, on the load's thread: here, or on another server."""
+        if config.runner is None:
+            return lambda files, cancel: self._open_here(files, config, cancel)
+        # Only now: it imports gRPC.
+        from service.serving.remote import counting, open_remote  # noqa: PLC0415
+
+        remote, on_retry = config.runner.triton, counting(statistics)
+
+        def there(files: VersionFiles, cancel: threading.Event) -> _Opened:
+            identity, make = open_remote(files, config, remote, cancel, on_retry)
+
+            def runner(_instance: int = 0) -> Runner:
+                made = declare(make(), identity.config, _where(files), has_golden=files.golden is not None)
+                return stateful(made, identity.config, _where(files))
+
+            return _Opened(identity, files, runner, runner)
+
+        return there
+
+    def _open_here(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> _Opened:
+        identity = _identity(files, config)
+
+        def make(instance: int) -> Runner:
+            if self._runner_options(config).threads == 1:
+                stand_back()  # at once: the session starts no threads that would inherit it
+            return self._runner(files, config, cancel, instance)
+
+        return _Opened(identity, files, make, lambda: self._replacement(identity))
 
     def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:
         identity, examined = built.identity, built.examined
@@ -163,7 +212,7 @@ class Loader:
         pulse = Pulse(statistics, self.clock)
 
         def replace() -> Runner:
-            runner = self._replacement(identity)
+            runner = built.again()
             built.runners.append(runner)  # closed with the others
             return runner
 
@@ -187,28 +236,18 @@ class Loader:
         batcher.start()
         sequencer = sequencer_of(identity.model, identity.config, plan, statistics, self.clock)
         cache = cache_of(identity.config, examined, statistics)
-        return Servable(
-            identity,
-            examined,
-            built.origins,
-            built.runners,
-            batcher,
-            statistics,
-            pulse,
-            sequencer=sequencer,
-            cache=cache,
-        )
+        parts = (identity, examined, built.origins, built.runners, batcher, statistics, pulse)
+        return Servable(*parts, sequencer=sequencer, cache=cache)
 
-    def _read(self, model: str, version: str, config: ModelConfig) -> tuple[Identity, VersionFiles]:
-        files = self._source.read_version(model, version, config.onnx_file)
-        return Identity(model, version, digest(files), files.bytes_total, files.card, config), files
+    def _files(self, model: str, version: str, config: ModelConfig) -> VersionFiles:
+        return self._source.read_version(model, version, config.onnx_file if config.runner is None else None)
 
     def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event, instance: int = 0) -> Runner:
         options = self._runner_options(config, instance)
         stateful_only = config.sequences is not None  # its golden cases are the client's, and the trial runs the graph
         self._trial(replace(files, golden=None) if stateful_only else files, options, cancel)
         runner = OnnxRunner.load(files.onnx, files.external, options, cancel)
-        where = f"version '{files.version}' of model '{files.model}'"
+        where = _where(files)
         return stateful(declare(runner, config, where, has_golden=files.golden is not None), config, where)
 
     def _runner_options(self, config: ModelConfig, instance: int = 0) -> RunnerOptions:
@@ -226,8 +265,8 @@ class Loader:
 
     def _replacement(self, identity: Identity) -> Runner:
         """A runner of the same version, for one that had to be abandoned."""
-        fresh, files = self._read(identity.model, identity.version, identity.config)
-        if fresh.digest != identity.digest:
+        files = self._files(identity.model, identity.version, identity.config)
+        if digest(files) != identity.digest:
             raise BadModel(f"version '{identity.version}' of model '{identity.model}' changed on disk since its load")
         cancel = threading.Event()
         limit = threading.Timer(self._options.load_timeout_s, cancel.set)
@@ -239,30 +278,12 @@ class Loader:
             limit.cancel()
 
 
-def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> BatchConfig:
-    """The batcher's knobs as model.yaml gives them, with what was found out about the version."""
-    queueing = config.dynamic_batching
-    return BatchConfig(
-        max_rows=config.max_batch_size,
-        max_delay_s=(config.sequences or queueing).max_queue_delay_microseconds / 1e6,
-        preferred_rows=tuple(queueing.preferred_batch_size),
-        waiting=_wait_policy(queueing),
-        levels=queueing.priority_levels,
-        default_level=queueing.default_priority_level,
-        level_waiting={level: _wait_policy(own) for level, own in queueing.priority_queue_policy.items()},
-        keeps_order=queueing.preserve_ordering,
-        mixes=mixes,
-        inline_limit_s=inline_limit_s,
-    )
+def _where(files: VersionFiles) -> str:
+    return f"version '{files.version}' of model '{files.model}'"
 
 
-def _wait_policy(given: QueuePolicy) -> WaitPolicy:
-    return WaitPolicy(
-        max_queue=given.max_queue_size,
-        default_timeout_s=given.default_timeout_microseconds / 1e6 or None,
-        allows_timeout=given.allow_timeout_override,
-        delays=given.timeout_action == "DELAY",
-    )
+def _identity(files: VersionFiles, config: ModelConfig) -> Identity:
+    return Identity(files.model, files.version, digest(files), files.bytes_total, files.card, config)
 
 
 def _check_fits(files: VersionFiles, instances: int) -> None:

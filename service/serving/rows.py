@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from service.core.contract import Array, Arrays, TensorSpec
-from service.core.errors import RetortError
+from service.core.errors import RetortError, Unavailable
 from service.core.synthetic import NUMERALS, ROW_SCALES, WORDS, synthetic_feed
 from service.repository.golden import Golden
 from service.serving.signature import Signature
@@ -72,6 +72,8 @@ def trial_rows(run: Run, signature: Signature, golden: Golden | None) -> TrialRo
         try:
             for index in range(DISTINCT_ROWS if len(texts) > 1 else 1):  # which texts are legal shows on each alone
                 run(found.take([index]))
+        except Unavailable:  # no other input would fare better
+            raise
         except RetortError as error:
             failure = error
         else:

@@ -15,7 +15,7 @@ from service.batching.contract import Answer
 from service.core.clock import Clock
 from service.core.contract import Array, Arrays, SequenceStep, TensorSpec
 from service.core.deadline import Deadline
-from service.core.errors import BadInput, Expired
+from service.core.errors import BadInput, Expired, Rejected
 from service.observe.sequence_counts import SequenceCounts
 from service.repository.model_config import ModelConfig
 from service.serving.sequences import SequenceLimits, Sequences, Turn
@@ -98,8 +98,9 @@ class Sequencer:
             Whatever `run` raises.
         """
         began_s = self._clock.now_s()
+        until = deadline
         for limit_s in filter(None, (self._default_timeout_s, timeout_s)):
-            deadline = deadline.sooner(Deadline.after(began_s, limit_s))
+            until = until.sooner(Deadline.after(began_s, limit_s))
         granted: asyncio.Future[None] = self._loop.create_future()
 
         def wake() -> None:
@@ -110,7 +111,7 @@ class Sequencer:
         self._empty.clear()
         state: Arrays | None = None
         try:
-            await self._wait(granted, deadline)
+            await self._wait(granted, until, own=until is deadline)
             waited_ns = int((self._clock.now_s() - began_s) * 1e9)
             answer = await run(self._plan.fill(inputs, turn.sequence.state, step))
             state = self._plan.carried(answer.outputs)
@@ -139,13 +140,14 @@ class Sequencer:
         self._sequences.end_all()
         self._expire(self._clock.now_s())
 
-    async def _wait(self, granted: asyncio.Future[None], deadline: Deadline) -> None:
-        left_s = deadline.left_s(self._clock.now_s())
+    async def _wait(self, granted: asyncio.Future[None], until: Deadline, *, own: bool) -> None:
+        left_s = until.left_s(self._clock.now_s())
         try:
             async with asyncio.timeout(None if math.isinf(left_s) else max(0.0, left_s)):
                 await granted
         except TimeoutError:
-            raise Expired("the deadline passed before the request's turn in its sequence came") from None
+            what = "passed before the request's turn in its sequence came"
+            raise (Expired(f"the deadline {what}") if own else Rejected(f"the timeout {what}")) from None
 
     def _leave(self, turn: Turn, state: Arrays | None) -> None:
         now_s = self._clock.now_s()

@@ -135,7 +135,7 @@ class Servable:
 
     @property
     def provider(self) -> str:
-        """cpu, cuda or tensorrt."""
+        """cpu, cuda, tensorrt or remote."""
         return self.machine.provider
 
     @property

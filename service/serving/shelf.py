@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from structlog.stdlib import BoundLogger
 
-from service.core.errors import BadModel, NotFound, RetortError
+from service.core.errors import BadModel, NotFound, RetortError, Unavailable
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
 from service.serving.entry import Entry, Slot
@@ -77,7 +77,7 @@ class Shelf:
                 entry.name, slot.version, entry.config, unless=unless, statistics=slot.statistics
             )
         except Exception as error:
-            expected = isinstance(error, RetortError)
+            expected, slot.passing = isinstance(error, RetortError), isinstance(error, Unavailable)
             slot.reason = str(error) if expected else "its load met an unexpected error, which the log shows"
             slot.state = State.FAILED if old is None else slot.state
             self._log.warning("load failed", exc_info=None if expected else error, reason=slot.reason, **named)

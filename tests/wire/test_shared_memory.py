@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.grpc.aio as triton_grpc_aio
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 import tritonclient.utils.shared_memory as shm
@@ -94,6 +96,32 @@ def test_texts_and_large_tensors_come_back_as_they_were(client: Any, new_region:
         np.testing.assert_array_equal(shm.get_contents_as_numpy(region[1], dtype, rows.shape, SPAN_BYTES), rows)
 
 
+async def test_grpc_s_clients_use_the_same_regions(
+    sharing: ServerProcess, client: Any, new_region: Callable[..., Region]
+) -> None:
+    region = new_region()
+    shm.set_shared_memory_region(region[1], [ROWS])
+    sent, wanted = triton_grpc.InferInput(INPUT, list(ROWS.shape), "FP32"), triton_grpc.InferRequestedOutput(OUTPUT)
+    sent.set_shared_memory(region[0], ROWS.nbytes)
+    async with triton_grpc_aio.InferenceServerClient(sharing.grpc) as asynchronous:
+        for at, version in enumerate(ANSWERS):
+            wanted.set_shared_memory(region[0], ANSWERS["1"].nbytes, offset=SPAN_BYTES + at * 4096)
+            await asynchronous.infer("digits", [sent], version, outputs=[wanted])
+            found = shm.get_contents_as_numpy(region[1], np.float32, ANSWERS["1"].shape, SPAN_BYTES + at * 4096)
+            assert is_answer_of(version, found, len(ROWS))
+    with triton_grpc.InferenceServerClient(sharing.grpc) as plain:
+        told = plain.get_system_shared_memory_status(region[0], as_json=True)["regions"][region[0]]
+        assert (told["key"], int(told["byte_size"])) == (region[0], 2 * SPAN_BYTES)
+        plain.unregister_system_shared_memory(region[0])
+        assert client.get_system_shared_memory_status() == []
+        plain.register_system_shared_memory(region[0], region[0], 64, offset=16)
+        assert client.get_system_shared_memory_status(region[0])[0]["offset"] == 16
+        with pytest.raises(InferenceServerException, match="already in manager"):
+            plain.register_system_shared_memory(region[0], region[0], 64)
+        with pytest.raises(InferenceServerException, match="Invalid offset"):
+            plain.infer("digits", [sent])
+
+
 def test_a_region_shortened_under_the_server_harms_nobody(
     sharing: ServerProcess, client: Any, new_region: Callable[..., Region]
 ) -> None:
@@ -136,3 +164,7 @@ def test_without_the_option_everything_is_refused_with_its_name(server: ServerPr
             with pytest.raises(InferenceServerException, match="--shared-memory"):
                 use()
         assert "system_shared_memory" not in client.get_server_metadata()["extensions"]
+    with triton_grpc.InferenceServerClient(server.grpc) as plain:
+        for use in (plain.get_system_shared_memory_status, plain.unregister_system_shared_memory):
+            with pytest.raises(InferenceServerException, match="--shared-memory"):
+                use()

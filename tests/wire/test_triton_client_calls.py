@@ -6,8 +6,11 @@ to be listed, fails here until its test is written.
 
 from __future__ import annotations
 
+import gc
 import inspect
+import json
 import uuid
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -19,7 +22,12 @@ import tritonclient.utils.shared_memory as shm
 from tritonclient.utils import InferenceServerException
 
 from tests.support.process import ServerProcess
+from tests.unit.runtime.graphs import linear
 from tests.wire.digits import INPUT, OUTPUT, ROWS, VERSIONS, is_answer_of
+
+# The asynchronous client asks whether a server is ready and drops the answer unread, which aiohttp says when it is
+# collected.
+pytestmark = pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")
 
 CLIENTS = {"http": triton.InferenceServerClient, "http.aio": triton_aio.InferenceServerClient}
 
@@ -41,6 +49,9 @@ async def call(request: pytest.FixtureRequest, sharing: ServerProcess) -> AsyncI
     calls = Calls(request.param, f"127.0.0.1:{sharing.port}")
     yield calls
     await calls("close")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def image() -> Any:
@@ -89,6 +100,13 @@ async def index(call: Calls) -> None:
 async def load(call: Calls) -> None:
     assert await call("load_model", "words") is None
     assert await call("is_model_ready", "words")
+
+
+async def load_with_a_configuration_and_files(call: Calls) -> None:
+    config = json.dumps({"backend": "onnxruntime", "max_batch_size": 3})
+    await call("load_model", "brought", config=config, files={"file:1/model.onnx": linear()})
+    assert (await call("get_model_config", "brought"))["max_batch_size"] == 3
+    await call("unload_model", "brought")
 
 
 async def unload(call: Calls) -> None:
@@ -187,6 +205,7 @@ TESTS: dict[Callable[[Calls], Awaitable[None]], set[str]] = {
     model_config: {"get_model_config"},
     index: {"get_model_repository_index"},
     load: {"load_model"},
+    load_with_a_configuration_and_files: {"load_model"},
     unload: {"unload_model"},
     statistics: {"get_inference_statistics"},
     infer: {"infer"},

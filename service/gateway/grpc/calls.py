@@ -45,7 +45,7 @@ class Call:
         return address.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
 
     def deadline(self, now_s: float) -> Deadline:
-        """When the call's own deadline passes."""
+        """The call's own deadline, run or not; the parameter `timeout` bounds the wait for a run alone."""
         left_s = self._context.time_remaining()
         return Deadline.never() if left_s is None else Deadline.after(now_s, left_s)
 

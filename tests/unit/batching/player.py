@@ -298,13 +298,17 @@ class _Play:
 
     def error_has_a_cause(self, client: _Client, error: BaseException) -> None:
         deadline_s = self.deadline_s(client)
-        expiries = [deadline_s] if client.started_s < math.inf else [deadline_s, self.patience.rejected_s(client)]
+        if "still waited" in str(error):
+            at_s = self.patience.rejected_s(client)
+            in_time = type(error) is Rejected and client.started_s == math.inf and at_s - 1e-6 <= client.ended_s
+            self.hold(in_time and client.ended_s <= at_s + LATE_S, f"{client.number} waits until {at_s}: {error!r}")
+            return
         full = self.scenario.max_queue <= len(self.clients)
         hung = any(act.fault in (Fault.HANGS, Fault.DEAF) for act in self.scenario.acts)
         causes: dict[type, Callable[[], bool]] = {
             RunFailed: lambda: client.request.bad or client.failed_alone or not client.rows,
-            Expired: lambda: any(at - 1e-6 <= client.ended_s <= max(at, client.came_s) + LATE_S for at in expiries),
-            Rejected: lambda: full or min(expiries) < math.inf,
+            Expired: lambda: deadline_s - 1e-6 <= client.ended_s <= max(deadline_s, client.came_s) + LATE_S,
+            Rejected: lambda: full or min(deadline_s, self.patience.rejected_s(client)) < math.inf,
             Stuck: lambda: hung,
             NotReady: lambda: self.crashes > 0 or hung,
             Draining: lambda: self.closing,

@@ -170,7 +170,7 @@ def test_the_default_timeout_bounds_the_wait_and_not_the_run() -> None:
         bench = Bench(loop, FakeEngine([Act(5.0)]), default_timeout_s=0.5, max_rows=1)
         runs, waits = bench.submit(1), bench.submit(2, within_s=20.0)
         error = await outcome(waits)
-        assert isinstance(error, Expired) and "still waited to be run" in str(error)
+        assert isinstance(error, Rejected) and "still waited to be run" in str(error)
         assert (bench.now_s(), bench.observer.drops) == (0.5, [DropReason.EXPIRED])
         assert await outcome(runs) == [2]
         assert (bench.now_s(), bench.batches) == (5.0, [[1]])

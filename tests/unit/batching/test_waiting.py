@@ -103,7 +103,7 @@ def test_a_request_whose_time_to_wait_is_over_is_rejected() -> None:
         bench = busy(loop)
         await begun(loop)
         shorter, longer = bench.submit(1, timeout_s=0.2), bench.submit(2, timeout_s=2.0)
-        assert isinstance(await outcome(shorter), Expired)
+        assert isinstance(await outcome(shorter), Rejected)
         assert (bench.now_s(), bench.observer.drops) == (0.3, [DropReason.EXPIRED])
         assert await outcome(longer) == [4]
 
@@ -143,7 +143,7 @@ def test_a_request_that_may_be_late_waits_behind_its_level_and_is_answered(delay
         tasks = [late, bench.submit(2), bench.submit(3)]
         await asyncio.wait(tasks)
         assert firsts(bench) == order
-        assert isinstance(await outcome(late), list if delays else Expired)
+        assert isinstance(await outcome(late), list if delays else Rejected)
 
     play(story)
 

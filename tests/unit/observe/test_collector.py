@@ -41,6 +41,7 @@ def busy_version() -> VersionStatistics:
     version.crashed(RuntimeError())
     version.non_finite = 2
     version.caches, version.sequences.open = True, lambda: 1
+    version.retried()
     return version
 
 
@@ -112,6 +113,7 @@ def test_what_happened_is_counted_by_reason(tmp_path: Path) -> None:
     assert one(samples, "retort_run_failed") == 1
     assert one(samples, "retort_batcher_crashed") == 1
     assert one(samples, "retort_non_finite_outputs") == 2
+    assert one(samples, "retort_remote_retries") == 1
     assert samples["retort_swaps", (("model", "digits"), ("outcome", "refused"))] == 3
     assert samples["retort_http_responses", (("code", "404"),)] == 1
 

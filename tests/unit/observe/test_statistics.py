@@ -33,6 +33,7 @@ def test_a_version_that_saw_nothing_has_zeros_in_every_field() -> None:
             "cache_hit": zero,
             "cache_miss": zero,
         },
+        "response_stats": {},
         "batch_stats": [],
         "memory_usage": [],
     }

@@ -223,7 +223,6 @@ def spoilt(path: str, value: Any) -> dict[str, Any]:
         ("verdict", None, "come together or not at all"),
         ("verdict", "fail", "verdict must be the worst of quality's, 'pass'"),
         ("quality/0/verdict", "fail", "verdict must be the worst of quality's, 'fail'"),
-        ("files", {}, "must list model.onnx"),
         ("recipe/steps/0/arguments/deep", {"a": 1}, "at recipe.steps.0.arguments.deep"),
     ],
 )

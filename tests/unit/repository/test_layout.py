@@ -322,3 +322,43 @@ def test_one_file_that_goes_away_is_a_sentence(tmp_path: Path) -> None:
 def test_all_three_are_sources(root: Path) -> None:
     sources: list[Source] = [Repository(root), Repositories([root]), SingleFile(root / "sst2" / "1" / "model.onnx")]
     assert [len(source.models()) for source in sources] == [2, 2, 1]
+
+
+# Versions that another server runs
+
+
+ELSEWHERE = "runner: {triton: {url: 'x:1'}}\n"
+
+
+def test_a_model_that_runs_elsewhere_needs_no_version_folder(root: Path) -> None:
+    (root / "far").mkdir()
+    (root / "far" / "model.yaml").write_text(ELSEWHERE)
+    for source in (Repository(root), Repositories([root])):
+        assert source.versions("far") == ["1"]
+        files = source.read_version("far", "1", None)
+        assert (files.onnx, files.external, files.card, files.golden, files.facts) == (b"", {}, None, None, None)
+        assert (files.bytes_total, files.quantised, files.steady) == (0, True, False)
+        assert source.read_card("far", "1") is None
+        with pytest.raises(NotFound):
+            source.read_version("far", "2", None)
+
+
+def test_the_folders_of_a_model_that_runs_elsewhere_are_its_versions(root: Path) -> None:
+    (root / "digits" / "model.yaml").write_text(ELSEWHERE)
+    (root / "digits" / "3").mkdir()
+    repository = Repository(root)
+    assert repository.versions("digits") == ["1", "1-int8", "2", "3", "10", "beta"]
+    assert repository.read_version("digits", "3", None).facts is None
+    assert repository.read_version("digits", "1", None).facts is None, "its model.onnx is not looked at"
+    with pytest.raises(NotFound):
+        repository.read_version("digits", "4", None)
+
+
+def test_only_a_runner_makes_up_for_missing_versions(root: Path) -> None:
+    (root / "empty").mkdir()
+    repository = Repository(root)
+    assert repository.versions("empty") == []
+    (root / "empty" / "model.yaml").write_text("wrong: 1")
+    assert repository.versions("empty") == []
+    with pytest.raises(NotFound):
+        repository.read_version("empty", "1")

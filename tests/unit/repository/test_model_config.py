@@ -118,7 +118,21 @@ def test_python_callers_may_write_numbers() -> None:
         ),
         ("pad: true", "'pad': must hold keys and values."),
         ("isolation: process", "unknown key 'isolation'."),
-        ("runner: {triton: {url: x, modell: y}}", "unknown key 'modell' in 'runner.triton'; did you mean 'model'?"),
+        ("runner: {triton: {url: 'x:1', modell: y}}", "unknown key 'modell' in 'runner.triton'; did you mean 'model'?"),
+        *(
+            (
+                f"runner: {{triton: {{url: '{url}'}}}}",
+                "'runner.triton.url': must be host:port, such as triton.local:8001.",
+            )
+            for url in ("x", "x:", ":1", "http://x:1", "x:0", "x:65536", "unix:/tmp/x:1", "a b:1", "[::1]", "x:\u0661")
+        ),
+        *(
+            (
+                f"{key}: {value}\nrunner: {{triton: {{url: 'x:1'}}}}",
+                f"{key} says how a model runs here, and runner that it runs elsewhere.",
+            )
+            for key, value in (("provider", "cpu"), ("threads", "2"), ("provider_options", "{a: 1}"))
+        ),
         (
             "dynamic_batching: {default_priority_level: 3}",
             "'dynamic_batching': a priority level is above priority_levels.",
@@ -170,3 +184,11 @@ def test_says_what_is_wrong(text: str, sentence: str) -> None:
 )
 def test_says_what_cannot_be_read(text: str | bytes, said: str) -> None:
     assert said in refusal(text)
+
+
+@pytest.mark.parametrize("url", ["triton.local:8001", "127.0.0.1:1", "[::1]:65535", "a_b-c:80"])
+def test_a_remote_is_named_by_host_and_port(url: str) -> None:
+    config = read_model_config(f"runner: {{triton: {{url: '{url}', model: n, version: 2}}}}".encode(), "m/model.yaml")
+    assert config.runner is not None
+    remote = config.runner.triton
+    assert (remote.url, remote.model, remote.version, remote.timeout_s) == (url, "n", "2", 30.0)

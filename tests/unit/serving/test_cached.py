@@ -94,7 +94,7 @@ async def test_a_version_that_draws_at_random_keeps_nothing_and_says_so(house: H
     servable = await caching(house, models.draws_lots())
     assert servable.cache is None
     assert not servable.examined.repeats
-    (warning,) = house.logged("answers are not kept: two runs of one input differ")
+    (warning,) = house.logged("answers are not kept: one input may be answered differently twice")
     assert (warning["level"], warning["version"]) == ("warning", "1")
 
 

@@ -18,7 +18,7 @@ from service.serving.failures import BACKEND, CANCELED, OTHER, REJECTED, failure
         (asyncio.CancelledError(), CANCELED),
         (errors.Rejected("x"), REJECTED),
         (errors.Expired("x"), REJECTED),
-        (errors.NotReady("x"), REJECTED),
+        (errors.NotReady("x"), BACKEND),
         (errors.Draining("x"), REJECTED),
         (errors.BadInput("x"), OTHER),
         (errors.TooLarge("x"), OTHER),

@@ -17,7 +17,7 @@ from service.repository.store import VersionFiles
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from service.serving import load_job
-from service.serving.loader import batch_config
+from service.serving.batch_knobs import batch_config
 from service.serving.servable import State
 from tests.fakes import ManualClock
 from tests.unit.runtime import graphs

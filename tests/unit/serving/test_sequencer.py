@@ -11,7 +11,7 @@ import pytest
 from service.batching.contract import Answer
 from service.core.contract import SequenceStep, TensorSpec, Timing
 from service.core.deadline import Deadline
-from service.core.errors import BadInput, Draining, Expired, RunFailed
+from service.core.errors import BadInput, Draining, Expired, Rejected, RunFailed
 from service.observe.sequence_counts import SequenceCounts
 from service.repository.config_sections import Sequences as Section
 from service.repository.model_config import ModelConfig
@@ -101,7 +101,7 @@ def test_the_model_s_own_timeout_bounds_the_wait_too() -> None:
         desk = Desk(loop, default_timeout_s=0.5)
         first = asyncio.create_task(desk.ask(1, start=True))
         await asyncio.sleep(0)
-        with pytest.raises(Expired):
+        with pytest.raises(Rejected, match="timeout"):
             await desk.ask(1)
         await first
 

@@ -1,0 +1,111 @@
+"""Triton's own clients say priority and timeout, over HTTP and gRPC, while the one engine is busy."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException
+
+from tests.support.process import ServerProcess
+from tests.unit.runtime import graphs
+from tests.unit.serving import models
+
+YAML = """\
+max_batch_size: 1
+warmup: false
+dynamic_batching: {priority_levels: 3, default_priority_level: 2}
+"""
+LONG = 2_000_000  # turns of the loop: longer than any test
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("priorities")
+    (folder / "repository" / "loop" / "1").mkdir(parents=True)
+    (folder / "repository" / "loop" / "1" / "model.onnx").write_bytes(graphs.loop())
+    (folder / "repository" / "loop" / "model.yaml").write_text(YAML)
+    with ServerProcess(["--repository", str(folder / "repository")], folder) as running:
+        yield running
+
+
+@pytest.fixture(params=["http", "grpc"])
+def ask(request: pytest.FixtureRequest, server: ServerProcess) -> Ask:
+    """Asks for so many turns, on a connection of its own, and gives the time of the answer."""
+    module, where = {
+        "http": (triton_http, f"127.0.0.1:{server.port}"),
+        "grpc": (triton_grpc, server.grpc),
+    }[request.param]
+
+    def asked(turns: int, **wish: int) -> float:
+        inputs = []
+        for name, array in models.turns(turns).items():
+            inputs.append(module.InferInput(name, list(array.shape), "INT64" if array.dtype == np.int64 else "FP32"))
+            inputs[-1].set_data_from_numpy(array)
+        with module.InferenceServerClient(where) as client:
+            client.infer("loop", inputs, **wish)
+        return time.monotonic()
+
+    return asked
+
+
+def pending(server: ServerProcess) -> int:
+    told = re.search(r"^nv_inference_pending_request_count\{.*?\} (\d+)", server.http.get("/metrics").text, re.M)
+    return int(told[1]) if told else 0
+
+
+def until_pending(server: ServerProcess, requests: int) -> None:
+    ends_s = time.monotonic() + 20
+    while pending(server) != requests:
+        assert time.monotonic() < ends_s, f"{pending(server)} requests are pending, not {requests}"
+
+
+@contextmanager
+def busy(server: ServerProcess) -> Iterator[None]:
+    """The one engine runs what nobody waits for any more once the block ends: the run is stopped then."""
+    inputs = [
+        {"name": "n", "datatype": "INT64", "shape": [], "data": [LONG]},
+        {"name": "x", "datatype": "FP32", "shape": [64, 64], "data": [1.0] * 4096},
+    ]
+    body = json.dumps({"inputs": inputs}).encode()
+    head = f"POST /v2/models/loop/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(head.encode() + body)
+        until_pending(server, 1)
+        yield
+
+
+def sent(server: ServerProcess, clients: ThreadPoolExecutor, ask: Ask, turns: int, **wish: int) -> Future[float]:
+    """Sends a request and waits until the server has it."""
+    before = pending(server)
+    answer = clients.submit(ask, turns, **wish)
+    until_pending(server, before + 1)
+    return answer
+
+
+def test_a_better_priority_overtakes(server: ServerProcess, ask: Ask) -> None:
+    with ThreadPoolExecutor(4) as clients:
+        with busy(server):
+            asked = {level: sent(server, clients, ask, 5000, priority=level) for level in (3, 9, 0, 1)}
+        ends = {level: answer.result(30) for level, answer in asked.items()}
+    assert sorted(ends, key=ends.__getitem__) == [1, 9, 0, 3]  # 9 is no level, and takes the default as 0 does
+
+
+def test_a_timeout_bounds_the_wait_and_not_the_run(server: ServerProcess, ask: Ask) -> None:
+    with busy(server), pytest.raises(InferenceServerException, match="timeout passed while") as refused:
+        ask(1, timeout=100_000)
+    assert refused.value.status() in ("503", "StatusCode.UNAVAILABLE")
+    until_pending(server, 0)
+    began_s = time.monotonic()
+    assert ask(20_000, timeout=100_000) - began_s > 0.1  # it began at once

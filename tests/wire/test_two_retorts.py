@@ -1,0 +1,74 @@
+"""Two servers in a row: one whose model the other one runs, by gRPC."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.process import ServerProcess
+from tests.wire.conftest import REPOSITORY
+from tests.wire.digits import ANSWERS, ROWS, TOLERANCE, VERSIONS, tensor
+
+
+@pytest.fixture
+def back(tmp_path: Path) -> Iterator[ServerProcess]:
+    folder = tmp_path / "back"
+    folder.mkdir()
+    with ServerProcess(["--repository", str(REPOSITORY)], folder) as server:
+        yield server
+
+
+@pytest.fixture
+def front(tmp_path: Path, back: ServerProcess) -> Iterator[ServerProcess]:
+    repository = tmp_path / "repository"
+    for version in VERSIONS:
+        (repository / f"far-{version}").mkdir(parents=True)
+        remote = {"url": back.grpc, "model": "digits", "version": version}
+        (repository / f"far-{version}" / "model.yaml").write_text(json.dumps({"runner": {"triton": remote}}))
+    folder = tmp_path / "front"
+    folder.mkdir()
+    with ServerProcess(["--repository", str(repository)], folder) as server:
+        yield server
+
+
+def until(holds: Callable[[], bool], within_s: float) -> None:
+    end_s = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end_s, f"not within {within_s} s"
+        time.sleep(0.02)
+
+
+def ask(server: ServerProcess, version: str, rows: Any) -> Any:
+    answer = server.http.post(f"/v2/models/far-{version}/infer", json={"inputs": [tensor(rows)]})
+    assert answer.status_code == 200, answer.text
+    return np.reshape(answer.json()["outputs"][0]["data"], (len(rows), -1))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_front_answers_as_the_named_version_behind_it(front: ServerProcess, version: str) -> None:
+    assert np.abs(ask(front, version, ROWS) - ANSWERS[version]).max() < TOLERANCE
+    many = np.concatenate([ROWS] * 3)
+    assert np.abs(ask(front, version, many) - np.concatenate([ANSWERS[version]] * 3)).max() < TOLERANCE
+    metadata = front.http.get(f"/v2/models/far-{version}").json()
+    assert (metadata["platform"], metadata["batching"]["max_batch_size"]) == ("remote", 32)
+
+
+def test_a_front_is_not_ready_without_its_back(front: ServerProcess, back: ServerProcess) -> None:
+    assert front.http.get("/v2/health/ready").status_code == 200
+    back.kill()
+    until(lambda: front.http.get("/v2/health/ready").status_code == 503, 2.5)
+    refusal = front.http.post("/v2/models/far-1/infer", json={"inputs": [tensor(ROWS[:1])]})
+    assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "1")
+
+
+def test_a_drained_back_is_told_as_one_that_is_away(front: ServerProcess, back: ServerProcess) -> None:
+    assert back.terminate() == 0
+    refusal = front.http.post("/v2/models/far-1/infer", json={"inputs": [tensor(ROWS[:1])]})
+    assert refusal.status_code == 503
+    assert front.terminate() == 0
