@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import uvloop
@@ -23,8 +24,12 @@ from structlog.stdlib import BoundLogger
 from service.core.clock import Clock, MonotonicClock
 from service.core.errors import ProviderMissing
 from service.core.supervise import Supervisor
+from service.gateway.controls import Controls
 from service.gateway.fronts import AddressRefused, Fronts, Listening
 from service.observe import logs
+from service.observe.log_settings import LogSettings
+from service.observe.opentelemetry_setup import BadVariable
+from service.observe.trace_outlets import TraceOutlets
 from service.repository.layout import Repositories, SingleFile, Source
 from service.repository.overlay import Overlay
 from service.repository.state_file import StateFile
@@ -38,6 +43,7 @@ from service.serving.comeback import Comeback
 from service.serving.lifecycle import Lifecycle
 from service.serving.loader import Loader, LoadOptions
 from service.serving.readiness import Health
+from service.serving.threads import in_thread
 from service.serving.trial import FirstTrial, no_trial
 from service.settings import Settings
 
@@ -58,8 +64,8 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         CannotStart: the address is taken, or the provider that was asked for is not to be had.
     """
     memory.share_one_heap()
-    logs.configure(settings.log_level, settings.log_format)
-    server = Server(settings, say)
+    output = logs.configure(settings.log_level, settings.log_format)
+    server = Server(settings, say, LogSettings(output, settings.log_level))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         exit_code = runner.run(server.run())
     if server.left_runs_behind:  # the interpreter would end under a thread inside ONNX Runtime, which aborts
@@ -98,18 +104,22 @@ class Server:
     Args:
         settings: of this process.
         say: gets one line when the server is ready.
+        log_settings: what clients may change of the log; None for nothing.
 
     Attributes:
         left_runs_behind: whether models did not close in time, so that runs may still go on.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], None], log_settings: LogSettings | None = None) -> None:
         self._settings = settings
         self._say = say
         self._log: BoundLogger = logs.logger("service")
         self._ending = _Ending()
         self.left_runs_behind = False
         self._clock = MonotonicClock()
+        self._traces = _open_traces(settings)
+        tracing = self._traces.tracing
+        self._controls = Controls(tracing, log_settings) if log_settings is not None else Controls(tracing)
         self._catalog = self._new_catalog()
         self._health = Health(self._catalog, settings.required_models)
 
@@ -158,7 +168,7 @@ class Server:
             shared_memory=settings.shared_memory,
         )
         try:
-            return Fronts(self._catalog, self._health, listening, self._clock)
+            return Fronts(self._catalog, self._health, listening, self._clock, self._controls)
         except AddressRefused as error:
             raise CannotStart(str(error)) from error
 
@@ -193,6 +203,7 @@ class Server:
         end_s = self._clock.now_s() + self._settings.drain_timeout_s  # of all that is in flight, here and in queues
         await fronts.stop()
         await self._close_models(end_s, hurry)
+        await self._close_traces(end_s)
         hurry.cancel()
         self._log.info("stopped")
 
@@ -208,6 +219,12 @@ class Server:
         [ended] = await asyncio.gather(closing, return_exceptions=True)
         if isinstance(ended, Exception):
             self._log.error("models did not close well", exc_info=ended)
+
+    async def _close_traces(self, end_s: float) -> None:
+        in_a_hurry = self._ending.in_a_hurry.is_set()
+        left_s = CLOSE_AT_LEAST_S if in_a_hurry else max(CLOSE_AT_LEAST_S, end_s - self._clock.now_s())
+        if self._traces.open:
+            await in_thread("close traces", lambda: self._traces.close(left_s))
 
     def _fatal(self, sentence: str) -> None:
         self._log.error("giving up", reason=sentence)
@@ -229,6 +246,13 @@ class Server:
         if state.problem:
             log.warning("state not read", reason=state.problem)
         return Catalog(overlay, Lifecycle(overlay, loader, state, log), log)
+
+
+def _open_traces(settings: Settings) -> TraceOutlets:
+    try:
+        return TraceOutlets(os.environ, settings.trace_file, installed_version("retort"))
+    except BadVariable as error:
+        raise CannotStart(str(error)) from error
 
 
 def source_of(settings: Settings) -> Source:

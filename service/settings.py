@@ -73,6 +73,7 @@ class Settings(BaseSettings):
         trial: load a file that this machine never served in a child process first.
         trial_memory_bytes: what that child may allocate.
         trial_timeout_s: how long that child may take.
+        trace_file: where traces in Triton's own form are written, once a client or its operator asks for them.
         shared_memory: clients on this machine may register regions of system shared memory for tensors.
     """
 
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     trial: bool = True
     trial_memory_bytes: PositiveInt = 4 * _GIB
     trial_timeout_s: Limit = 60.0
+    trace_file: Path | None = None
     shared_memory: bool = False
 
     @field_validator("repository", mode="before")

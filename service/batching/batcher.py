@@ -14,7 +14,7 @@ from contextlib import suppress
 from service.batching.admission import Admission
 from service.batching.alarm import Alarm
 from service.batching.batch import PLAIN, Stacking
-from service.batching.contract import Answer, BatchConfig, BatcherSnapshot, BatchObserver, DropReason, Engine
+from service.batching.contract import Answer, BatchConfig, BatcherSnapshot, BatchObserver, DropReason, Engine, Trace
 from service.batching.crew import Crew, CrewLimits
 from service.batching.curve import CostCurve
 from service.batching.endings import draining, expired, outwaited, recovering
@@ -112,6 +112,7 @@ class Batcher:
         quiet: bool = False,
         priority: int = 0,
         timeout_s: float | None = None,
+        trace: Trace | None = None,
     ) -> Answer:
         """Runs one request, with others or alone, and waits for its answer; cancelling the wait abandons it.
 
@@ -120,10 +121,10 @@ class Batcher:
             rows: rows of every input; None where there is no batch axis: run whole, and never with others.
             deadline: when the answer is no longer wanted.
             origin: who asks, "" when not known; one who keeps sending failing requests is run alone.
-            quiet: the server's own question: run like any other, but not bound by the policy of a level, which is for
-                clients, and left out of what the observer counts.
+            quiet: the server's own question: bound by no policy of a level, and left out of what the observer counts.
             priority: 1 is served first; 0 for the default level.
             timeout_s: how long it is ready to wait to be run, as far as the policy of its level lets it say so.
+            trace: hears of the runs that this request is in; None for nothing.
 
         Raises:
             Rejected: the queue is full, the deadline or the timeout cannot be met, or the timeout passed in the queue.
@@ -133,7 +134,7 @@ class Batcher:
             NotReady: the batcher failed and is about to start again.
             Draining: it is closing.
         """
-        ticket = self._enter(inputs, rows, Wish(deadline.at_s, origin, quiet, priority, timeout_s))
+        ticket = self._enter(inputs, rows, Wish(deadline.at_s, origin, quiet, priority, timeout_s, trace))
         try:
             return await ticket.future
         except asyncio.CancelledError:

@@ -127,6 +127,31 @@ class BatchReport(NamedTuple):
     close_reason: CloseReason
 
 
+class TracedRun(NamedTuple):
+    """A run with requests in it that are traced, whether it went well or not.
+
+    Attributes:
+        traces: of those requests, each with the monotonic seconds at which it was submitted.
+        report: rows and requests, and the phases, which are 0 for a run that failed.
+        started_s, ended_s: monotonic seconds.
+        error: why it failed; None when it did not.
+    """
+
+    traces: tuple[tuple[Trace, float], ...]
+    report: BatchReport
+    started_s: float
+    ended_s: float
+    error: BaseException | None
+
+
+class Trace(Protocol):
+    """Follows one request; called on the event loop's thread, must be quick and must not raise."""
+
+    def ran(self, run: TracedRun, /) -> None:
+        """A run came back with this request in it. Told to one trace of a run's, for all of them, before any answer."""
+        ...
+
+
 class BatchObserver(Protocol):
     """Hears what the batcher does, on the event loop's thread; must be quick and must not raise."""
 

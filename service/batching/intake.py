@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from service.batching.admission import Admission
 from service.batching.batch import Stacking
-from service.batching.contract import BatchConfig
+from service.batching.contract import BatchConfig, Trace
 from service.batching.levels import Levels, limit_s
 from service.batching.queue import Queue
 from service.batching.suspects import Suspects
@@ -28,6 +28,7 @@ class Wish(NamedTuple):
         quiet: the server's own question.
         priority: as the client gave it; 0 for none.
         timeout_s: how long it is ready to wait to be run; None leaves it to the policy of its level.
+        trace: what follows it; None for nothing.
     """
 
     deadline_s: float = math.inf
@@ -35,6 +36,7 @@ class Wish(NamedTuple):
     quiet: bool = False
     priority: int = 0
     timeout_s: float | None = None
+    trace: Trace | None = None
 
 
 class Intake:
@@ -72,7 +74,7 @@ class Intake:
         levels, quiet = self._levels, wish.quiet
         level = levels.of(wish.priority, quiet=quiet) if levels.count else 0
         policy = levels.policies[level]
-        ticket = Ticket(self._loop.create_future(), now_s, wish.deadline_s, wish.origin, quiet)
+        ticket = Ticket(self._loop.create_future(), now_s, wish.deadline_s, wish.origin, quiet, wish.trace)
         ticket.level, ticket.rank, ticket.delays = level, 2 * level, policy.delays
         if not quiet:
             ticket.wait_until_s = now_s + limit_s(policy, wish.timeout_s)

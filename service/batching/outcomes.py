@@ -53,6 +53,9 @@ class Outcomes:
         """Ends, or sends to run again, every request of a run that came back."""
         for piece in run.pieces:
             piece.run = None
+        if run.traced and run.started_s:
+            traced = run.traced_run(now_s)
+            traced.traces[0][0].ran(traced)
         if run.error is None:
             self._succeeded(run, now_s)
         elif run.skip:

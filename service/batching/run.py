@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Sequence
 
 from service.batching.batch import PLAIN, Stacking
-from service.batching.contract import BatchReport, CloseReason, Engine, Outputs
-from service.batching.ticket import Piece
+from service.batching.contract import BatchReport, CloseReason, Engine, Outputs, TracedRun
+from service.batching.ticket import Piece, Ticket
 from service.core.clock import Clock
 from service.core.contract import Timing
 from service.core.errors import RetortError, Stuck
@@ -34,6 +34,7 @@ class Run:
         parts: each piece's outputs, when the run succeeded.
         error: why it failed, without a traceback; None when it did not.
         detail: the traceback as text, where the error was not an expected one.
+        traced: the requests in it that are traced.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class Run:
         "rows",
         "skip",
         "started_s",
+        "traced",
         "wanted",
     )
 
@@ -63,8 +65,11 @@ class Run:
         self.detail = ""
         self.started_s = self.ended_s = 0.0
         self._phases_ns = (0, 0, 0)
+        self.traced: list[Ticket] = []
         for piece in self.pieces:
             piece.run = self
+            if piece.ticket.trace is not None and piece.ticket not in self.traced:
+                self.traced.append(piece.ticket)
 
     def execute(self, engine: Engine, clock: Clock) -> None:
         """Stacks, runs, splits; never raises. Called once, on the engine's thread."""
@@ -99,6 +104,11 @@ class Run:
         """The phases as the observer sees them; quiet requests are not among those it counts."""
         counted = [piece.weight for piece in self.pieces if not piece.ticket.quiet]
         return BatchReport(sum(counted), len(counted), *self._phases_ns, self.reason)
+
+    def traced_run(self, now_s: float) -> TracedRun:
+        """The run as those see it that follow single requests; `now_s` is when one ended that failed."""
+        traces = tuple((ticket.trace, ticket.arrived_s) for ticket in self.traced if ticket.trace is not None)
+        return TracedRun(traces, self.report(), self.started_s, self.ended_s or now_s, self.error)
 
 
 def _ns(seconds: float) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.batching.contract import Answer, Outputs
+from service.batching.contract import Answer, Outputs, Trace
 from service.batching.policy import piece_bounds
 from service.core.contract import Array, Arrays
 from service.core.errors import RunFailed
@@ -32,6 +32,7 @@ class Ticket:
         deadline_s: when nobody wants the answer any more; `inf` for never.
         origin: who sent it; "" when not known.
         quiet: run and answered like any other, but counted nowhere.
+        trace: what follows this request; None for nothing.
         level: priority level, 1 served first; 0 where there are none.
         rank: what `queue` goes by: twice the level, and one more for those whose time to wait is over.
         wait_until_s: when its time to wait is over, unless it is run before; `inf` for never.
@@ -48,6 +49,7 @@ class Ticket:
     deadline_s: float
     origin: str = ""
     quiet: bool = False
+    trace: Trace | None = None
     level: int = 0
     rank: int = 0
     wait_until_s: float = math.inf

@@ -93,8 +93,11 @@ def _run(given: Mapping[str, object]) -> int:
     for folder in () if settings.model_file else settings.repository:
         if not folder.is_dir():
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")
-    from service.app import CannotStart  # noqa: PLC0415 - the whole server
-    from service.app import serve as run_server  # noqa: PLC0415
+    try:
+        from service.app import CannotStart  # noqa: PLC0415 - the whole server
+        from service.app import serve as run_server  # noqa: PLC0415
+    except ValueError as error:  # of OTEL_PROPAGATORS, which OpenTelemetry reads as the web framework imports it
+        raise Failure(f"cannot start: {error}") from None
 
     try:
         return run_server(settings, typer.echo)

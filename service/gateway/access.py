@@ -15,6 +15,7 @@ from service.core.errors import RetortError
 
 _ONLY = "models are changed only from the server's own machine"
 _SHARED_MEMORY = "shared memory is used only from the server's own machine"
+_SETTINGS = "settings are changed only from the server's own machine"
 _FORM = "the header Content-Type must be application/json"
 
 
@@ -34,6 +35,15 @@ def check_admin(scope: Scope, *, needs_content_type: bool = True) -> None:
         Forbidden: says which of the conditions does not hold.
     """
     _check_content_type(_check_local(scope, _ONLY), needs_content_type)
+
+
+def check_settings(scope: Scope) -> None:
+    """Lets a request change what is traced or logged, by the rules of `check_admin` for Triton's own routes.
+
+    Raises:
+        Forbidden: says which of the conditions does not hold.
+    """
+    _check_content_type(_check_local(scope, _SETTINGS), needed=False)
 
 
 def check_shared_memory(scope: Scope) -> None:
@@ -92,6 +102,11 @@ def check_admin_call(host: str, metadata: Mapping[str, str]) -> None:
         metadata: of the call, by lower-case name.
     """
     _check_call(host, metadata, _ONLY)
+
+
+def check_settings_call(host: str, metadata: Mapping[str, str]) -> None:
+    """Lets a gRPC call change what is traced or logged, or raises Forbidden."""
+    _check_call(host, metadata, _SETTINGS)
 
 
 def check_shared_memory_call(host: str, metadata: Mapping[str, str]) -> None:

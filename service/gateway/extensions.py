@@ -9,6 +9,7 @@ from service.gateway.shared_memory import SharedMemory
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
+    "logging",
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
@@ -16,6 +17,7 @@ EXTENSIONS = (
     "schedule_policy",
     "sequence",
     "statistics",
+    "trace",
 )
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from service.core.clock import Clock
 from service.gateway import http
+from service.gateway.controls import Controls
 from service.gateway.http.server import HttpServer
 from service.gateway.shared_memory import SharedMemory
 from service.observe.names import GRPC_CODES
@@ -32,7 +33,7 @@ class Listening:
         grpc_port: 0 for a free one.
         max_body_bytes: the largest request.
         drain_timeout_s: how long requests in flight may take once stopping has begun.
-        access_log: whether every HTTP request gets a line.
+        access_log: whether every request gets a line.
         cors_origins: whose web pages may use the service.
         shared_memory: whether clients on this machine may pass tensors in shared memory.
     """
@@ -80,12 +81,15 @@ class Fronts:
         health: whether the server is live and ready.
         listening: where and how.
         clock: monotonic seconds, for deadlines.
+        controls: what is traced and logged.
 
     Raises:
         AddressRefused: a port is taken, or the address is none of this machine.
     """
 
-    def __init__(self, catalog: Catalog, health: Health, listening: Listening, clock: Clock) -> None:
+    def __init__(
+        self, catalog: Catalog, health: Health, listening: Listening, clock: Clock, controls: Controls
+    ) -> None:
         from service.gateway.grpc.build import build as build_grpc  # noqa: PLC0415 - takes a quarter of a second
 
         shared_memory = SharedMemory(listening.shared_memory, listening.max_body_bytes)
@@ -99,6 +103,7 @@ class Fronts:
             cors_origins=listening.cors_origins,
             calls=calls,
             clock=clock,
+            controls=controls,
         )
         host, drain_timeout_s = listening.host, listening.drain_timeout_s
         http_front = _bound(
@@ -118,6 +123,8 @@ class Fronts:
                     clock=clock,
                     max_body_bytes=listening.max_body_bytes,
                     drain_timeout_s=drain_timeout_s,
+                    access_log=listening.access_log,
+                    controls=controls,
                 ),
                 f"{host}:{listening.grpc_port}",
                 "--grpc-port",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, TextIO
 
@@ -18,6 +18,7 @@ from structlog.typing import EventDict, Processor
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 
+_NOTHING = logging.CRITICAL + 1
 _VALUE_LIMIT = 8000
 _FIRST = ("timestamp", "level", "event")
 
@@ -26,13 +27,16 @@ def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     form: Literal["json", "console"] = "json",
     stream: TextIO | None = None,
-) -> None:
+) -> Output:
     """Sets up logging of this process: structlog's loggers and the standard library's alike.
 
     Args:
         level: the least severe line that is written.
         form: one JSON object a line, or `time level event key='value'`.
         stream: stderr unless given.
+
+    Returns:
+        What changes that later.
     """
     shared: list[Processor] = [
         _add_request_id,
@@ -41,13 +45,7 @@ def configure(
         structlog.processors.format_exc_info,
     ]
     handler = logging.StreamHandler(stream or sys.stderr)
-    render: Processor = _to_json if form == "json" else _to_text
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
-        )
-    )
+    output = Output(handler, shared, form)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -60,6 +58,39 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+    return output
+
+
+class Output:
+    """What is written, and in which form; obeys `log_settings.LogSettings`.
+
+    Args:
+        handler: writes lines.
+        shared: what is done to lines of every kind.
+        form: of lines, from the start.
+    """
+
+    def __init__(self, handler: logging.Handler, shared: Sequence[Processor], form: str) -> None:
+        self._handler = handler
+        self._formatters = {
+            text: structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=shared,
+                processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+            )
+            for text, render in ((False, _to_text if form == "console" else _to_json), (True, _to_text))
+        }
+        self._levels: frozenset[int] | None = None
+        handler.addFilter(lambda record: self._levels is None or record.levelno in self._levels)
+        self.as_text(False)
+
+    def let_through(self, levels: frozenset[int]) -> None:
+        """Writes lines of these levels alone."""
+        self._levels = levels
+        logging.getLogger().setLevel(min(levels, default=_NOTHING))
+
+    def as_text(self, wanted: bool) -> None:
+        """Writes `time level event key='value'`; False: the form chosen at start."""
+        self._handler.setFormatter(self._formatters[wanted])
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

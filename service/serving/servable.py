@@ -17,6 +17,7 @@ from service.core.contract import Array, Arrays, InferRequest, InferResponse, Te
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, NotFinite, Refused
 from service.observe.statistics import VersionStatistics
+from service.observe.tracing import TRACE
 from service.repository.card import Card
 from service.repository.golden import Golden
 from service.repository.model_config import ModelConfig
@@ -165,13 +166,14 @@ class Servable:
             BadInput: names, datatypes, shapes or rows are not the version's.
             Rejected, Expired, RunFailed, NotFinite, Stuck, Draining: as `core.errors` says.
         """
-        rows = self._rows(request)
+        rows, trace = self._rows(request), TRACE.get()
+        if trace is not None:
+            trace.asked(self.model, self.version, rows or 1)
         timeout_s = request.timeout_us / 1e6 if request.timeout_us else None
+        wish = {"origin": origin, "priority": request.priority, "timeout_s": timeout_s, "trace": trace}
 
         async def run(inputs: Arrays = request.inputs) -> Answer:
-            answer = await self.batcher.submit(
-                inputs, rows, deadline, origin=origin, priority=request.priority, timeout_s=timeout_s
-            )
+            answer = await self.batcher.submit(inputs, rows, deadline, **wish)  # type: ignore[arg-type]
             self._check_finite(self.signature.select(request, answer.outputs), request.inputs)
             return answer
 

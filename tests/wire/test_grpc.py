@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +14,11 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
+from service.gateway.grpc.inference import HEAVY_BYTES
 from tests.support.process import ServerProcess
 from tests.wire.digits import ANSWERS, INPUT, OUTPUT, ROWS, VERSIONS, is_answer_of
 
@@ -222,13 +225,18 @@ def test_the_health_service(channel: Any) -> None:
     watch.cancel()
 
 
-def test_reflection_describes_the_service(channel: Any) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+@pytest.mark.parametrize("version", ["v1alpha", "v1"])
+def test_reflection_describes_the_service(channel: Any, version: str) -> None:
+    ask = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
     asked = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol="inference.GRPCInferenceService"),
     ]
-    listed, described = stub.ServerReflectionInfo(iter(asked))
+    listed, described = ask(iter(asked))
     names = {service.name for service in listed.list_services_response.service}
     assert names >= {"inference.GRPCInferenceService", "grpc.health.v1.Health"}
     files = [
@@ -248,3 +256,31 @@ def test_calls_are_counted_by_their_code(client: Any, server: ServerProcess) -> 
     client.is_server_live()
     code_of(lambda: client.get_model_metadata("none"))
     assert (counted("OK"), counted("NOT_FOUND")) == (before[0] + 1, before[1] + 1)
+
+
+def test_each_call_has_its_line_in_the_log(client: Any, server: ServerProcess) -> None:
+    code_of(lambda: client.get_model_metadata("none", headers={"x-request-id": "line-of-a-call"}))
+    lines = [json.loads(line) for line in server.log().splitlines() if "line-of-a-call" in line]
+    told = {key: lines[0][key] for key in ("event", "method", "path", "status", "peer")}
+    assert told == {
+        "event": "request",
+        "method": "gRPC",
+        "path": "ModelMetadata",
+        "status": "NOT_FOUND",
+        "peer": "127.0.0.1",
+    }
+
+
+def test_a_large_request_of_single_values_is_read(channel: Any) -> None:
+    message = service_pb2.ModelInferRequest(model_name="digits")
+    tensor = message.inputs.add(name=INPUT, datatype="FP32", shape=[3000, 1, 8, 8])
+    rows = np.resize(ROWS, (3000, 1, 8, 8)).astype(np.float32)
+    tensor.contents.fp32_contents.extend(rows.reshape(-1).tolist())
+    assert message.ByteSize() > HEAVY_BYTES
+    answer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message)
+    typed = np.frombuffer(answer.raw_output_contents[0], np.float32)
+    del tensor.contents.fp32_contents[:]
+    tensor.ClearField("contents")
+    message.raw_input_contents.append(rows.tobytes())
+    raw = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message)
+    assert np.array_equal(typed, np.frombuffer(raw.raw_output_contents[0], np.float32))

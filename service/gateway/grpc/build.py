@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -10,11 +11,13 @@ from grpc_health.v1 import health_pb2_grpc
 from tritonclient.grpc import service_pb2_grpc
 
 from service.core.clock import Clock
+from service.gateway.controls import Controls
 from service.gateway.grpc.calls import Calls
 from service.gateway.grpc.health import INFERENCE, HealthService
 from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.server import GrpcServer
 from service.gateway.grpc.service import InferenceService
+from service.gateway.grpc.settings import Settings
 from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.serving.catalog import Catalog
@@ -34,6 +37,8 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     clock: Clock,
     max_body_bytes: int,
     drain_timeout_s: float,
+    access_log: bool = False,
+    controls: Controls | None = None,
 ) -> GrpcServer:
     """The gRPC side of the service, bound and not yet answering.
 
@@ -47,17 +52,23 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         clock: monotonic seconds, for deadlines.
         max_body_bytes: the largest message.
         drain_timeout_s: how long calls in flight may take once stopping has begun.
+        access_log: whether every answer gets a line.
+        controls: what is traced and logged; None for nothing that could be changed.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    calls = Calls(responses, logs.logger("service.gateway.grpc"))
-    inference = Inference(calls, catalog, clock, shared_memory)
-    service = InferenceService(calls, inference, catalog, health, shared_memory, installed_version("retort"))
+    access = logs.logger("service.access") if access_log else None
+    calls = Calls(responses, logs.logger("service.gateway.grpc"), access)
+    controls = controls or Controls()
+    stopping = asyncio.Event()
+    inference = Inference(calls, catalog, clock, shared_memory, controls.tracing, stopping)
+    settings, version = Settings(catalog, controls), installed_version("retort")
+    service = InferenceService(calls, inference, catalog, health, shared_memory, settings, version)
 
     def register(server: Any) -> None:
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(HealthService(catalog, health), server)
+        health_pb2_grpc.add_HealthServicer_to_server(HealthService(catalog, health, stopping), server)
 
     return GrpcServer(
         register,
@@ -66,4 +77,5 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         port,
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout_s,
+        stopping=stopping,
     )

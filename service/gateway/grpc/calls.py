@@ -6,6 +6,7 @@ Cancelling a call cancels its handler, and with it whatever it waits for.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import cached_property
@@ -16,7 +17,7 @@ import grpc
 from structlog.stdlib import BoundLogger
 
 from service.core.deadline import Deadline
-from service.gateway.access import check_admin_call, check_shared_memory_call
+from service.gateway.access import check_admin_call, check_settings_call, check_shared_memory_call
 from service.gateway.http.request_head import RequestIds
 from service.gateway.problems import CallProblem, call_problem_of, was_meant
 from service.observe.logs import REQUEST_ID
@@ -27,10 +28,17 @@ Context = Any  # grpc.aio's servicer context: the package ships no types for it
 
 
 class Call:
-    """One call as handlers see it."""
+    """One call as handlers see it.
 
-    def __init__(self, context: Context, ids: RequestIds) -> None:
+    Attributes:
+        trailing: what its answer carries beside its id.
+    """
+
+    def __init__(self, context: Context, ids: RequestIds, path: str) -> None:
         self._context = context
+        self.path = path
+        self.began_ns = time.perf_counter_ns()
+        self.trailing: tuple[tuple[str, str], ...] = ()
         self.id = ids.chosen(self.metadata.get("x-request-id", "").encode())
 
     @cached_property
@@ -53,6 +61,10 @@ class Call:
         """Raises Forbidden unless the peer may change what is served."""
         check_admin_call(self.origin, self.metadata)
 
+    def check_settings(self) -> None:
+        """Raises Forbidden unless the peer may change what is traced or logged."""
+        check_settings_call(self.origin, self.metadata)
+
     def check_shared_memory(self) -> None:
         """Raises Forbidden unless the peer may use shared memory."""
         check_shared_memory_call(self.origin, self.metadata)
@@ -64,46 +76,58 @@ class Calls:
     Args:
         responses: gRPC code -> calls that ended so; counted here.
         log: gets what was not raised on purpose.
+        access_log: gets one line an answer; None logs none.
     """
 
-    def __init__(self, responses: Counter[str], log: BoundLogger) -> None:
+    def __init__(self, responses: Counter[str], log: BoundLogger, access_log: BoundLogger | None = None) -> None:
         self._responses = responses
         self._log = log
+        self._access_log = access_log
         self._ids = RequestIds()
 
-    def call(self, context: Context) -> Call:
-        """The call of `context`, whose log lines bear its id from now on."""
-        call = Call(context, self._ids)
+    def call(self, context: Context, path: str) -> Call:
+        """The call of `context` to the method `path`; log lines bear its id from now on."""
+        call = Call(context, self._ids, path)
         REQUEST_ID.set(call.id)
         return call
 
-    async def answer(self, context: Context, handler: Callable[[Call], Awaitable[T]]) -> T:
+    async def answer(self, context: Context, path: str, handler: Callable[[Call], Awaitable[T]]) -> T:
         """What `handler` returns; an error ends the call by its code, with the request's id beside it."""
-        call = self.call(context)
-        trailing: tuple[tuple[str, str], ...] = (("x-request-id", call.id),)
+        call = self.call(context, path)
         try:
             answer = await handler(call)
         except asyncio.CancelledError:
-            self._responses["CANCELLED"] += 1
+            self.ended("CANCELLED", call)
             raise
         except Exception as error:
             problem = self.failed(error, call)
-            if problem.retry_after_s is not None:
-                trailing = (*trailing, ("retry-after", str(problem.retry_after_s)))
+            trailing = (("x-request-id", call.id), *call.trailing, *_trailing(problem))
             await context.abort(grpc.StatusCode[problem.code], problem.sentence, trailing)
             raise  # `abort` has raised already
-        self.succeeded()
-        context.set_trailing_metadata(trailing)
+        self.ended("OK", call)
+        context.set_trailing_metadata((("x-request-id", call.id), *call.trailing))
         return answer
 
-    def succeeded(self) -> None:
-        """Counts an answer."""
-        self._responses["OK"] += 1
+    async def end(self, context: Context, error: Exception) -> None:
+        """Ends a stream, whose answers were counted one by one, by the code of `error`: raises."""
+        problem = call_problem_of(error, REQUEST_ID.get(""))
+        await context.abort(grpc.StatusCode[problem.code], problem.sentence, _trailing(problem))
+
+    def ended(self, code: str, call: Call) -> None:
+        """Counts an answer, and gives it its line."""
+        self._responses[code] += 1
+        if self._access_log is not None:
+            ms = round((time.perf_counter_ns() - call.began_ns) / 1e6, 3)
+            self._access_log.info("request", method="gRPC", path=call.path, status=code, ms=ms, peer=call.origin)
 
     def failed(self, error: Exception, call: Call) -> CallProblem:
         """How `error` is told; counts it, and logs what was not raised on purpose."""
         if not was_meant(error):
             self._log.error("internal error", exc_info=error)
         problem = call_problem_of(error, call.id)
-        self._responses[problem.code] += 1
+        self.ended(problem.code, call)
         return problem
+
+
+def _trailing(problem: CallProblem) -> tuple[tuple[str, str], ...]:
+    return () if problem.retry_after_s is None else (("retry-after", str(problem.retry_after_s)),)

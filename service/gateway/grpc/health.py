@@ -6,6 +6,7 @@ Source: grpc/doc/health-checking.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,11 +30,13 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     Args:
         catalog: asked about models.
         health: asked about the server.
+        stopping: set when the server stops, which ends every watch.
     """
 
-    def __init__(self, catalog: Catalog, health: Health) -> None:
+    def __init__(self, catalog: Catalog, health: Health, stopping: asyncio.Event) -> None:
         self._catalog = catalog
         self._health = health
+        self._stopping = stopping
         self._watchers = 0
 
     async def Check(self, request: Any, context: Any) -> Any:
@@ -43,13 +46,8 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             await context.abort(grpc.StatusCode.NOT_FOUND, "no service or model of that name")
         return _Status(status=status)
 
-    async def List(self, _request: Any, _context: Any) -> Any:
-        """The status of every service."""
-        names = ("", INFERENCE, *self._catalog.models())
-        return health_pb2.HealthListResponse(statuses={name: _Status(status=self._status(name)) for name in names})
-
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        """The status now, and again whenever it changes."""
+        """The status now, and again whenever it changes, until the client leaves or the server stops."""
         if self._watchers >= WATCHERS_LIMIT:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"there are {WATCHERS_LIMIT} watchers already")
         self._watchers += 1
@@ -60,7 +58,10 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
                 if status != told:
                     told = status
                     yield _Status(status=status)
-                await asyncio.sleep(LOOK_EVERY_S)
+                if self._stopping.is_set():
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), LOOK_EVERY_S)
         finally:
             self._watchers -= 1
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
 from service.core.contract import ModelRef
+from service.core.errors import Draining
 from service.gateway.classification import classified
-from service.gateway.grpc import messages
+from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.stream import answers_to
 from service.gateway.shared_memory import SharedMemory
+from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
+from service.serving.threads import in_thread
+
+HEAVY_BYTES = 256 << 10  # of a request that is read value by value, which takes some milliseconds
 
 
 class Inference:
@@ -26,21 +33,41 @@ class Inference:
         catalog: who answers.
         clock: monotonic seconds, for deadlines.
         shared_memory: the regions in which tensors may lie.
+        tracing: follows requests.
+        stopping: set when the server reads no more from streams.
     """
 
-    def __init__(self, calls: Calls, catalog: Catalog, clock: Clock, shared_memory: SharedMemory) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        catalog: Catalog,
+        clock: Clock,
+        shared_memory: SharedMemory,
+        tracing: Tracing,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._tracing = tracing
         self._calls = calls
         self._catalog = catalog
         self._clock = clock
         self._shared_memory = shared_memory
+        self._stopping = stopping
 
-    async def infer(self, request: Any, call: Call) -> Any:
-        """The ModelInferResponse to one ModelInferRequest."""
+    async def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Any:
+        """The ModelInferResponse to one ModelInferRequest, which came in by `method`."""
+        if not self._tracing.on:
+            return await self._infer(request, call)
+        with traced.followed(self._tracing, call, request.model_name, method):
+            return await self._infer(request, call)
+
+    async def _infer(self, request: Any, call: Call) -> Any:
         began_s = self._clock.now_s()
         ref = ModelRef(request.model_name, request.model_version or None)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(call.check_shared_memory)
-            asked, targets = messages.decode(request, servable.inputs, regions)
+            read = partial(messages.decode, request, servable.inputs, regions)
+            # Millions of values would hold up the requests of others.
+            asked, targets = await in_thread("read a request", read) if _is_heavy(request) else read()
             holder = self._catalog.holder(ref, servable, asked.sequence)
             answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
@@ -51,16 +78,24 @@ class Inference:
         """The answers to a stream of requests, each when it is there; `id` tells which is whose."""
 
         async def answer(request: Any) -> Any:
-            call = self._calls.call(context)
+            call = self._calls.call(context, "ModelStreamInfer")
             try:
-                response = await self.infer(request, call)
+                response = await self.infer(request, call, "ModelStreamInfer")
             except Exception as error:
                 problem = self._calls.failed(error, call)
                 empty = service_pb2.ModelInferResponse(id=request.id)
                 return service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
-            self._calls.succeeded()
+            self._calls.ended("OK", call)
             response.parameters["triton_final_response"].bool_param = True
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
-        async for one in answers_to(requests, answer):
-            yield one
+        try:
+            async for one in answers_to(requests, answer, turn=messages.sequence_of, stopping=self._stopping):
+                yield one
+        except Draining as error:
+            await self._calls.end(context, error)
+
+
+def _is_heavy(request: Any) -> bool:
+    by_value = not request.raw_input_contents or any(tensor.datatype == "BYTES" for tensor in request.inputs)
+    return by_value and request.ByteSize() > HEAVY_BYTES

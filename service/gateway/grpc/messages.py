@@ -81,6 +81,14 @@ def encode(response: InferResponse, targets: Mapping[str, Target]) -> Any:
     return message
 
 
+def sequence_of(message: Any) -> tuple[str, Any] | None:
+    """The model and the sequence that a ModelInferRequest belongs to, as it says them; None for no sequence."""
+    if "sequence_id" not in message.parameters:
+        return None
+    given = message.parameters["sequence_id"]
+    return message.model_name, getattr(given, given.WhichOneof("parameter_choice") or "int64_param")
+
+
 def values_of(parameters: Any) -> dict[str, Any]:
     """The plain values of a map of InferParameter."""
     values = {}

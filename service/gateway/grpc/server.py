@@ -6,16 +6,20 @@ Knows nothing of what the calls do.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
-from grpc_reflection.v1alpha import reflection
+
+from service.gateway.grpc.reflection import add_reflection
 
 _MESSAGE_OVERHEAD_BYTES = 64 << 10  # names, shapes and parameters beside the tensors
 _METADATA_LIMIT_BYTES = 16 << 10
 _CALLS_LIMIT = 4096  # beyond, a call is refused at once: RESOURCE_EXHAUSTED
+_CALLS_OF_CONNECTION_LIMIT = 1024  # beyond, a call waits at its client
 _PINGS_APART_MS = 10_000
+_SILENCE_MS = 120_000  # after which a client is asked whether it is still there
 
 Register = Callable[[Any], None]
 
@@ -30,6 +34,7 @@ class GrpcServer:
         port: 0 for a free one.
         max_body_bytes: the largest message.
         drain_timeout_s: how long calls in flight may take once stopping has begun.
+        stopping: set when it begins, so that calls end which would otherwise go on for ever.
 
     Raises:
         OSError: the address cannot be bound.
@@ -44,8 +49,11 @@ class GrpcServer:
         *,
         max_body_bytes: int,
         drain_timeout_s: float,
+        stopping: asyncio.Event,
     ) -> None:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what its core writes is no line of our log
         self._drain_timeout_s = drain_timeout_s
+        self._stopping = stopping
         self._hurry = asyncio.Event()
         self._server = grpc.aio.server(
             options=(
@@ -54,12 +62,14 @@ class GrpcServer:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", _METADATA_LIMIT_BYTES),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _PINGS_APART_MS),
+                ("grpc.max_concurrent_streams", _CALLS_OF_CONNECTION_LIMIT),
+                ("grpc.keepalive_time_ms", _SILENCE_MS),
                 ("grpc.keepalive_permit_without_calls", 1),
             ),
             maximum_concurrent_rpcs=_CALLS_LIMIT,
         )
         register(self._server)
-        reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), self._server)
+        add_reflection(self._server, services, stopping)
         self.host = f"[{host}]" if ":" in host else host
         try:
             self.port: int = self._server.add_insecure_port(f"{self.host}:{port}")
@@ -81,6 +91,7 @@ class GrpcServer:
 
     async def stop(self) -> None:
         """Accepts no more calls, answers those in flight, and closes."""
+        self._stopping.set()
         stopping = asyncio.create_task(self._server.stop(self._drain_timeout_s))
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)

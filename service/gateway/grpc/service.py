@@ -19,6 +19,7 @@ from service.gateway.extensions import server_metadata
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.messages import values_of
+from service.gateway.grpc.settings import Settings
 from service.gateway.load_order import check_unload_order, read_load_order
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
@@ -33,7 +34,7 @@ def _answered(handler: Handler) -> Callable[..., Awaitable[Any]]:
 
     @wraps(handler)
     async def answer(service: InferenceService, request: Any, context: Context) -> Any:
-        return await service.calls.answer(context, lambda call: handler(service, request, call))
+        return await service.calls.answer(context, handler.__name__, lambda call: handler(service, request, call))
 
     return answer
 
@@ -47,6 +48,7 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         catalog: the models.
         health: whether the server is live and ready.
         shared_memory: the regions in which tensors may lie.
+        settings: of traces and logs.
         version: the server's own.
     """
 
@@ -57,8 +59,10 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         catalog: Catalog,
         health: Health,
         shared_memory: SharedMemory,
+        settings: Settings,
         version: str,
     ) -> None:
+        self._settings = settings
         self.calls = calls
         self._inference = inference
         self._catalog = catalog
@@ -141,6 +145,16 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         check_unload_order(values_of(request.parameters))
         await self._catalog.unload(request.model_name)
         return service_pb2.RepositoryModelUnloadResponse()
+
+    @_answered
+    async def TraceSetting(self, request: Any, call: Call) -> Any:
+        """What is traced, changed or not."""
+        return self._settings.trace(request, call)
+
+    @_answered
+    async def LogSettings(self, request: Any, call: Call) -> Any:
+        """What is logged, changed or not."""
+        return self._settings.log(request, call)
 
     @_answered
     async def SystemSharedMemoryStatus(self, request: Any, call: Call) -> Any:

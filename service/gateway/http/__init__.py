@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from prometheus_client import ProcessCollector
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 
 from service.core.clock import Clock, MonotonicClock
 from service.core.errors import RetortError
+from service.gateway.controls import Controls
 from service.gateway.http.docs import Docs, openapi_of
 from service.gateway.http.entrance import Entrance, Problems
 from service.gateway.http.health import HealthRoutes
@@ -22,6 +24,7 @@ from service.gateway.http.open_inference import OpenInference
 from service.gateway.http.predict import Predict
 from service.gateway.http.repository import RepositoryRoutes
 from service.gateway.http.routes import Route
+from service.gateway.http.settings_routes import SettingsRoutes
 from service.gateway.http.shared_memory import SharedMemoryRoutes
 from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
@@ -31,11 +34,16 @@ from service.observe.names import STATUS_CODES
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 
-_EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "X-Request-Id")
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
+
+_EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "Traceresponse", "X-Request-Id")
 _PREFLIGHT_S = 600
+# Spans are made where requests come in, see `traced`; the framework would make its own of whatever it finds set up.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
-def build(
+def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     catalog: Catalog,
     health: Health,
     *,
@@ -45,6 +53,7 @@ def build(
     cors_origins: Sequence[str] = (),
     calls: Mapping[str, int] | None = None,
     clock: Clock | None = None,
+    controls: Controls | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
 
@@ -57,8 +66,10 @@ def build(
         cors_origins: whose web pages may use the service, "*" for everyone's; none: browsers refuse them all.
         calls: gRPC code -> calls that ended so, for the metrics.
         clock: monotonic seconds, for deadlines.
+        controls: what is traced and logged; None for nothing that could be changed.
     """
     clock = clock or MonotonicClock()
+    controls = controls or Controls()
     shared_memory = shared_memory or SharedMemory(False, max_body_bytes)
     version = installed_version("retort")
     responses = Counter(dict.fromkeys(STATUS_CODES, 0))
@@ -69,13 +80,14 @@ def build(
         *Predict(catalog, clock, max_body_bytes).routes(),
         *HealthRoutes(catalog, health).routes(),
         *RepositoryRoutes(catalog, max_body_bytes).routes(),
+        *SettingsRoutes(catalog, controls).routes(),
         *SharedMemoryRoutes(shared_memory).routes(),
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))
     app = _face(routes, problems, version)
     access = logs.logger("service.access") if access_log else None
-    entrance = Entrance(app, inference.infer, problems, responses, access)
+    entrance = Entrance(app, inference.infer, problems, responses, access, controls.tracing)
     return _shared_with(cors_origins, entrance) if cors_origins else entrance
 
 
@@ -92,7 +104,7 @@ def _shared_with(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
 
 
 def _face(routes: list[Route], problems: Problems, version: str) -> FastAPI:
-    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=_NO_TELEMETRY)
     app.openapi = openapi_of(lambda: app.routes, version)  # type: ignore[method-assign]
     for route in routes:
         route.add_to(app)

@@ -21,11 +21,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.stdlib import BoundLogger
 
 from service.core.errors import Draining
+from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.request_head import RequestIds, origin_of
 from service.gateway.problems import problem, problem_of, was_meant
 from service.gateway.quote import quote
 from service.observe.logs import REQUEST_ID
+from service.observe.tracing import TRACE, Tracing, nothing_followed
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -43,6 +45,9 @@ class Problems:
 
     async def __call__(self, request: Request, error: Exception) -> Response:
         """The answer to `error`; has the form of a FastAPI exception handler."""
+        trace = TRACE.get()
+        if trace is not None:
+            trace.failed(error)
         if isinstance(error, HTTPException):
             return problem_answer(problem(error.status_code, _routing_sentence(request, error), error.headers))
         if not was_meant(error):
@@ -59,6 +64,7 @@ class Entrance:
         problems: answers errors.
         responses: HTTP status code -> answers sent; counted here.
         access_log: gets one line a request; None logs none.
+        tracing: follows inference requests; None follows none.
     """
 
     def __init__(
@@ -68,12 +74,14 @@ class Entrance:
         problems: Problems,
         responses: Counter[int],
         access_log: BoundLogger | None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self._infer = infer
         self._problems = problems
         self._responses = responses
         self._access_log = access_log
+        self._tracing = tracing or nothing_followed()
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +92,8 @@ class Entrance:
         request_id = self._ids.of(scope)
         REQUEST_ID.set(request_id)
         began_ns = time.perf_counter_ns()
-        sender = _Sender(send, request_id.encode())
+        trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
+        sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
         try:
             await self._answer(scope, receive, sender)
         except asyncio.CancelledError:  # by the server alone, when it stops and has waited long enough
@@ -95,10 +104,15 @@ class Entrance:
             if not sender.status:
                 await (await self._problems(Request(scope), error))(scope, receive, sender)
         finally:
-            if sender.status:
-                self._responses[sender.status] += 1
-            if self._access_log is not None:
-                _log_access(self._access_log, scope, sender.status, time.perf_counter_ns() - began_ns)
+            if trace is not None:
+                traced.end(trace, sender.status)
+            self._note(scope, sender.status, time.perf_counter_ns() - began_ns)
+
+    def _note(self, scope: Scope, status: int, took_ns: int) -> None:
+        if status:
+            self._responses[status] += 1
+        if self._access_log is not None:
+            _log_access(self._access_log, scope, status, took_ns)
 
     async def _answer(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         match = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
@@ -111,22 +125,22 @@ class Entrance:
 
 
 class _Sender:
-    """Passes messages on, adds the request's id to the head and remembers the status; 0 until there is one.
+    """Passes messages on, adds headers such as the request's id and remembers the status; 0 until there is one.
 
     A message to a client that has just left goes nowhere, as uvicorn has it for one that left earlier.
     """
 
-    __slots__ = ("_request_id", "_send", "status")
+    __slots__ = ("_headers", "_send", "status")
 
-    def __init__(self, send: Send, request_id: bytes) -> None:
+    def __init__(self, send: Send, headers: list[traced.Header]) -> None:
         self._send = send
-        self._request_id = request_id
+        self._headers = headers
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"].append((b"x-request-id", self._request_id))
+            message["headers"].extend(self._headers)
         try:
             await self._send(message)
         except RuntimeError as error:

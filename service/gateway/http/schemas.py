@@ -48,6 +48,15 @@ _IN_REGION = {
     "shared_memory_byte_size": _BYTES,
 }
 _STRICT: dict[str, Any] = {"additionalProperties": False}
+_TRACE_NAMES = ("trace_rate", "trace_count", "log_frequency", "trace_file", "trace_mode")
+_TRACE_TEXTS = dict.fromkeys(_TRACE_NAMES, _STRING)
+_TRACE_LEVEL: Schema = {"type": "string", "enum": ["OFF", "TIMESTAMPS"]}
+_LOG_SETTINGS = {
+    "log_file": _STRING,
+    **dict.fromkeys(("log_info", "log_warning", "log_error"), _BOOLEAN),
+    "log_verbose_level": {"type": "integer", "minimum": 0},
+    "log_format": {"type": "string", "description": "`default` or `ISO8601`"},
+}
 
 SCHEMAS: dict[str, Schema] = {
     "Error": _object({"error": _STRING}),
@@ -227,6 +236,16 @@ SCHEMAS: dict[str, Schema] = {
             )
         }
     ),
+    "TraceSetting": _object({**_TRACE_TEXTS, "trace_level": _list(_TRACE_LEVEL)}),
+    "TraceOrder": _object(
+        {},
+        {name: _nullable(schema) for name, schema in _TRACE_TEXTS.items()}
+        | {"trace_level": {"type": ["array", "null"], "items": _TRACE_LEVEL}},
+        description="Only what is named is changed; null goes back to the global setting, or to the start's",
+        **_STRICT,
+    ),
+    "LogSetting": _object(_LOG_SETTINGS),
+    "LogOrder": _object({}, {name: _nullable(schema) for name, schema in _LOG_SETTINGS.items()}, **_STRICT),
     "RegionOrder": _object({"key": _STRING, "byte_size": _BYTES}, {"offset": _BYTES}, **_STRICT),
     "Regions": _list(_object({"name": _STRING, "byte_size": _BYTES}, {"key": _STRING, "offset": _BYTES})),
     "Card": _object({"schema": _STRING, "model": _STRING, "version": _STRING, "files": _ANY_OBJECT}),

@@ -129,3 +129,19 @@ def test_an_output_in_shared_memory_leaves_its_place_empty() -> None:
     assert memory.written == [(16, ROW.tobytes())]
     with pytest.raises(BadInput, match="more than the 4"):
         messages.encode(InferResponse("m", "1", {"y": ROW}), {"y": Target(Span("r", 0, 4), memory)})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "sequence"),
+    [
+        (None, None),
+        (service_pb2.InferParameter(int64_param=7), ("m", 7)),
+        (service_pb2.InferParameter(string_param="a"), ("m", "a")),
+    ],
+)
+def test_the_sequence_of_a_request_is_known_before_it_is_read(parameter: Any, sequence: Any) -> None:
+    message = service_pb2.ModelInferRequest(model_name="m")
+    if parameter is not None:
+        message.parameters["sequence_id"].CopyFrom(parameter)
+    assert messages.sequence_of(message) == sequence
+    assert ("sequence_id" in message.parameters) is (parameter is not None)  # asking adds nothing

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from service.core.errors import Draining
 from service.gateway.grpc.stream import answers_to
 
 
@@ -95,3 +97,63 @@ async def test_what_ends_the_reading_is_raised_after_the_answers() -> None:
     with pytest.raises(ConnectionError, match="gone"):
         async for one in answers_to(broken(), answer):
             found.append(one)
+
+
+def pairs(number: int) -> str:
+    """Requests 0 and 1 belong together, and so do 2 and 3."""
+    return str(number // 2)
+
+
+@pytest.mark.parametrize(("turn", "begun"), [(pairs, {0, 2}), (lambda _: None, {0, 1, 2, 3})])
+async def test_requests_of_one_sequence_wait_for_each_other(turn: Any, begun: set[int]) -> None:
+    seen: list[int] = []
+    go, ready = asyncio.Event(), asyncio.Event()
+
+    async def answer(number: int) -> int:
+        seen.append(number)
+        if set(seen) >= begun:
+            ready.set()
+        await go.wait()
+        return number
+
+    stream = answers_to(numbers(4), answer, turn=turn)
+    first = asyncio.ensure_future(anext(stream))
+    await asyncio.wait_for(ready.wait(), 5)
+    assert set(seen) == begun
+    go.set()
+    answers = [await first, *[one async for one in stream]]
+    assert sorted(answers) == [0, 1, 2, 3]
+    assert answers.index(0) < answers.index(1) and answers.index(2) < answers.index(3)
+
+
+async def test_a_server_that_stops_answers_what_it_read_and_reads_no_more() -> None:
+    stopping, go, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def idle() -> AsyncIterator[int]:
+        yield 1
+        try:
+            await asyncio.Event().wait()  # a client that sends nothing more
+        finally:
+            left.set()
+
+    async def answer(number: int) -> int:
+        await go.wait()
+        return number
+
+    stream = answers_to(idle(), answer, stopping=stopping)
+    first = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    stopping.set()
+    await asyncio.wait_for(left.wait(), 5)
+    assert not first.done()
+    go.set()
+    assert await first == 1
+    with pytest.raises(Draining, match="reads no more"):
+        await asyncio.wait_for(anext(stream), 5)
+
+
+async def test_a_stream_that_ends_by_itself_is_no_drain() -> None:
+    async def answer(number: int) -> int:
+        return number
+
+    assert [one async for one in answers_to(numbers(3), answer, stopping=asyncio.Event())] == [0, 1, 2]

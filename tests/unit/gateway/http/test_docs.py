@@ -36,6 +36,9 @@ ROUTES = {
     ("post", "/v1/models/{model}:predict"),
     ("post", "/v1/models/{model}/versions/{version}:predict"),
     ("get", "/metrics"),
+    *((m, path) for m in ("get", "post") for path in ("/v2/logging", "/v2/trace/setting")),
+    ("get", "/v2/models/{model}/trace/setting"),
+    ("post", "/v2/models/{model}/trace/setting"),
     *(
         (method, f"/v2/{kind}sharedmemory{path}")
         for kind in ("system", "cuda")

@@ -169,6 +169,8 @@ def test_the_server_names_the_extensions_that_work(client: TestClient) -> None:
     assert set(described["extensions"]) == {
         "binary_tensor_data",
         "classification",
+        "logging",
+        "trace",
         "parameters",
         "schedule_policy",
         "sequence",

@@ -1,0 +1,57 @@
+"""Server reflection, so that grpcurl and its like need no .proto file: v1alpha, and v1, whose messages are the same.
+
+Source: grpc/doc/server-reflection.md. The package has v1alpha's descriptor alone, so that v1 answers and is not listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+V1 = "grpc.reflection.v1.ServerReflection"
+
+
+def add_reflection(server: Any, services: Sequence[str], stopping: asyncio.Event) -> None:
+    """Makes a server describe its services and itself.
+
+    Args:
+        server: of grpc.aio.
+        services: their full names.
+        stopping: set when the server stops, which ends every stream of questions.
+    """
+    servicer: Any = reflection.aio.ReflectionServicer((*services, reflection.SERVICE_NAME))
+
+    async def describe(questions: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for answer in servicer.ServerReflectionInfo(until(stopping, questions), context):
+            yield answer
+
+    method = grpc.stream_stream_rpc_method_handler(
+        describe,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for name in (reflection.SERVICE_NAME, V1):
+        handlers = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method})
+        server.add_generic_rpc_handlers((handlers,))
+
+
+async def until(stopping: asyncio.Event, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """The items that come before `stopping` is set."""
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(items, None))
+            await asyncio.wait({stop, following}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+                return
+            if (item := following.result()) is None:
+                return
+            yield item
+    finally:
+        stop.cancel()

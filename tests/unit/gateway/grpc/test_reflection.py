@@ -1,0 +1,34 @@
+"""A stream of questions ends with the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from service.gateway.grpc.reflection import until
+
+
+async def questions(left: asyncio.Event, *, more: bool) -> AsyncIterator[int]:
+    yield 1
+    yield 2
+    if more:
+        try:
+            await asyncio.Event().wait()  # a client that asks nothing more
+        finally:
+            left.set()
+
+
+async def test_items_come_until_there_are_no_more() -> None:
+    assert [item async for item in until(asyncio.Event(), questions(asyncio.Event(), more=False))] == [1, 2]
+
+
+async def test_what_stops_ends_the_wait_for_the_next_item() -> None:
+    stopping, left = asyncio.Event(), asyncio.Event()
+    items = until(stopping, questions(left, more=True))
+    assert [await anext(items), await anext(items)] == [1, 2]
+    following = asyncio.ensure_future(anext(items, None))
+    await asyncio.sleep(0)
+    assert not following.done()
+    stopping.set()
+    assert await asyncio.wait_for(following, 5) is None
+    assert left.is_set()
