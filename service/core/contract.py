@@ -153,6 +153,7 @@ class InferResponse:
         outputs: name -> array, in the order asked for.
         id: the request's.
         timing: where its time went.
+        cached: whether it was kept from an earlier request, and nothing was run.
     """
 
     model: str
@@ -160,3 +161,4 @@ class InferResponse:
     outputs: Arrays
     id: str = ""
     timing: Timing = NO_TIME
+    cached: bool = False

@@ -15,6 +15,7 @@ EXTENSIONS = (
     "model_repository(unload_dependents)",
     "parameters",
     "schedule_policy",
+    "sequence",
     "statistics",
     "trace",
 )

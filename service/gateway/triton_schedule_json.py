@@ -61,7 +61,7 @@ def sequence_batching(sequences: Sequences, servable: Servable) -> dict[str, Any
             {
                 "input_name": state.input,
                 "output_name": state.output,
-                "data_type": data_type(servable.inputs.get(state.input)),
+                "data_type": data_type(_spec(state.input, servable)),
                 "dims": list(state.shape or ()),
             }
             for state in sequences.states
@@ -69,8 +69,14 @@ def sequence_batching(sequences: Sequences, servable: Servable) -> dict[str, Any
     }
 
 
+def _spec(name: str, servable: Servable) -> TensorSpec | None:
+    """The spec of a state's or control's input, which is none of the client's."""
+    hidden = servable.sequencer.hidden if servable.sequencer is not None else {}
+    return hidden.get(name) or servable.inputs.get(name)
+
+
 def _control(control: Control, servable: Servable) -> dict[str, Any]:
-    spec = servable.inputs.get(control.input)
+    spec = _spec(control.input, servable)
     described: dict[str, Any] = {"kind": f"CONTROL_SEQUENCE_{control.kind.upper()}"}
     if control.kind == "corrid":
         described["data_type"] = data_type(spec)

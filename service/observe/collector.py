@@ -39,6 +39,14 @@ _NUMBERS: tuple[tuple[Name, Callable[[VersionStatistics], Number]], ...] = (
     (names.RUN_FAILED, lambda s: s.runs_failed),
     (names.CRASHED, lambda s: s.crashes),
     (names.NON_FINITE, lambda s: s.non_finite),
+    (names.CACHE_HITS, lambda s: s.cache_hit.count if s.caches else None),
+    (names.CACHE_MISSES, lambda s: s.cache_miss.count if s.caches else None),
+    (names.CACHE_HIT_US, lambda s: s.cache_hit.ns // _NS_IN_US if s.caches else None),
+    (names.CACHE_MISS_US, lambda s: s.cache_miss.ns // _NS_IN_US if s.caches else None),
+    (names.SEQUENCES_OPEN, lambda s: s.sequences.open() if s.sequences.open is not None else None),
+    (names.SEQUENCES_STARTED, lambda s: s.sequences.known(s.sequences.started)),
+    (names.SEQUENCES_ENDED, lambda s: s.sequences.known(s.sequences.ended)),
+    (names.SEQUENCES_EXPIRED, lambda s: s.sequences.known(s.sequences.expired)),
     (names.REMOTE_RETRIES, lambda s: s.remote_retries),
 )
 _BY_REASON: tuple[tuple[Name, Callable[[VersionStatistics], Mapping[str, int]]], ...] = (

@@ -26,6 +26,12 @@ INPUT_US = Name("nv_inference_compute_input_duration_us", "counter", "Time spent
 INFER_US = Name("nv_inference_compute_infer_duration_us", "counter", "Time spent in the model, microseconds")
 OUTPUT_US = Name("nv_inference_compute_output_duration_us", "counter", "Time spent on taking outputs, microseconds")
 PENDING = Name("nv_inference_pending_request_count", "gauge", "Requests that wait in the queue")
+CACHE_HITS = Name("nv_cache_num_hits_per_model", "counter", "Requests answered from the response cache")
+CACHE_MISSES = Name("nv_cache_num_misses_per_model", "counter", "Requests not found in the response cache, then run")
+CACHE_HIT_US = Name("nv_cache_hit_duration_per_model", "counter", "Time spent on finding answers, microseconds")
+CACHE_MISS_US = Name(
+    "nv_cache_miss_duration_per_model", "counter", "Time spent on not finding answers and keeping them, microseconds"
+)
 LOAD_S = Name("nv_model_load_duration_secs", "gauge", "How long the last load took, seconds")
 CPU_UTILIZATION = Name("nv_cpu_utilization", "gauge", "Share of all cores in use since the last scrape, 0 to 1")
 CPU_MEMORY_TOTAL = Name("nv_cpu_memory_total_bytes", "gauge", "Memory of the machine, bytes")
@@ -43,6 +49,10 @@ RUN_FAILED = Name("retort_run_failed", "counter", "Runs that raised or were give
 DROPPED = Name("retort_dropped", "counter", "Requests taken out of the queue before they ran, by reason")
 CRASHED = Name("retort_batcher_crashed", "counter", "Times the batcher's loop raised and was restarted")
 NON_FINITE = Name("retort_non_finite_outputs", "counter", "Outputs that held NaN or infinity")
+SEQUENCES_OPEN = Name("retort_sequences_open", "gauge", "Sequences that are open, those that wait for a place included")
+SEQUENCES_STARTED = Name("retort_sequences_started", "counter", "Sequences begun, restarts included")
+SEQUENCES_ENDED = Name("retort_sequences_ended", "counter", "Sequences ended by their end, a restart or the server")
+SEQUENCES_EXPIRED = Name("retort_sequences_expired", "counter", "Sequences forgotten after too long without a request")
 SWAPS = Name("retort_swaps", "counter", "Swaps and rollbacks by outcome")
 ACTIVE = Name("retort_active_version", "gauge", "1 for the version that answers when the client names none")
 REMOTE_RETRIES = Name("retort_remote_retries", "counter", "Calls of a remote server made again, its connection broken")

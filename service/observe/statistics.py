@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from service.observe.histogram import COUNT_BOUNDS, TIME_BOUNDS_NS, Histogram
 from service.observe.names import CLOSE_REASONS, DROP_REASONS, FAILURE_REASONS, SWAP_OUTCOMES
+from service.observe.sequence_counts import SequenceCounts
 
 
 class Compute(Protocol):
@@ -119,6 +120,10 @@ class VersionStatistics:
         load_s: how long the last load took, None before the first.
         memory_bytes: what the version keeps in memory, None when not known.
         non_finite: outputs that held NaN or infinity.
+        caches: whether answers are kept.
+        cache_hit: looking up the answers that were found.
+        cache_miss: looking up those that were not, and keeping them.
+        sequences: of a version that keeps state.
         remote_retries: calls of a remote server that were made again, None for a version that runs here.
     """
 
@@ -143,6 +148,10 @@ class VersionStatistics:
         self.crashes = 0
         self.success = Duration()
         self.failures = {reason: Duration() for reason in FAILURE_REASONS}
+        self.caches = False
+        self.cache_hit = Duration()
+        self.cache_miss = Duration()
+        self.sequences = SequenceCounts()
         self.queue = Duration()
         self.compute = Phases()
         self.by_rows: dict[int, Phases] = {}
@@ -158,11 +167,12 @@ class VersionStatistics:
         self._wall_clock_s = wall_clock_s
         self._last_inference_ms = 0
 
-    def request_done(self, total_ns: int, timing: Timing) -> None:
-        """Counts a request that was answered after `total_ns` nanoseconds."""
+    def request_done(self, total_ns: int, timing: Timing, *, cached: bool = False) -> None:
+        """Counts a request that was answered after `total_ns` nanoseconds; a `cached` one computed nothing."""
         self.success.add(total_ns)
         self.queue.add(timing.queue_ns)
-        self.compute.add(timing)
+        if not cached:
+            self.compute.add(timing)
         self.request_times.observe(total_ns)
         self.queue_times.observe(timing.queue_ns)
 
@@ -208,7 +218,6 @@ class VersionStatistics:
             "count": sum(failure.count for failure in self.failures.values()),
             "ns": sum(failure.ns for failure in self.failures.values()),
         }
-        none = Duration().to_triton()
         return {
             "name": self.model,
             "version": self.version,
@@ -220,8 +229,8 @@ class VersionStatistics:
                 "fail": fail,
                 "queue": self.queue.to_triton(),
                 **self.compute.to_triton(),
-                "cache_hit": none,
-                "cache_miss": none,
+                "cache_hit": self.cache_hit.to_triton(),
+                "cache_miss": self.cache_miss.to_triton(),
             },
             "response_stats": {},  # of decoupled models, which there are none of
             "batch_stats": [{"batch_size": rows, **self.by_rows[rows].to_triton()} for rows in sorted(self.by_rows)],

@@ -28,18 +28,20 @@ def read_parameters(message: Any, reading: Reading) -> None:
             read(f"parameters {quoted(key)}", parameter.string_value, reading)
         elif key not in _TOLD and key != OWN:
             reading.warn(f"parameters {quoted(key)}", "it is none of the ONNX Runtime backend's that are served")
-    if OWN in message.parameters:
-        _own(message.parameters[OWN].string_value, reading)
+    reading.values |= read_own(message, reading)
 
 
-def _own(text: str, reading: Reading) -> None:
+def read_own(message: Any, reading: Reading) -> dict[str, Any]:
+    """The keys of model.yaml that `OWN` holds; none without it."""
+    if OWN not in message.parameters:
+        return {}
     try:
-        values = json.loads(text)
+        values = json.loads(message.parameters[OWN].string_value)
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         raise reading.wrong(f"parameters {quoted(OWN)}", "must be a JSON object with keys of model.yaml")
-    reading.values |= values
+    return values
 
 
 def _intra_op_threads(field: str, text: str, reading: Reading) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.repository.suggest import quoted
+from service.repository.triton_parameters import read_own
 from service.repository.triton_reading import Reading
 
 _AUTO, _GPU, _CPU, _MODEL = range(4)  # ModelInstanceGroup.Kind
@@ -42,6 +43,9 @@ def _versions(message: Any, reading: Reading) -> Any:
 
 def _instances(message: Any, reading: Reading) -> None:
     kinds = {group.kind for group in message.instance_group}
+    if kinds == {_MODEL} and "runner" in read_own(message, reading):
+        reading.values["instances"] = sum(max(1, group.count) for group in message.instance_group)
+        return
     if kinds - _PROVIDERS.keys():
         raise reading.unsupported("instance_group.kind", "KIND_MODEL is of backends that choose devices themselves")
     if len(kinds) > 1:

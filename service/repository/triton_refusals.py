@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.repository.suggest import quoted
+from service.repository.triton_parameters import read_own
 from service.repository.triton_reading import Reading
 
 _PLATFORM, _BACKEND = "onnxruntime_onnx", "onnxruntime"
+_REMOTE = "remote"
 _RUNTIMES = ("", "libtriton_onnxruntime.so", "onnxruntime.dll", "triton_onnxruntime.dll")
 
 _REFUSED: Mapping[str, str] = {
@@ -65,7 +67,8 @@ def read_kind(message: Any, reading: Reading) -> None:
         raise reading.wrong(
             "name", f"is {quoted(message.name)}, expected {quoted(reading.model)} as the folder's, or none"
         )
-    if message.platform not in ("", _PLATFORM):
+    remote = message.platform == _REMOTE and "runner" in read_own(message, reading)  # as `/config` of Retort tells it
+    if message.platform not in ("", _PLATFORM) and not remote:
         raise reading.unsupported("platform", f"{quoted(message.platform)} is not {_PLATFORM}")
     if message.backend not in ("", _BACKEND):
         raise reading.unsupported("backend", f"{quoted(message.backend)} is not {_BACKEND}")

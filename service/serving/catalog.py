@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from structlog.stdlib import BoundLogger
 
-from service.core.contract import ModelRef
+from service.core.contract import ModelRef, SequenceStep
 from service.core.errors import BadInput, Conflict, NotFound, Refused, RetortError
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.overlay import Overlay, Override
@@ -52,9 +52,15 @@ class Catalog:
         """
         entry = self._entry(ref.name)
         servable = entry.active if ref.version is None else entry.servable(ref.version)
-        if servable is None or servable.state is not State.READY:
+        if servable is None or not (servable.state is State.READY or servable.holds_sequences):
             raise why_not(entry, ref.version)
         return Lease(servable)
+
+    def holder(self, ref: ModelRef, leased: Servable, step: SequenceStep | None) -> Servable:
+        """Who answers a request once its sequence is known: the version that began it, where `ref` names none."""
+        if step is None or ref.version is not None:
+            return leased
+        return self._entry(ref.name).holders.holder(leased, step)
 
     def models(self) -> list[str]:
         """Every model's name, broken ones included."""
@@ -201,6 +207,8 @@ class Catalog:
         """Ends watches, loads and operations, then drains and closes every version."""
         self._watches.stop_all()
         self.give_up_loads()
+        for entry in self._entries.values():
+            entry.holders.end_all()
         await asyncio.gather(*(entry.operations.idle() for entry in self._entries.values()))
         await asyncio.gather(*(self._lifecycle.unload(entry) for entry in self._entries.values()))
 

@@ -40,4 +40,4 @@ class Counted:
         if error is not None:
             self._statistics.request_failed(failure_reason(error), took_ns)
         elif self._answer is not None:
-            self._statistics.request_done(took_ns, self._answer.timing)
+            self._statistics.request_done(took_ns, self._answer.timing, cached=self._answer.cached)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from structlog.stdlib import BoundLogger
+
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.card import Card
 from service.repository.model_config import ModelConfig
 from service.serving.heart import Heart
 from service.serving.operations import Operations
 from service.serving.reports import VersionView
+from service.serving.sequence_holders import SequenceHolders
 from service.serving.servable import Servable, State
 
 
@@ -52,6 +55,7 @@ class Entry:
         active: who answers when the client names no version.
         previous: the version before the last swap, what a rollback returns to.
         heart: the probe of `active`.
+        holders: the versions that may have open sequences.
     """
 
     name: str
@@ -63,6 +67,19 @@ class Entry:
     active: Servable | None = None
     previous: str | None = None
     heart: Heart | None = None
+    holders: SequenceHolders = field(default_factory=SequenceHolders)
+
+    def seat(self, slot: Slot, servable: Servable, log: BoundLogger) -> None:
+        """Puts a loaded version into its slot, and logs that."""
+        slot.servable, slot.card, slot.reason, slot.passing = servable, servable.card, "", False
+        self.holders.add(servable)
+        log.info("loaded", model=self.name, version=slot.version, load_ms=round(servable.origins.load_ms, 1))
+        if servable.config.response_cache is not None and servable.cache is None:
+            log.warning(
+                "answers are not kept: one input may be answered differently twice",
+                model=self.name,
+                version=slot.version,
+            )
 
     def slot(self, version: str) -> Slot:
         """The slot of `version`, made when it is new."""

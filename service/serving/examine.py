@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
+
 from service.batching.curve import CostCurve
 from service.batching.padding import Pads
 from service.core.contract import Array, Arrays, common_first_axis
@@ -45,6 +47,7 @@ class Examined:
         padding: whether requests of different lengths may be put together.
         steady: whether the time of a run depends on its rows alone: on the CPU, every other axis fixed, and no operator
             whose work depends on values.
+        repeats: whether two runs of the same input gave the same answer.
     """
 
     signature: Signature
@@ -57,6 +60,7 @@ class Examined:
     golden_chunk_rows: int | None
     padding: Padding
     steady: bool
+    repeats: bool
 
 
 def golden_chunk_rows(signature: Signature, batchability: Batchability, max_rows: int) -> int | None:
@@ -99,9 +103,11 @@ def _examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner]
         curve.observe(size, seconds)
     for other in runners[1:]:
         other.run(rows.take(range(config.max_batch_size if batchability.mixes else 1)))
-    expected = _repeated(runner, rows.take([0])) if _answers_last(config) else {}
+    expected, repeats = _repeated(runner, rows.take([0])) if _answers_last(config) else ({}, False)
     steady = files.steady and machine.provider == "cpu" and _fixed(signature)
-    return Examined(signature, batchability, curve, golden, rows, expected, machine, chunk_rows, padding, steady)
+    return Examined(
+        signature, batchability, curve, golden, rows, expected, machine, chunk_rows, padding, steady, repeats
+    )
 
 
 def signature_of(files: VersionFiles, runner: Runner) -> Signature:
@@ -128,13 +134,17 @@ def _fixed(signature: Signature) -> bool:
     return all(isinstance(dim, int) or dim == signature.batch_axis for dim in dims)
 
 
-def _repeated(runner: Runner, row: Arrays) -> dict[str, Array]:
+def _repeated(runner: Runner, row: Arrays) -> tuple[dict[str, Array], bool]:
     """What `runner` answers to `row` again and again; an output drawn at random says nothing about its health.
+
+    And whether it answered the same twice, values that are no floats included.
 
     Copies, because an output of ONNX Runtime is a view that keeps its session's whole arena alive.
     """
     first, second = runner.run(row), runner.run(row)
-    return {name: array.copy() for name, array in first.items() if near_array(array, second[name])}
+    expected = {name: array.copy() for name, array in first.items() if near_array(array, second[name])}
+    equal = all(array.dtype.kind == "f" or np.array_equal(array, second[name]) for name, array in first.items())
+    return expected, equal and len(expected) == len(first)
 
 
 def _batchability(

@@ -114,6 +114,7 @@ class Lifecycle:
     async def unload(self, entry: Entry) -> None:
         """Drains and closes every version; the model stays listed and can be loaded again."""
         entry.active = None
+        entry.holders.end_all()
         entry.wait_for_none()  # nobody is to bring back what an operator took away
         await self._pointer.replace_heart(entry)
         for servable in entry.loaded():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.batching.batch import PLAIN
@@ -29,11 +29,13 @@ from service.runtime.threads import intra_op_threads, usable_cores
 from service.serving.batch_knobs import batch_config
 from service.serving.declared import declare
 from service.serving.digest import digest
+from service.serving.equipment import cache_of, plan_of, sequencer_of
 from service.serving.examine import Examined, examine
 from service.serving.load_job import LoadJob
 from service.serving.pulse import Pulse
 from service.serving.samples import run_samples
 from service.serving.servable import Identity, Origins, Servable
+from service.serving.stateful_runner import stateful
 from service.serving.threads import stand_back
 
 INLINE_LIMIT_S = 200e-6  # a hop to a thread and back costs about as much; the loop may stand still for 0.2 ms
@@ -187,7 +189,8 @@ class Loader:
             identity, make = open_remote(files, config, remote, cancel, on_retry)
 
             def runner(_instance: int = 0) -> Runner:
-                return declare(make(), identity.config, _where(files), has_golden=files.golden is not None)
+                made = declare(make(), identity.config, _where(files), has_golden=files.golden is not None)
+                return stateful(made, identity.config, _where(files))
 
             return _Opened(identity, files, runner, runner)
 
@@ -213,7 +216,9 @@ class Loader:
             built.runners.append(runner)  # closed with the others
             return runner
 
-        inline_limit_s = self._options.inline_limit_s if examined.steady else 0.0
+        plan = plan_of(built.runners)
+        steady = examined.steady and (plan is None or (plan.batched and plan.fixed))
+        inline_limit_s = self._options.inline_limit_s if steady else 0.0
         batcher = Batcher(
             built.runners,
             batch_config(identity.config, mixes=examined.batchability.mixes, inline_limit_s=inline_limit_s),
@@ -229,16 +234,21 @@ class Loader:
         statistics.memory_bytes = (size.resident_bytes if size is not None else None) or identity.bytes_total
         statistics.load_s = (built.origins.load_ms + built.origins.warm_ms) / 1e3
         batcher.start()
-        return Servable(identity, examined, built.origins, built.runners, batcher, statistics, pulse)
+        sequencer = sequencer_of(identity.model, identity.config, plan, statistics, self.clock)
+        cache = cache_of(identity.config, examined, statistics)
+        parts = (identity, examined, built.origins, built.runners, batcher, statistics, pulse)
+        return Servable(*parts, sequencer=sequencer, cache=cache)
 
     def _files(self, model: str, version: str, config: ModelConfig) -> VersionFiles:
         return self._source.read_version(model, version, config.onnx_file if config.runner is None else None)
 
     def _runner(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event, instance: int = 0) -> Runner:
         options = self._runner_options(config, instance)
-        self._trial(files, options, cancel)
+        stateful_only = config.sequences is not None  # its golden cases are the client's, and the trial runs the graph
+        self._trial(replace(files, golden=None) if stateful_only else files, options, cancel)
         runner = OnnxRunner.load(files.onnx, files.external, options, cancel)
-        return declare(runner, config, _where(files), has_golden=files.golden is not None)
+        where = _where(files)
+        return stateful(declare(runner, config, where, has_golden=files.golden is not None), config, where)
 
     def _runner_options(self, config: ModelConfig, instance: int = 0) -> RunnerOptions:
         choice = choose_provider(config.provider or self._options.provider, self._options.obstacles)

@@ -7,13 +7,12 @@ Owned by the event loop's thread. Knows nothing of files, of HTTP, or of which v
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-
 from service.batching.batcher import Batcher
+from service.batching.contract import Answer
 from service.core.contract import Array, Arrays, InferRequest, InferResponse, TensorSpec
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, NotFinite, Refused
@@ -23,9 +22,12 @@ from service.repository.card import Card
 from service.repository.golden import Golden
 from service.repository.model_config import ModelConfig
 from service.runtime.runner import Runner
+from service.serving.cached import CachedAnswers
 from service.serving.examine import Examined
+from service.serving.finite import not_finite
 from service.serving.golden import GoldenReport, chunks, hold, join
 from service.serving.pulse import Pulse
+from service.serving.sequencer import Sequencer
 from service.serving.threads import in_thread, stand_back
 
 PROBE_ORIGIN = "retort-probe"  # the server's own requests: run like any other, counted in no statistics
@@ -83,9 +85,11 @@ class Servable:
         batcher: started already, over those runners.
         statistics: counts of this version.
         pulse: when a batch last ended.
+        sequencer: runs the requests of a version that keeps state; None for every other.
+        cache: the kept answers; None where none are kept.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that a servable is made of)
         self,
         identity: Identity,
         examined: Examined,
@@ -94,6 +98,9 @@ class Servable:
         batcher: Batcher,
         statistics: VersionStatistics,
         pulse: Pulse,
+        *,
+        sequencer: Sequencer | None = None,
+        cache: CachedAnswers | None = None,
     ) -> None:
         self.identity = identity
         self.model = identity.model
@@ -109,6 +116,8 @@ class Servable:
         self.batcher = batcher
         self.statistics = statistics
         self.pulse = pulse
+        self.sequencer = sequencer
+        self.cache = cache
         self.state = State.READY
         self._runners = runners
         self._leases = 0
@@ -157,24 +166,35 @@ class Servable:
             BadInput: names, datatypes, shapes or rows are not the version's.
             Rejected, Expired, RunFailed, NotFinite, Stuck, Draining: as `core.errors` says.
         """
-        if request.sequence is not None:
-            raise BadInput(f"{self.signature.where} keeps no state, and the request has a 'sequence_id'")
         rows, trace = self._rows(request), TRACE.get()
         if trace is not None:
             trace.asked(self.model, self.version, rows or 1)
         timeout_s = request.timeout_us / 1e6 if request.timeout_us else None
-        answer = await self.batcher.submit(
-            request.inputs,
-            rows,
-            deadline,
-            origin=origin,
-            priority=request.priority,
-            timeout_s=timeout_s,
-            trace=trace,
-        )
+        wish = {"origin": origin, "priority": request.priority, "timeout_s": timeout_s, "trace": trace}
+
+        async def run(inputs: Arrays = request.inputs) -> Answer:
+            answer = await self.batcher.submit(inputs, rows, deadline, **wish)  # type: ignore[arg-type]
+            self._check_finite(self.signature.select(request, answer.outputs), request.inputs)
+            return answer
+
+        answer, cached = await self._answer(request, deadline, timeout_s, run)
         outputs = self.signature.select(request, answer.outputs)
-        self._check_finite(outputs, request.inputs)
-        return InferResponse(self.model, self.version, outputs, request.id, answer.timing)
+        return InferResponse(self.model, self.version, outputs, request.id, answer.timing, cached)
+
+    async def _answer(
+        self,
+        request: InferRequest,
+        deadline: Deadline,
+        timeout_s: float | None,
+        run: Callable[..., Awaitable[Answer]],
+    ) -> tuple[Answer, bool]:
+        """What `run` answers, in its sequence's turn or from the cache where there is one; whether it was kept."""
+        if self.sequencer is not None and request.sequence is not None:
+            wait_s = timeout_s if self.config.dynamic_batching.allow_timeout_override else None
+            return await self.sequencer.answer(request.sequence, request.inputs, deadline, run, wait_s), False
+        if self.cache is not None:
+            return await self.cache.answer(request.inputs, run)
+        return await run(), False
 
     async def hold_golden(self) -> GoldenReport | None:
         """Holds the golden cases through the queue, among the clients' requests; None without golden cases.
@@ -204,6 +224,11 @@ class Servable:
             sentence = f"version '{self.version}' of model '{self.model}' cannot take the place of version "
             raise Refused(f"{sentence}'{active.version}': {gap}", {"signature": gap})
 
+    @property
+    def holds_sequences(self) -> bool:
+        """Whether it drains, and sequences that it began go on meanwhile."""
+        return self.state is State.DRAINING and self.sequencer is not None and len(self.sequencer) > 0
+
     def acquire(self) -> None:
         """Takes a lease: the servable stays open until it is given back."""
         self._leases += 1
@@ -225,8 +250,12 @@ class Servable:
         if self.state is State.CLOSED:
             return
         self.state = State.DRAINING
+        if self.sequencer is not None:
+            await self.sequencer.drain()
         await self._free.wait()
         await self.batcher.close(drain=True)
+        if self.cache is not None:
+            self.cache.kept.clear()
         await in_thread(f"close {self.model}/{self.version}", self._close_runners)
         self.state = State.CLOSED
 
@@ -238,6 +267,10 @@ class Servable:
     def _rows(self, request: InferRequest) -> int | None:
         self.signature.check_outputs(request)
         rows = self.signature.rows(request.inputs)
+        if self.sequencer is not None:
+            self.sequencer.check(request.sequence, rows)
+        elif request.sequence is not None:
+            raise BadInput(f"{self.signature.where} keeps no state, and the request has a 'sequence_id'")
         if rows is None:
             return None
         mixes, most_rows = self.batchability.mixes, self.config.max_batch_size
@@ -258,16 +291,10 @@ class Servable:
         )
 
     def _check_finite(self, outputs: Arrays, inputs: Arrays) -> None:
-        for name in filter(None, map(_not_finite, outputs.items())):
+        for name in filter(None, map(not_finite, outputs.items())):
             self.statistics.non_finite += 1
             if self.config.finite_outputs:
                 what = f"output '{name}' of {self.signature.where} is not finite"
-                for given in filter(None, map(_not_finite, inputs.items())):  # which is not the version's fault
+                for given in filter(None, map(not_finite, inputs.items())):  # which is not the version's fault
                     raise BadInput(f"{what}, and neither is input '{given}'")
                 raise NotFinite(f"{what} for this input")
-
-
-def _not_finite(named: tuple[str, Array]) -> str:
-    """The name of an array that holds NaN or infinity; "" for every other."""
-    name, array = named
-    return name if array.dtype.kind == "f" and not np.isfinite(array).all() else ""

@@ -85,8 +85,7 @@ class Shelf:
                 raise
             raise BadModel(slot.reason) from error  # a defect of ours costs this version, not its neighbours
         if fresh is not None:
-            slot.servable, slot.card, slot.reason, slot.passing = fresh, fresh.card, "", False
-            self._log.info("loaded", load_ms=round(fresh.origins.load_ms, 1), **named)
+            entry.seat(slot, fresh, self._log)
             if refused := fresh.examined.padding.reason:
                 self._log.warning("padding refused", reason=refused, **named)
         return fresh

@@ -104,8 +104,7 @@ class Takeover:
     ) -> None:
         replaced = [old for old in map(entry.servable, fresh) if old is not None]
         for version, servable in fresh.items():
-            slot = entry.slot(version)
-            slot.servable, slot.card, slot.reason = servable, servable.card, ""
+            entry.seat(entry.slot(version), servable, self._log)
         entry.active = entry.servable(active)
         if entry.previous not in versions:
             entry.previous = None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import queue
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,6 +23,7 @@ from tritonclient.utils import InferenceServerException
 
 from service.gateway.grpc.inference import HEAVY_BYTES
 from tests.support.process import ServerProcess
+from tests.wire.conftest import REPOSITORY
 from tests.wire.digits import ANSWERS, INPUT, OUTPUT, ROWS, VERSIONS, is_answer_of
 
 
@@ -284,3 +288,14 @@ def test_a_large_request_of_single_values_is_read(channel: Any) -> None:
     message.raw_input_contents.append(rows.tobytes())
     raw = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message)
     assert np.array_equal(typed, np.frombuffer(raw.raw_output_contents[0], np.float32))
+
+
+def test_a_taken_port_is_said_once_and_in_our_words(server: ServerProcess, tmp_path: Path) -> None:
+    port = server.grpc.rpartition(":")[2]
+    command = [sys.executable, "-m", "service", "serve", "--repository", str(REPOSITORY), "--http-port", "0"]
+    more = ["--grpc-port", port, "--state-dir", str(tmp_path)]
+    ended = subprocess.run([*command, *more], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (said,) = [line for line in ended.stderr.splitlines() if line and not line.startswith("{")]
+    assert said.startswith(f"retort: cannot listen on 127.0.0.1:{port}: address already in use")
+    assert "--grpc-port" in said

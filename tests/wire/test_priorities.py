@@ -80,24 +80,20 @@ def busy(server: ServerProcess) -> Iterator[None]:
     ]
     body = json.dumps({"inputs": inputs}).encode()
     head = f"POST /v2/models/loop/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    until_pending(server, 0)
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(head.encode() + body)
         until_pending(server, 1)
         yield
 
 
-def sent(server: ServerProcess, clients: ThreadPoolExecutor, ask: Ask, turns: int, **wish: int) -> Future[float]:
-    """Sends a request and waits until the server has it."""
-    before = pending(server)
-    answer = clients.submit(ask, turns, **wish)
-    until_pending(server, before + 1)
-    return answer
-
-
 def test_a_better_priority_overtakes(server: ServerProcess, ask: Ask) -> None:
     with ThreadPoolExecutor(4) as clients:
+        asked: dict[int, Future[float]] = {}
         with busy(server):
-            asked = {level: sent(server, clients, ask, 5000, priority=level) for level in (3, 9, 0, 1)}
+            for level in (3, 9, 0, 1):
+                asked[level] = clients.submit(ask, 5000, priority=level)
+                until_pending(server, 1 + len(asked))
         ends = {level: answer.result(30) for level, answer in asked.items()}
     assert sorted(ends, key=ends.__getitem__) == [1, 9, 0, 3]  # 9 is no level, and takes the default as 0 does
 

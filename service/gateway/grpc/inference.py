@@ -68,7 +68,8 @@ class Inference:
             read = partial(messages.decode, request, servable.inputs, regions)
             # Millions of values would hold up the requests of others.
             asked, targets = await in_thread("read a request", read) if _is_heavy(request) else read()
-            answer = await servable.infer(asked, call.deadline(began_s), origin=call.origin)
+            holder = self._catalog.holder(ref, servable, asked.sequence)
+            answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
             answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
             return messages.encode(answer, targets)

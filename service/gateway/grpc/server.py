@@ -6,7 +6,6 @@ Knows nothing of what the calls do.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,7 +50,6 @@ class GrpcServer:
         drain_timeout_s: float,
         stopping: asyncio.Event,
     ) -> None:
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what its core writes is no line of our log
         self._drain_timeout_s = drain_timeout_s
         self._stopping = stopping
         self._hurry = asyncio.Event()

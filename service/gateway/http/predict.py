@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.clock import Clock
+from service.core.errors import BadInput
 from service.gateway import tensorflow_json
 from service.gateway.codec import JSON, Encoded
 from service.gateway.guard import read_body, while_client_waits
@@ -48,6 +49,11 @@ class Predict:
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
         body = await read_body(headers, request.receive, self._max_body_bytes)
         with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
+            if servable.sequencer is not None:
+                raise BadInput(
+                    f"model '{servable.model}' keeps state from request to request, which /v1 cannot name: "
+                    f"send its requests to /v2/models/{servable.model}/infer with a 'sequence_id'"
+                )
             asked, style = tensorflow_json.decode(body, servable.inputs, servable.config.labels)
             deadline = deadline_of(headers, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from service.core.contract import Arrays, InferRequest, InferResponse, ModelRef, TensorSpec, Timing
+from service.core.contract import Arrays, InferRequest, InferResponse, ModelRef, SequenceStep, TensorSpec, Timing
 from service.core.deadline import Deadline
 from service.core.errors import NotFound, NotReady
 from service.observe.statistics import ModelStatistics, VersionStatistics
@@ -59,6 +59,7 @@ class FakeServable:
         self.seen: list[tuple[InferRequest, Deadline, str]] = []
         self.leases = 0
         self.cancelled = False
+        self.sequencer: object | None = None
 
     @property
     def max_batch_size(self) -> int:
@@ -94,6 +95,7 @@ class FakeCatalog:
         self.servables = list(servables)
         self.cards: dict[str, Card] = {}
         self.states: dict[str, str] = {}
+        self.began: dict[int | str, FakeServable] = {}
         self.calls: list[tuple[Any, ...]] = []
         self.error: BaseException | None = None
         self.counted = {s.model: ModelStatistics(s.model) for s in servables}
@@ -105,6 +107,10 @@ class FakeCatalog:
         if self.states.get(found[0].version, "READY") != "READY":
             raise NotReady(f"version '{found[0].version}' of model '{ref.name}' is loading")
         return found[0]
+
+    def holder(self, ref: ModelRef, leased: FakeServable, step: SequenceStep | None) -> FakeServable:
+        """The version that began a sequence, where `began` says so."""
+        return self.began.get(step.id, leased) if step is not None else leased
 
     def models(self) -> list[str]:
         return sorted({s.model for s in self.servables})

@@ -58,6 +58,8 @@ RESOLVED = {"provider", "batched", "inputs", "outputs", "max_batch_size"}
 def servable_of(values: dict[str, Any]) -> Any:
     servable = FakeServable()
     servable.config = ModelConfig.model_validate(values)
+    if servable.config.runner is not None:
+        servable.provider = "remote"
     return servable
 
 

@@ -40,6 +40,7 @@ def busy_version() -> VersionStatistics:
     version.dropped("expired")
     version.crashed(RuntimeError())
     version.non_finite = 2
+    version.caches, version.sequences.open = True, lambda: 1
     version.retried()
     return version
 
@@ -162,3 +163,26 @@ def test_the_machine_is_part_of_the_scrape(tmp_path: Path) -> None:
     assert "nv_cpu_utilization 0.75\n" in text
     assert "nv_cpu_memory_total_bytes 10240\n" in text
     assert "nv_cpu_memory_used_bytes 6144\n" in text
+
+
+def test_cache_and_sequences_are_written_for_the_versions_that_have_them(tmp_path: Path) -> None:
+    plain, kept = VersionStatistics("digits", "1"), VersionStatistics("digits", "2")
+    kept.caches = True
+    kept.cache_hit.add(5_000)
+    kept.cache_miss.add(7_900)
+    kept.sequences.open = lambda: 3
+    kept.sequences.started, kept.sequences.ended, kept.sequences.expired = 9, 4, 2
+    _, samples = scrape(tmp_path, plain, kept)
+    expected = {
+        "nv_cache_num_hits_per_model": 1,
+        "nv_cache_num_misses_per_model": 1,
+        "nv_cache_hit_duration_per_model": 5,
+        "nv_cache_miss_duration_per_model": 7,
+        "retort_sequences_open": 3,
+        "retort_sequences_started": 9,
+        "retort_sequences_ended": 4,
+        "retort_sequences_expired": 2,
+    }
+    for name, value in expected.items():
+        found = {key: number for key, number in samples.items() if key[0] == name}
+        assert found == {(name, (("model", "digits"), ("version", "2"))): value}

@@ -52,6 +52,17 @@ def test_requests_count_once_each_with_the_phases_of_their_batch() -> None:
     assert counted.request_times.cumulative()[-1] == counted.queue_times.cumulative()[-1] == 2
 
 
+def test_a_kept_answer_is_a_success_that_computed_nothing() -> None:
+    counted = statistics()
+    counted.request_done(3_000, Timing(queue_ns=0), cached=True)
+    counted.cache_hit.add(2_000)
+    counted.cache_miss.add(500)
+    stats = counted.to_triton()["inference_stats"]
+    assert (stats["success"], stats["queue"]["count"]) == ({"count": 1, "ns": 3_000}, 1)
+    assert stats["compute_infer"] == {"count": 0, "ns": 0}
+    assert (stats["cache_hit"], stats["cache_miss"]) == ({"count": 1, "ns": 2_000}, {"count": 1, "ns": 500})
+
+
 def test_failures_are_counted_by_reason_and_summed_for_triton() -> None:
     counted = statistics()
     counted.request_failed("REJECTED", 10)

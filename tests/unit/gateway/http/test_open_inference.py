@@ -173,6 +173,7 @@ def test_the_server_names_the_extensions_that_work(client: TestClient) -> None:
         "trace",
         "parameters",
         "schedule_policy",
+        "sequence",
         "model_configuration",
         "model_repository",
         "model_repository(unload_dependents)",
@@ -249,3 +250,11 @@ def test_a_body_that_grows_over_the_limit_is_413(client: TestClient) -> None:
     answer = client.post(INFER, content=gzip.compress(b" " * (LIMIT_BYTES + 1)), headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 413
     assert "once decoded" in answer.json()["error"]
+
+
+def test_a_sequence_goes_on_with_the_version_that_began_it(client: TestClient, catalog: FakeCatalog) -> None:
+    active, older = catalog.servables
+    catalog.began["abc"] = older
+    answer = client.post(INFER, json={"inputs": [X], "parameters": {"sequence_id": "abc"}})
+    assert (answer.json()["model_version"], len(active.seen), len(older.seen)) == ("1-int8", 0, 1)
+    assert "sequence" in client.get("/v2").json()["extensions"]

@@ -71,3 +71,11 @@ def test_the_state_of_versions_is_in_tensorflow_serving_s_words(client: TestClie
         ]
     }
     assert client.get("/v1/models/none").status_code == 404
+
+
+def test_a_stateful_model_is_refused_with_the_route_that_takes_it(client: TestClient, servable: FakeServable) -> None:
+    servable.sequencer = object()
+    answer = client.post(PREDICT, json=ROWS)
+    assert answer.status_code == 400
+    assert "/v2/models/m/infer with a 'sequence_id'" in answer.json()["error"]
+    assert servable.seen == []

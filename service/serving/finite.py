@@ -1,0 +1,13 @@
+"""Which arrays hold numbers that are none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.core.contract import Array
+
+
+def not_finite(named: tuple[str, Array]) -> str:
+    """The name of an array that holds NaN or infinity; "" for every other."""
+    name, array = named
+    return name if array.dtype.kind == "f" and not np.isfinite(array).all() else ""

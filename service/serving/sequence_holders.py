@@ -1,0 +1,43 @@
+"""Which version of a model goes on with a sequence: the one that began it, even if another has become active since.
+
+A state means something to the version that made it alone, so that a swap never hands one on. Knows nothing of leases.
+"""
+
+from __future__ import annotations
+
+from service.core.contract import SequenceStep
+from service.serving.servable import Servable, State
+
+
+class SequenceHolders:
+    """The stateful versions of one model that are not closed, those that drain included."""
+
+    def __init__(self) -> None:
+        self._servables: list[Servable] = []
+
+    def add(self, servable: Servable) -> None:
+        """Takes note of a version that was loaded; one without state holds no sequences."""
+        self._servables = [other for other in self._servables if other.state is not State.CLOSED]
+        if servable.sequencer is not None:
+            self._servables.append(servable)
+
+    def holder(self, active: Servable, step: SequenceStep) -> Servable:
+        """Who answers a request that names no version: `active`, unless the sequence is open in another.
+
+        A request that starts a sequence goes to `active`, and ends what is open under its id elsewhere.
+        """
+        if active.sequencer is None or active.sequencer.holds(step.id):
+            return active
+        for servable in self._servables:
+            sequencer = servable.sequencer
+            if sequencer is not None and servable is not active and sequencer.holds(step.id):
+                if not step.start:
+                    return servable
+                sequencer.end(step.id)
+        return active
+
+    def end_all(self) -> None:
+        """Ends every open sequence of the model: it is unloaded, or the server shuts down."""
+        for servable in self._servables:
+            if servable.sequencer is not None:
+                servable.sequencer.end_all()
