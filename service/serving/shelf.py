@@ -86,6 +86,8 @@ class Shelf:
             raise BadModel(slot.reason) from error  # a defect of ours costs this version, not its neighbours
         if fresh is not None:
             entry.seat(slot, fresh, self._log)
+            if fresh.examined.rows is None:
+                self._log.warning("not tried", reason=fresh.batchability.reason, **named)
             if refused := fresh.examined.padding.reason:
                 self._log.warning("padding refused", reason=refused, **named)
         return fresh

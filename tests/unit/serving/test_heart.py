@@ -115,6 +115,33 @@ async def test_a_sound_version_is_alive(house: House, onnx: bytes) -> None:
     assert servable.statistics.success.count == 0
 
 
+async def test_a_version_that_nothing_made_up_runs_on_is_judged_by_its_clients_requests(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    servable = await loaded(house, models.never_runs(), clock=clock)
+    heart = Heart(servable, clock)
+    runs = fault.runs
+    for _ in range(3):
+        heart.tick()
+        assert (heart.ok, heart._task, fault.runs) == (True, None, runs)
+        clock.advance(5)
+    fault.frozen.set()
+    asked = asyncio.ensure_future(servable.infer(InferRequest({"x": ROWS[:1]}), Deadline.never()))
+    await until(lambda: fault.runs > runs)
+    heart.tick()
+    clock.advance(0.9)
+    heart.tick()
+    assert heart.ok
+    clock.advance(0.2)
+    heart.tick()
+    assert (heart.ok, heart.reason) == (False, "its runner does not answer")
+    fault.thaw.set()
+    with pytest.raises(RunFailed):
+        await asked
+    heart.tick()
+    assert (heart.ok, heart.reason) == (True, "")
+
+
 async def test_golden_rows_are_what_it_sends(house: House, fault: Fault) -> None:
     servable = await loaded(house, models.scales(2.0), golden=({"x": ROWS}, {"y": ROWS * 2}))
     sent: list[Array] = []

@@ -178,7 +178,7 @@ async def test_a_version_out_of_residency_or_off_the_disk_is_retired(house: Hous
     assert "1" not in states(catalog)
 
 
-@pytest.mark.parametrize("broken", [b"no model", models.never_runs()])
+@pytest.mark.parametrize("broken", [b"no model", models.scales(3.0)[:40]])
 async def test_a_reload_that_fails_leaves_what_served_and_loads_the_rest(house: House, broken: bytes) -> None:
     house.put("1", models.scales(2.0))
     catalog = await house.started()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from service.core.contract import DTYPES, Array, InferRequest
@@ -157,8 +158,10 @@ def random_bytes(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(np.random.default_rng(0).bytes(1000))
 
 
-def runs_on_nothing(folder: Path) -> None:
-    (folder / "model.onnx").write_bytes(models.never_runs())
+def of_another_opset(folder: Path) -> None:
+    model = onnx.load_from_string((folder / "model.onnx").read_bytes())
+    model.opset_import[0].version = 1_000
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
 
 
 def needs_another_file(folder: Path) -> None:
@@ -172,7 +175,7 @@ def needs_another_file(folder: Path) -> None:
         (no_file, BadModel),
         (truncated, BadModel),
         (random_bytes, BadModel),
-        (runs_on_nothing, BadModel),
+        (of_another_opset, BadModel),
         (needs_another_file, BadModel),
     ],
 )
