@@ -39,7 +39,7 @@ class Examined:
         batchability: whether requests may be put together.
         curve: the cost of a run by its rows, from the warm-up.
         golden: how near the golden cases came; None without them.
-        rows: the inputs that later probes send; None for a version that was not tried, since nothing made up runs on it.
+        rows: the inputs that later probes send; None for a version that nothing made up runs on.
         expected: the answer to the first of them, without the outputs that a second run gave otherwise, and without
             any where a remote server may exchange its version.
         machine: provider and CPU class.
