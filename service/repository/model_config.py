@@ -119,9 +119,9 @@ class ModelConfig(Section):
         return self._warnings
 
     def labels_of(self, output: str) -> tuple[str, ...] | None:
-        """Names of the classes that `output` scores: its own, else the model's; None without."""
-        own = next((declared.labels for declared in self.outputs if declared.name == output), None)
-        return own if own is not None else self.labels
+        """Names of the classes that `output` scores: its own; the model's where no output has its own; None without."""
+        own = {declared.name: declared.labels for declared in self.outputs if declared.labels is not None}
+        return own.get(output) if own else self.labels
 
     @model_validator(mode="after")
     def _preferred_sizes_fit(self) -> ModelConfig:

@@ -56,11 +56,14 @@ class Catalog:
             raise why_not(entry, ref.version)
         return Lease(servable)
 
-    def holder(self, ref: ModelRef, leased: Servable, step: SequenceStep | None) -> Servable:
-        """Who answers a request once its sequence is known: the version that began it, where `ref` names none."""
-        if step is None or ref.version is not None:
-            return leased
-        return self._entry(ref.name).holders.holder(leased, step)
+    def holder(self, ref: ModelRef, leased: Servable, step: SequenceStep | None) -> Lease:
+        """Who answers a request once its sequence is known, held too: what began it, of any version or of that named.
+
+        Whoever asks counts the request there, and not for the version that was leased first.
+        """
+        if step is None:
+            return Lease(leased)
+        return Lease(self._entry(ref.name).holders.holder(leased, step, version=ref.version))
 
     def models(self) -> list[str]:
         """Every model's name, broken ones included."""
