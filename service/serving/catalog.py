@@ -158,6 +158,7 @@ class Catalog:
         """Drains and closes every version of a model; it stays listed."""
         entry = self._entry(model)
         self._watches.stop(model)
+        entry.holders.end_draining()
         await entry.operations.run("unload", lambda: self._lifecycle.unload(entry))
 
     async def swap(
@@ -193,8 +194,12 @@ class Catalog:
         return await self._counted(entry, f"swap to '{version}'", body, "swapped")
 
     async def rollback(self, model: str) -> SwapReport:
-        """Makes the version before the last swap active again; never gated."""
+        """Makes the version before the last swap active again; never gated.
+
+        Does not wait for a swap that still drains: sequences that are open in what drains end.
+        """
         entry = self._entry(model)
+        entry.holders.end_draining()
 
         async def body() -> SwapReport:
             self._watches.stop(model)
@@ -274,6 +279,7 @@ class Catalog:
             entry.statistics.swaps["reverted"] += 1
 
         async def revert(tally: Tally) -> None:
+            entry.holders.end_draining()
             try:
                 await entry.operations.run("revert", lambda: body(tally))
             except RetortError as error:

@@ -43,6 +43,12 @@ class SequenceHolders:
                 sequencer.end(step.id)
         return leased
 
+    def end_draining(self) -> None:
+        """Ends what is open in versions that drain: whoever waits for them has no half a minute."""
+        for servable in self._servables:
+            if servable.holds_sequences and servable.sequencer is not None:
+                servable.sequencer.end_all()
+
     def end_all(self) -> None:
         """Ends every open sequence of the model: it is unloaded, or the server shuts down."""
         for servable in self._servables:

@@ -14,6 +14,7 @@ from service.core.deadline import Deadline
 from service.core.errors import BadInput, BadModel, Draining, Expired, NotReady, Rejected, RunFailed
 from service.runtime.onnx import OnnxRunner
 from service.serving.catalog import Catalog
+from service.serving.failures import BACKEND
 from service.serving.servable import Servable, State
 from tests.unit.serving import models, recurrent
 from tests.unit.serving.house import House, servable_of, until
@@ -329,6 +330,27 @@ async def test_who_answers_in_a_sequence_is_held_until_it_has(house: House) -> N
     with catalog.lease(ref) as leased, catalog.holder(ref, leased, SequenceStep(7)) as holder:
         assert (leased.version, holder, old.leases, leased.leases) == ("2", old, 1, 1)
     assert (old.leases, leased.leases) == (0, 0)
+
+
+@pytest.mark.parametrize("then", ["rollback", "unload", "revert"])
+async def test_who_takes_a_swap_back_does_not_wait_for_the_sequences_of_what_drains(house: House, then: str) -> None:
+    house.put("1", recurrent.sums(1.0))
+    house.put("2", recurrent.sums(100.0))
+    house.configure(sequences=recurrent.SUMS, versions="active", active="1")
+    catalog = await house.started()
+    await ask(catalog, SequenceStep(7, start=True))
+    swap = asyncio.create_task(catalog.swap("m", "2", watch_s=60))
+    await until(lambda: catalog.active_version("m") == "2" and servable_of(catalog, "1").state is State.DRAINING)
+    assert await ask(catalog, SequenceStep(7)) == ("1", 2)
+    async with asyncio.timeout(10):  # control: left alone, the swap takes `DRAIN_LIMIT_S`
+        if then == "revert":
+            for _ in range(20):
+                servable_of(catalog, "2").statistics.request_failed(BACKEND, 1)
+            await until(lambda: catalog.active_version("m") == "1", within_s=10)
+        else:
+            await (catalog.rollback("m") if then == "rollback" else catalog.unload("m"))
+        await swap
+    assert catalog.active_version("m") == (None if then == "unload" else "1")
 
 
 async def test_an_unload_ends_open_sequences_at_once(house: House) -> None:
