@@ -38,7 +38,7 @@ def pad(**inputs: float) -> Pad:
 
 
 def test_a_declaration_names_fillers_and_finds_the_outputs_that_are_as_long() -> None:
-    assert declare(pad(ids=3, mask=0), signature(TEXT)) == Pads(1, {"ids": 3, "mask": 0}, {"hidden": (1,)}, 0.5)
+    assert declare(pad(ids=3, mask=0), signature(TEXT)) == Pads(1, {"ids": 3, "mask": 0}, {"hidden": (1,)}, 0.2)
     scores = signature(TEXT, {"weights": ("FP32", ("N", 2, "L", "L"))})
     found = declare(pad(ids=3, mask=0), scores)
     assert found is not None and found.cuts == {"weights": (2, 3)}
