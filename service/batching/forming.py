@@ -113,10 +113,12 @@ class Former:
         return Run(pieces, reason, self._stacking)
 
     def _patience(self, bucket: Bucket) -> Patience:
-        tickets = [piece.ticket for piece in bucket.pieces]
+        full_rows = self._curve.full_rows
+        full = bucket.rows >= min(full_rows, self._config.max_rows)
+        tickets = [] if full else [piece.ticket for piece in bucket.pieces]  # a full batch asks none of the many
         return Patience(
-            until_s=min(ticket.arrived_s for ticket in tickets) + self._config.max_delay_s,
-            soonest_deadline_s=min(min(ticket.deadline_s, ticket.wait_until_s) for ticket in tickets),
+            until_s=min((ticket.arrived_s for ticket in tickets), default=-math.inf) + self._config.max_delay_s,
+            soonest_deadline_s=min((min(t.deadline_s, t.wait_until_s) for t in tickets), default=math.inf),
             predicted_s=self._curve.predict_s(bucket.rows),
-            full_rows=self._curve.full_rows,
+            full_rows=full_rows,
         )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 
 from service.batching.contract import BatchConfig, CloseReason
 from service.batching.curve import CostCurve
 from service.batching.forming import Former
+from service.batching.line import Line
 from service.batching.run import Run
-from service.batching.ticket import Ticket, cut
+from service.batching.ticket import Piece, Ticket, cut
 from tests.fakes import ids
 
 
@@ -39,6 +41,26 @@ def former(*tickets: Ticket, config: BatchConfig | None = None, curve: CostCurve
 def next_rows(forming: Former, now_s: float = 0.0, *, idle: int = 1, draining: bool = False) -> list[float] | None:
     run = forming.next_run(now_s, idle, draining=draining)
     return None if run is None else [row for piece in run.pieces for row in piece.inputs["x"][:, 0]]
+
+
+@pytest.mark.parametrize(("waiting", "seen"), [(100, 9), (5, 5 + 5)])
+def test_a_full_batch_is_formed_without_a_look_at_the_many_that_wait(
+    waiting: int, seen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forming = former(*(ticket(n) for n in range(waiting)), config=BatchConfig(max_rows=8, max_delay_s=1.0))
+    looked: list[Piece] = []
+    everyone = Line.__iter__
+
+    def noted(line: Line) -> Iterator[Piece]:
+        for piece in everyone(line):
+            looked.append(piece)
+            yield piece
+
+    monkeypatch.setattr(Line, "__iter__", noted)
+    rows = next_rows(forming, 5.0)  # control: five are not full, and their patience is over
+    assert rows is not None
+    assert len(rows) == min(8, waiting)
+    assert len(looked) == seen
 
 
 def test_nothing_waits() -> None:
