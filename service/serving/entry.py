@@ -6,6 +6,7 @@ Plain state without a policy; `lifecycle` alone changes it, on the event loop's 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from structlog.stdlib import BoundLogger
 
@@ -73,6 +74,8 @@ class Entry:
         """Puts a loaded version into its slot, and logs that."""
         slot.servable, slot.card, slot.reason, slot.passing = servable, servable.card, "", False
         self.holders.add(servable)
+        if servable.sequencer is not None:
+            slot.statistics.sequences.open = partial(self.holders.open_in, slot.version)
         named = {"model": self.name, "version": slot.version}
         log.info("loaded", load_ms=round(servable.origins.load_ms, 1), **named)
         if servable.config.response_cache is not None and servable.cache is None:

@@ -43,6 +43,11 @@ class SequenceHolders:
                 sequencer.end(step.id)
         return leased
 
+    def open_in(self, version: str) -> int:
+        """Sequences that are open in a version, those that an older load of it still holds included."""
+        held = (servable.sequencer for servable in self._servables if servable.version == version)
+        return sum(len(sequencer) for sequencer in held if sequencer is not None)
+
     def end_draining(self) -> None:
         """Ends what is open in versions that drain: whoever waits for them has no half a minute."""
         for servable in self._servables:

@@ -56,7 +56,6 @@ class Sequencer:
         self._expiry = Alarm(self._loop, clock, self._expire)
         self._empty = asyncio.Event()
         self._empty.set()
-        counts.open = self._sequences.__len__
 
     @property
     def hidden(self) -> Mapping[str, TensorSpec]:

@@ -299,6 +299,7 @@ async def test_a_reload_leaves_open_sequences_of_a_version_named_with_what_began
     await until(lambda: old.state is State.DRAINING)
     assert await ask(catalog, SequenceStep(8, start=True), "1") == ("1", 100)
     assert await ask(catalog, SequenceStep(7), "1") == ("1", 2)
+    assert counts(old)[0] == 2, "one in each"
     with pytest.raises(BadInput, match="START"):
         await ask(catalog, SequenceStep(7), "2")  # another version's, which was named: not handed on
     assert await ask(catalog, SequenceStep(7, end=True), "1") == ("1", 3)
