@@ -113,6 +113,11 @@ def test_one_file_is_served_under_its_name(tmp_path: Path) -> None:
         assert server.terminate() == 0
 
 
+def test_each_address_is_replaced_by_its_own_and_no_longer_one_is() -> None:
+    words = {ADDRESS: "127.0.0.1:8001", GRPC_ADDRESS: "127.0.0.1:9"}
+    assert replaced(f"{ADDRESS}/v2 {GRPC_ADDRESS} {ADDRESS}1", words) == f"127.0.0.1:8001/v2 127.0.0.1:9 {ADDRESS}1"
+
+
 @pytest.mark.parametrize(("expected", "got"), [("a 1 b", "a 2 b"), ("a", ""), ("a ... c", "a b d")])
 def test_an_output_that_differs_would_be_noticed(expected: str, got: str) -> None:
     assert not same(expected, got)
