@@ -26,7 +26,8 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonex
 COPY --from=builder /opt/retort /opt/retort
 COPY models/repository /models
 USER 10001:10001
-ENV RETORT_REPOSITORY=/models RETORT_STATE_DIR=/var/lib/retort RETORT_HOST=0.0.0.0 RETORT_HTTP_PORT=8000 RETORT_GRPC_PORT=8001
+ENV RETORT_REPOSITORY=/models RETORT_STATE_DIR=/var/lib/retort RETORT_HOST=0.0.0.0 \
+    RETORT_HTTP_PORT=8000 RETORT_GRPC_PORT=8001
 VOLUME ["/var/lib/retort"]
 # HTTP and gRPC.
 EXPOSE 8000 8001
