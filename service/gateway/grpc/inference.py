@@ -68,10 +68,11 @@ class Inference:
             read = partial(messages.decode, request, servable.inputs, regions)
             # Millions of values would hold up the requests of others.
             asked, targets = await in_thread("read a request", read) if _is_heavy(request) else read()
-            holder = self._catalog.holder(ref, servable, asked.sequence)
-            answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
+            with self._catalog.holder(ref, servable, asked.sequence) as holder:
+                counted.by(holder.statistics)
+                answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
-            answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+            answer = classified(answer, asked.outputs, holder.config.labels_of, batched=holder.batched)
             return messages.encode(answer, targets)
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:

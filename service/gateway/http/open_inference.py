@@ -68,10 +68,11 @@ class OpenInference:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             asked, form = codec.decode(body, header_length_of(headers), servable.inputs, regions)
             deadline = deadline_of(headers, began_s)
-            holder = self._catalog.holder(ref_of(request), servable, asked.sequence)
-            work = holder.infer(asked, deadline, origin=origin_of(request.scope))
-            counted.answered(answer := await while_client_waits(work, request.receive))
-            answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+            with self._catalog.holder(ref_of(request), servable, asked.sequence) as holder:
+                counted.by(holder.statistics)
+                work = holder.infer(asked, deadline, origin=origin_of(request.scope))
+                counted.answered(answer := await while_client_waits(work, request.receive))
+            answer = classified(answer, asked.outputs, holder.config.labels_of, batched=holder.batched)
             encoded = codec.encode(answer, form)
         return await inference_answer(encoded, headers)
 
