@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from service.gateway.grpc.inference import HEAVY_BYTES
+from service.gateway.heavy import HEAVY_BYTES
 from tests.support.process import ServerProcess
 from tests.wire.conftest import REPOSITORY
 from tests.wire.digits import ANSWERS, INPUT, OUTPUT, ROWS, VERSIONS, is_answer_of

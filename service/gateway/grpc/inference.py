@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
 from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
-from service.core.contract import ModelRef
+from service.core.contract import InferRequest, InferResponse, ModelRef
 from service.core.errors import Draining
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.stream import answers_to
+from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
+from service.gateway.region_tensors import Target
 from service.gateway.shared_memory import SharedMemory
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
-from service.serving.threads import in_thread
-
-HEAVY_BYTES = 256 << 10  # of a request that is read value by value, which takes some milliseconds
+from service.serving.servable import Servable
 
 
 class Inference:
@@ -46,6 +46,7 @@ class Inference:
         tracing: Tracing,
         stopping: asyncio.Event,
     ) -> None:
+        self._heavy = Heavy()
         self._tracing = tracing
         self._calls = calls
         self._catalog = catalog
@@ -66,13 +67,13 @@ class Inference:
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(call.check_shared_memory)
             read = partial(messages.decode, request, servable.inputs, regions)
-            # Millions of values would hold up the requests of others.
-            asked, targets = await in_thread("read a request", read) if _is_heavy(request) else read()
+            asked, targets = await self._heavy.do("read a request", read) if _is_heavy(request) else read()
             holder = self._catalog.holder(ref, servable, asked.sequence)
             answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
-            answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
-            return messages.encode(answer, targets)
+            write = partial(_written, answer, asked, targets, servable)
+            heavy = is_heavy_answer(answer.outputs, asked.outputs)
+            return await self._heavy.do("write an answer", write) if heavy else write()
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """The answers to a stream of requests, each when it is there; `id` tells which is whose."""
@@ -97,5 +98,12 @@ class Inference:
 
 
 def _is_heavy(request: Any) -> bool:
-    by_value = not request.raw_input_contents or any(tensor.datatype == "BYTES" for tensor in request.inputs)
-    return by_value and request.ByteSize() > HEAVY_BYTES
+    texts = [tensor for tensor in request.inputs if tensor.datatype == "BYTES"]
+    if any("shared_memory_region" in tensor.parameters for tensor in texts):
+        return True
+    return bool(texts or not request.raw_input_contents) and request.ByteSize() > HEAVY_BYTES
+
+
+def _written(answer: InferResponse, asked: InferRequest, targets: Mapping[str, Target], servable: Servable) -> Any:
+    answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+    return messages.encode(answer, targets)

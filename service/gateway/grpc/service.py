@@ -25,6 +25,7 @@ from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
+from service.serving.threads import in_thread
 
 Handler = Callable[["InferenceService", Any, Call], Awaitable[Any]]
 
@@ -134,8 +135,10 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
         """Reads a model's files again, or what the request brings."""
         call.check_admin()
-        model, parameters = request.model_name, values_of(request.parameters)
-        await self._catalog.load(model, read_load_order(model, parameters))
+        model = request.model_name
+        # Megabytes of configuration would hold up the requests of others.
+        override = await in_thread("read a load", lambda: read_load_order(model, values_of(request.parameters)))
+        await self._catalog.load(model, override)
         return service_pb2.RepositoryModelLoadResponse()
 
     @_answered
