@@ -275,6 +275,31 @@ def test_each_call_has_its_line_in_the_log(client: Any, server: ServerProcess) -
     }
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "inference.GRPCInferenceService/ModelInfer",
+        "inference.GRPCInferenceService/ModelStreamInfer",
+        "inference.GRPCInferenceService/ServerLive",
+        "grpc.health.v1.Health/Check",
+        "grpc.health.v1.Health/Watch",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_bytes_that_are_no_message_are_a_bad_request_and_no_error_of_ours(
+    channel: Any, server: ServerProcess, path: str
+) -> None:
+    before = len(server.log())
+    if path.endswith("ServerReflectionInfo"):
+        assert list(channel.stream_stream(f"/{path}")(iter([b"\xff\xff"]), timeout=10)) == []
+    else:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(channel.stream_stream(f"/{path}")(iter([b"\xff\xff"]), timeout=10))
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert caught.value.details() == "the message is not the protobuf message that this method takes"
+    assert "Traceback" not in server.log()[before:]
+
+
 def test_a_large_request_of_single_values_is_read(channel: Any) -> None:
     message = service_pb2.ModelInferRequest(model_name="digits")
     tensor = message.inputs.add(name=INPUT, datatype="FP32", shape=[3000, 1, 8, 8])

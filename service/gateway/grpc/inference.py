@@ -11,10 +11,11 @@ from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
 from service.core.contract import InferRequest, InferResponse, ModelRef
-from service.core.errors import Draining
+from service.core.errors import BadInput, Draining
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
+from service.gateway.grpc.readable import check_readable
 from service.gateway.grpc.stream import answers_to
 from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
 from service.gateway.region_tensors import Target
@@ -91,10 +92,16 @@ class Inference:
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
         try:
-            async for one in answers_to(requests, answer, turn=messages.sequence_of, stopping=self._stopping):
+            async for one in answers_to(requests, answer, turn=_turn, stopping=self._stopping):
                 yield one
-        except Draining as error:
+        except (Draining, BadInput) as error:
             await self._calls.end(context, error)
+
+
+def _turn(request: Any) -> tuple[str, Any] | None:
+    """What a request of a stream has in common with others; what is no request ends the stream."""
+    check_readable(request)
+    return messages.sequence_of(request)
 
 
 def _is_heavy(request: Any) -> bool:

@@ -19,6 +19,7 @@ from service.gateway.extensions import server_metadata
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.messages import values_of
+from service.gateway.grpc.readable import check_readable
 from service.gateway.grpc.settings import Settings
 from service.gateway.load_order import check_unload_order, read_load_order
 from service.gateway.shared_memory import SharedMemory
@@ -35,7 +36,11 @@ def _answered(handler: Handler) -> Callable[..., Awaitable[Any]]:
 
     @wraps(handler)
     async def answer(service: InferenceService, request: Any, context: Context) -> Any:
-        return await service.calls.answer(context, handler.__name__, lambda call: handler(service, request, call))
+        def handle(call: Call) -> Awaitable[Any]:
+            check_readable(request)
+            return handler(service, request, call)
+
+        return await service.calls.answer(context, handler.__name__, handle)
 
     return answer
 
