@@ -55,7 +55,7 @@ class TolerantServer:
         self._server.add_registered_method_handlers(service, {name: _reads(one) for name, one in handlers.items()})
 
 
-class _Tolerant(grpc.GenericRpcHandler):  # type: ignore[misc]
+class _Tolerant(grpc.GenericRpcHandler):
     def __init__(self, handler: grpc.GenericRpcHandler) -> None:
         self._handler = handler
 
