@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -80,16 +82,23 @@ def test_an_error_that_was_meant_is_not_logged_with_a_traceback(client: TestClie
     assert [line["event"] for line in lines] == ["request"]
 
 
-def test_a_request_is_one_line_in_the_log_and_cannot_forge_another(
-    client: TestClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    logs.configure("info", "json")
-    try:
-        client.post("/v2/models/m%0A%7B%22event%22%3A%22forged%22%7D/infer", content=b"x" * 10)
-        client.get("/" + "y" * 5000)
-    finally:
-        structlog.reset_defaults()
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request"' in line]
+@pytest.fixture
+def log() -> Iterator[Callable[[], str]]:
+    """Logging as a server has it, for the length of one test; gives what was written."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    yield stream.getvalue
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_a_request_is_one_line_in_the_log_and_cannot_forge_another(client: TestClient, log: Callable[[], str]) -> None:
+    client.post("/v2/models/m%0A%7B%22event%22%3A%22forged%22%7D/infer", content=b"x" * 10)
+    client.get("/" + "y" * 5000)
+    lines = [json.loads(line) for line in log().splitlines() if '"request"' in line]
     assert [(line["method"], line["status"], line["peer"]) for line in lines] == [
         ("POST", 404, "127.0.0.1"),
         ("GET", 404, "127.0.0.1"),
