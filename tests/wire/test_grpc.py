@@ -121,6 +121,17 @@ def test_a_stream_answers_each_request_and_outlives_a_bad_one(client: Any) -> No
         assert np.abs(good[str(number)] - ANSWERS["1"][number]).max() < 0.01
 
 
+@pytest.mark.parametrize("asked", ["true", "false"])
+def test_an_error_ends_the_stream_by_its_code_where_the_client_asks_for_that(client: Any, asked: str) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)), headers={"triton_grpc_error": asked})
+    client.async_stream_infer("none", [image(ROWS[:1])], request_id="bad")
+    _, error = answers.get(timeout=20)
+    assert error.message() == "there is no model 'none' here"
+    assert error.status() == ("StatusCode.NOT_FOUND" if asked == "true" else None)
+    client.stop_stream()
+
+
 async def test_the_asyncio_client(server: ServerProcess) -> None:
     async with triton_aio.InferenceServerClient(server.grpc) as client:
         assert await client.is_server_ready()

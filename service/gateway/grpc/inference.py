@@ -18,12 +18,15 @@ from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.readable import check_readable
 from service.gateway.grpc.stream import answers_to
 from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
+from service.gateway.problems import CallProblem, call_problem_of
 from service.gateway.region_tensors import Target
 from service.gateway.shared_memory import SharedMemory
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
 from service.serving.servable import Servable
+
+_ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"
 
 
 class Inference:
@@ -77,7 +80,11 @@ class Inference:
             return await self._heavy.do("write an answer", write) if heavy else write()
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-        """The answers to a stream of requests, each when it is there; `id` tells which is whose."""
+        """The answers to a stream of requests, each when it is there; `id` tells which is whose.
+
+        A request that fails is answered by its sentence, or ends the stream by its code if the client asked for that.
+        """
+        ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
 
         async def answer(request: Any) -> Any:
             call = self._calls.call(context, "ModelStreamInfer")
@@ -85,6 +92,8 @@ class Inference:
                 response = await self.infer(request, call, "ModelStreamInfer")
             except Exception as error:
                 problem = self._calls.failed(error, call)
+                if ends:
+                    return problem
                 empty = service_pb2.ModelInferResponse(id=request.id)
                 return service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
             self._calls.ended("OK", call)
@@ -93,9 +102,11 @@ class Inference:
 
         try:
             async for one in answers_to(requests, answer, turn=_turn, stopping=self._stopping):
+                if isinstance(one, CallProblem):
+                    await self._calls.end(context, one)
                 yield one
         except (Draining, BadInput) as error:
-            await self._calls.end(context, error)
+            await self._calls.end(context, call_problem_of(error, ""))
 
 
 def _turn(request: Any) -> tuple[str, Any] | None:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from service.core.errors import Abandoned
 from service.gateway.http.entrance import Entrance, Problems
 from service.observe import logs
+from service.observe.tracing import TRACE
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
 
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 1, 2, 3]}
@@ -169,6 +170,21 @@ async def test_the_short_way_and_the_long_way_answer_alike(client: TestClient) -
         short = client.post(INFER, json=body)
         long = TestClient(app._app).post(INFER, json=body)
         assert (short.status_code, short.json()) == (long.status_code, long.json())
+
+
+async def test_a_pipelined_request_does_not_go_on_with_the_trace_of_the_one_before() -> None:
+    seen: list[object] = []
+
+    async def infer(_request: Request) -> Response:
+        seen.append(TRACE.get())
+        return Response(b"")
+
+    TRACE.set(cast("Any", "the trace of the request before, whose task began this one's"))
+    try:
+        await drive(entrance_of(infer)[0])
+    finally:
+        TRACE.set(None)
+    assert seen == [None]
 
 
 async def test_a_client_that_left_is_counted_apart() -> None:
