@@ -72,10 +72,11 @@ class Inference:
             regions = self._shared_memory.for_request(call.check_shared_memory)
             read = partial(messages.decode, request, servable.inputs, regions)
             asked, targets = await self._heavy.do("read a request", read) if _is_heavy(request) else read()
-            holder = self._catalog.holder(ref, servable, asked.sequence)
-            answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
+            with self._catalog.holder(ref, servable, asked.sequence) as holder:
+                counted.by(holder.statistics)
+                answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
-            write = partial(_written, answer, asked, targets, servable)
+            write = partial(_written, answer, asked, targets, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs)
             return await self._heavy.do("write an answer", write) if heavy else write()
 
@@ -123,5 +124,5 @@ def _is_heavy(request: Any) -> bool:
 
 
 def _written(answer: InferResponse, asked: InferRequest, targets: Mapping[str, Target], servable: Servable) -> Any:
-    answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+    answer = classified(answer, asked.outputs, servable.config.labels_of, batched=servable.batched)
     return messages.encode(answer, targets)

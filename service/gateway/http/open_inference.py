@@ -75,10 +75,11 @@ class OpenInference:
             heavy = is_heavy_body(body, length, servable.inputs)
             asked, form = await self._heavy.do("read a request", read) if heavy else read()
             deadline = deadline_of(headers, began_s)
-            holder = self._catalog.holder(ref_of(request), servable, asked.sequence)
-            work = holder.infer(asked, deadline, origin=origin_of(request.scope))
-            counted.answered(answer := await while_client_waits(work, request.receive))
-            write = partial(_written, answer, asked, form, servable)
+            with self._catalog.holder(ref_of(request), servable, asked.sequence) as holder:
+                counted.by(holder.statistics)
+                work = holder.infer(asked, deadline, origin=origin_of(request.scope))
+                counted.answered(answer := await while_client_waits(work, request.receive))
+            write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
             encoded = await self._heavy.do("write an answer", write) if heavy else write()
         return await inference_answer(encoded, headers)
@@ -110,5 +111,5 @@ class OpenInference:
 
 
 def _written(answer: InferResponse, asked: InferRequest, form: codec.Form, servable: Servable) -> codec.Encoded:
-    answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+    answer = classified(answer, asked.outputs, servable.config.labels_of, batched=servable.batched)
     return codec.encode(answer, form)
