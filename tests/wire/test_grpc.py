@@ -262,6 +262,24 @@ def test_calls_are_counted_by_their_code(client: Any, server: ServerProcess) -> 
     assert (counted("OK"), counted("NOT_FOUND")) == (before[0] + 1, before[1] + 1)
 
 
+def test_garbage_is_a_bad_request_on_a_call_and_on_a_stream_and_no_error_of_the_log(
+    channel: Any, client: Any, server: ServerProcess
+) -> None:
+    path, garbage = "/inference.GRPCInferenceService/", b"\xff\xff\xff"
+    for method in ("ModelInfer", "RepositoryModelLoad"):
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary(f"{path}{method}")(garbage, timeout=10)
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "the message is damaged" in caught.value.details()
+    read = service_pb2.ModelStreamInferResponse.FromString
+    sent = iter([garbage, service_pb2.ModelInferRequest(model_name="none", id="next").SerializeToString()])
+    bad, following = channel.stream_stream(f"{path}ModelStreamInfer", response_deserializer=read)(sent, timeout=10)
+    assert "the message is damaged" in bad.error_message
+    assert following.infer_response.id == "next"
+    assert client.is_server_live()
+    assert "DecodeError" not in server.log()
+
+
 def test_each_call_has_its_line_in_the_log(client: Any, server: ServerProcess) -> None:
     code_of(lambda: client.get_model_metadata("none", headers={"x-request-id": "line-of-a-call"}))
     lines = [json.loads(line) for line in server.log().splitlines() if "line-of-a-call" in line]

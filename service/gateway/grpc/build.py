@@ -18,6 +18,7 @@ from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.server import GrpcServer
 from service.gateway.grpc.service import InferenceService
 from service.gateway.grpc.settings import Settings
+from service.gateway.grpc.unreadable import Registrar
 from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.serving.catalog import Catalog
@@ -67,7 +68,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     service = InferenceService(calls, inference, catalog, health, shared_memory, settings, version)
 
     def register(server: Any) -> None:
-        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, Registrar(server))
         health_pb2_grpc.add_HealthServicer_to_server(HealthService(catalog, health, stopping), server)
 
     return GrpcServer(

@@ -16,6 +16,7 @@ from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.stream import answers_to
+from service.gateway.grpc.unreadable import check_readable
 from service.gateway.shared_memory import SharedMemory
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
@@ -80,6 +81,7 @@ class Inference:
         async def answer(request: Any) -> Any:
             call = self._calls.call(context, "ModelStreamInfer")
             try:
+                check_readable(request)
                 response = await self.infer(request, call, "ModelStreamInfer")
             except Exception as error:
                 problem = self._calls.failed(error, call)
@@ -90,7 +92,8 @@ class Inference:
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
         try:
-            async for one in answers_to(requests, answer, turn=messages.sequence_of, stopping=self._stopping):
+            turn, size_bytes = messages.sequence_of, messages.size_bytes_of
+            async for one in answers_to(requests, answer, turn=turn, size_bytes=size_bytes, stopping=self._stopping):
                 yield one
         except Draining as error:
             await self._calls.end(context, error)

@@ -20,6 +20,7 @@ from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.messages import values_of
 from service.gateway.grpc.settings import Settings
+from service.gateway.grpc.unreadable import check_readable
 from service.gateway.load_order import check_unload_order, read_load_order
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
@@ -34,7 +35,11 @@ def _answered(handler: Handler) -> Callable[..., Awaitable[Any]]:
 
     @wraps(handler)
     async def answer(service: InferenceService, request: Any, context: Context) -> Any:
-        return await service.calls.answer(context, handler.__name__, lambda call: handler(service, request, call))
+        async def handle(call: Call) -> Any:
+            check_readable(request)
+            return await handler(service, request, call)
+
+        return await service.calls.answer(context, handler.__name__, handle)
 
     return answer
 
