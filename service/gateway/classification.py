@@ -14,8 +14,10 @@ import numpy as np
 from service.core.contract import Array, InferResponse, RequestedOutput
 from service.core.errors import BadInput
 from service.gateway.quote import quote
+from service.serving.threads import in_thread
 
 PARAMETER = "classification"
+HEAVY_ELEMENTS = 1 << 14  # of outputs to choose among, which takes some milliseconds
 _COUNT_LIMIT = 1 << 31
 
 
@@ -28,10 +30,10 @@ def check_classification(output: RequestedOutput) -> None:
         raise BadInput(f"parameter '{PARAMETER}' of output {quote(output.name)} must be a number of classes above 0")
 
 
-def classified(
+async def classified(
     answer: InferResponse, wanted: Iterable[RequestedOutput], labels: Sequence[str] | None, *, batched: bool
 ) -> InferResponse:
-    """The answer with every output that is wanted as classes turned into them.
+    """The answer with every output that is wanted as classes turned into them; beside the loop where it takes long.
 
     Args:
         answer: of the version.
@@ -45,11 +47,16 @@ def classified(
     counts = {output.name: output.parameters[PARAMETER] for output in wanted if PARAMETER in output.parameters}
     if not counts:
         return answer
-    outputs = {
-        name: classes(array, counts[name], labels or (), batched=batched, name=name) if name in counts else array
-        for name, array in answer.outputs.items()
-    }
-    return replace(answer, outputs=outputs)
+
+    def outputs() -> dict[str, Array]:
+        return {
+            name: classes(array, counts[name], labels or (), batched=batched, name=name) if name in counts else array
+            for name, array in answer.outputs.items()
+        }
+
+    elements = sum(array.size for name, array in answer.outputs.items() if name in counts)
+    found = await in_thread("choose classes", outputs) if elements > HEAVY_ELEMENTS else outputs()
+    return replace(answer, outputs=found)
 
 
 def classes(array: Array, count: int, labels: Sequence[str], *, batched: bool, name: str) -> Array:

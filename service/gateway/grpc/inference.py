@@ -72,7 +72,7 @@ class Inference:
             holder = self._catalog.holder(ref, servable, asked.sequence)
             answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
-            answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+            answer = await classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
             return messages.encode(answer, targets)
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:

@@ -71,7 +71,7 @@ class OpenInference:
             holder = self._catalog.holder(ref_of(request), servable, asked.sequence)
             work = holder.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
-            answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+            answer = await classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
             encoded = codec.encode(answer, form)
         return await inference_answer(encoded, headers)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 
 from service.core.contract import Array, InferResponse, RequestedOutput
 from service.core.errors import BadInput
-from service.gateway.classification import check_classification, classes, classified
+from service.gateway import classification
+from service.gateway.classification import HEAVY_ELEMENTS, check_classification, classes, classified
 
 
 def top(array: Array, count: int, labels: tuple[str, ...] = (), *, batched: bool = True) -> list[object]:
@@ -74,12 +77,27 @@ def test_an_output_without_the_parameter_is_left_alone() -> None:
     check_classification(RequestedOutput("y", {"binary_data": True}))
 
 
-def test_only_what_is_wanted_as_classes_becomes_them() -> None:
+async def test_only_what_is_wanted_as_classes_becomes_them() -> None:
     y, z = np.float32([[1, 2]]), np.float32([[3]])
     answer = InferResponse("m", "1", {"y": y, "z": z}, "id")
     wanted = (RequestedOutput("y", {"classification": 1}), RequestedOutput("z"))
-    found = classified(answer, wanted, None, batched=True)
+    found = await classified(answer, wanted, None, batched=True)
     assert found.outputs["y"].tolist() == [[b"2.000000:1"]]
     assert found.outputs["z"] is z
     assert (found.id, found.version) == ("id", "1")
-    assert classified(answer, (RequestedOutput("y"),), None, batched=True) is answer
+    assert await classified(answer, (RequestedOutput("y"),), None, batched=True) is answer
+
+
+@pytest.mark.parametrize("elements", [HEAVY_ELEMENTS, HEAVY_ELEMENTS + 1])
+async def test_many_classes_are_chosen_beside_the_loop(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def chosen(array: Array, count: int, labels: object, **_: object) -> Array:
+        threads.append(threading.current_thread().name)
+        return array
+
+    monkeypatch.setattr(classification, "classes", chosen)
+    answer = InferResponse("m", "1", {"y": np.zeros((1, elements), np.float32)}, "id")
+    await classified(answer, (RequestedOutput("y", {"classification": 1}),), None, batched=True)
+    heavy = elements > HEAVY_ELEMENTS
+    assert threads == ["choose classes" if heavy else threading.current_thread().name]
