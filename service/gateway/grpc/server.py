@@ -6,6 +6,7 @@ Knows nothing of what the calls do.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,6 +54,7 @@ class GrpcServer:
         self._drain_timeout_s = drain_timeout_s
         self._stopping = stopping
         self._hurry = asyncio.Event()
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
         self._server = grpc.aio.server(
             options=(
                 ("grpc.so_reuseport", 0),
@@ -97,3 +99,9 @@ class GrpcServer:
             await self._server.stop(0)
         hurry.cancel()
         await stopping
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # An answer to a client that has gone: its call is over, nothing failed here, and any client could fill the log so.
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ != "ExecuteBatchError"
