@@ -14,6 +14,7 @@ RUN python -m pip --python /opt/retort/bin/python install --no-deps --require-ha
 COPY pyproject.toml LICENSE ./
 COPY service service
 COPY models/__init__.py models/__init__.py
+COPY conformance conformance
 # The build uses the locked setuptools of the environment, not one fetched on the side.
 RUN python -m pip --python /opt/retort/bin/python install --no-deps --no-build-isolation .
 
