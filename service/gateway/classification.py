@@ -5,7 +5,7 @@ Values are written as `%f` does. Source: Triton's classification extension.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -14,10 +14,8 @@ import numpy as np
 from service.core.contract import Array, InferResponse, RequestedOutput
 from service.core.errors import BadInput
 from service.gateway.quote import quote
-from service.serving.threads import in_thread
 
 PARAMETER = "classification"
-HEAVY_ELEMENTS = 1 << 14  # of outputs to choose among, which takes some milliseconds
 _COUNT_LIMIT = 1 << 31
 
 
@@ -30,15 +28,19 @@ def check_classification(output: RequestedOutput) -> None:
         raise BadInput(f"parameter '{PARAMETER}' of output {quote(output.name)} must be a number of classes above 0")
 
 
-async def classified(
-    answer: InferResponse, wanted: Iterable[RequestedOutput], labels: Sequence[str] | None, *, batched: bool
+def classified(
+    answer: InferResponse,
+    wanted: Iterable[RequestedOutput],
+    labels_of: Callable[[str], Sequence[str] | None],
+    *,
+    batched: bool,
 ) -> InferResponse:
-    """The answer with every output that is wanted as classes turned into them; beside the loop where it takes long.
+    """The answer with every output that is wanted as classes turned into them.
 
     Args:
         answer: of the version.
         wanted: what the request asked for, checked already.
-        labels: names of the classes by index; None for none.
+        labels_of: an output's name -> names of its classes by index; None for none.
         batched: whether the first axis of the outputs is the batch.
 
     Raises:
@@ -47,16 +49,13 @@ async def classified(
     counts = {output.name: output.parameters[PARAMETER] for output in wanted if PARAMETER in output.parameters}
     if not counts:
         return answer
-
-    def outputs() -> dict[str, Array]:
-        return {
-            name: classes(array, counts[name], labels or (), batched=batched, name=name) if name in counts else array
-            for name, array in answer.outputs.items()
-        }
-
-    elements = sum(array.size for name, array in answer.outputs.items() if name in counts)
-    found = await in_thread("choose classes", outputs) if elements > HEAVY_ELEMENTS else outputs()
-    return replace(answer, outputs=found)
+    outputs = {
+        name: classes(array, counts[name], labels_of(name) or (), batched=batched, name=name)
+        if name in counts
+        else array
+        for name, array in answer.outputs.items()
+    }
+    return replace(answer, outputs=outputs)
 
 
 def classes(array: Array, count: int, labels: Sequence[str], *, batched: bool, name: str) -> Array:

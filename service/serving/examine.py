@@ -157,8 +157,7 @@ def _fixed(signature: Signature) -> bool:
     """Whether every input has one size but for its rows; text has as many bytes as its sender likes."""
     if any(spec.datatype == "BYTES" for spec in signature.inputs.values()):
         return False
-    dims = [dim for spec in signature.inputs.values() for dim in spec.dims]
-    return all(isinstance(dim, int) or dim == signature.batch_axis for dim in dims)
+    return not any(map(signature.varies, signature.inputs.values()))
 
 
 def _repeated(runner: Runner, row: Arrays) -> tuple[dict[str, Array], bool]:
@@ -183,7 +182,7 @@ def _batchability(
     quantised = _quantised(files, runner)
     found = probe(runner.run, rows, most, quantised=quantised)
     if found.mixes and rows.source == "golden":  # recorded rows may be too alike to show a scale that they share
-        with suppress(RetortError):
+        with suppress(BadInput, RunFailed):  # they need not be legal; what ended for another reason says nothing
             found = stricter(found, probe(runner.run, rows.spread(), most, quantised=quantised))
     return card_binds(files.card, found)
 

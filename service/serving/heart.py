@@ -86,7 +86,7 @@ class Heart:
         usual_s = self._servable.examined.curve.predict_s(self._servable.config.max_batch_size)
         # The curve knows rows alone; rows that are longer than usual show in the slowest run.
         run_s = max(usual_s, pulse.slowest_run_s)
-        delay_s = self._servable.config.dynamic_batching.max_queue_delay_microseconds / 1e6  # the probe's row waits too
+        delay_s = self._servable.config.max_queue_delay_s  # the probe's row waits too
         allowed_s = max(LEAST_ALLOWED_S, _RUNS_ALLOWED * run_s) + delay_s
         return self._clock.now_s() - max(sign_s, pulse.last_batch_s) > allowed_s
 

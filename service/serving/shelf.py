@@ -88,13 +88,12 @@ class Shelf:
             entry.seat(slot, fresh, self._log)
             if fresh.examined.rows is None:
                 self._log.warning("not tried", reason=fresh.batchability.reason, **named)
-            if refused := fresh.examined.padding.reason:
-                self._log.warning("padding refused", reason=refused, **named)
         return fresh
 
     async def retire(self, entry: Entry, version: str, reason: str = "not resident") -> None:
         """Drains and closes a version, if it is loaded; it stays listed with `reason`."""
         slot = entry.slot(version)
+        slot.passing = False
         if slot.servable is not None:
             try:
                 await slot.servable.retire()

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
 from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
-from service.core.contract import ModelRef
-from service.core.errors import Draining
+from service.core.contract import InferRequest, InferResponse, ModelRef
+from service.core.errors import BadInput, Draining
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
+from service.gateway.grpc.readable import check_readable
 from service.gateway.grpc.stream import answers_to
-from service.gateway.grpc.unreadable import check_readable
+from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
+from service.gateway.problems import CallProblem, call_problem_of
+from service.gateway.region_tensors import Target
 from service.gateway.shared_memory import SharedMemory
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
-from service.serving.threads import in_thread
+from service.serving.servable import Servable
 
-HEAVY_BYTES = 256 << 10  # of a request that is read value by value, which takes some milliseconds
+_ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"
 
 
 class Inference:
@@ -47,6 +50,7 @@ class Inference:
         tracing: Tracing,
         stopping: asyncio.Event,
     ) -> None:
+        self._heavy = Heavy()
         self._tracing = tracing
         self._calls = calls
         self._catalog = catalog
@@ -67,24 +71,30 @@ class Inference:
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(call.check_shared_memory)
             read = partial(messages.decode, request, servable.inputs, regions)
-            # Millions of values would hold up the requests of others.
-            asked, targets = await in_thread("read a request", read) if _is_heavy(request) else read()
-            holder = self._catalog.holder(ref, servable, asked.sequence)
-            answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
+            asked, targets = await self._heavy.do("read a request", read) if _is_heavy(request) else read()
+            with self._catalog.holder(ref, servable, asked.sequence) as holder:
+                counted.by(holder.statistics)
+                answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
-            answer = await classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
-            return messages.encode(answer, targets)
+            write = partial(_written, answer, asked, targets, holder)
+            heavy = is_heavy_answer(answer.outputs, asked.outputs)
+            return await self._heavy.do("write an answer", write) if heavy else write()
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-        """The answers to a stream of requests, each when it is there; `id` tells which is whose."""
+        """The answers to a stream of requests, each when it is there; `id` tells which is whose.
+
+        A request that fails is answered by its sentence, or ends the stream by its code if the client asked for that.
+        """
+        ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
 
         async def answer(request: Any) -> Any:
             call = self._calls.call(context, "ModelStreamInfer")
             try:
-                check_readable(request)
                 response = await self.infer(request, call, "ModelStreamInfer")
             except Exception as error:
                 problem = self._calls.failed(error, call)
+                if ends:
+                    return problem
                 empty = service_pb2.ModelInferResponse(id=request.id)
                 return service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
             self._calls.ended("OK", call)
@@ -92,13 +102,32 @@ class Inference:
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
         try:
-            turn, size_bytes = messages.sequence_of, messages.size_bytes_of
-            async for one in answers_to(requests, answer, turn=turn, size_bytes=size_bytes, stopping=self._stopping):
+            async for one in answers_to(requests, answer, turn=_turn, size_bytes=_size_bytes, stopping=self._stopping):
+                if isinstance(one, CallProblem):
+                    await self._calls.end(context, one)
                 yield one
-        except Draining as error:
-            await self._calls.end(context, error)
+        except (Draining, BadInput) as error:
+            await self._calls.end(context, call_problem_of(error, ""))
+
+
+def _turn(request: Any) -> tuple[str, Any] | None:
+    """What a request of a stream has in common with others; what is no request ends the stream."""
+    check_readable(request)
+    return messages.sequence_of(request)
+
+
+def _size_bytes(item: Any) -> int:
+    """Bytes of a request or an answer on the wire."""
+    return 0 if isinstance(item, CallProblem) else int(item.ByteSize())
 
 
 def _is_heavy(request: Any) -> bool:
-    by_value = not request.raw_input_contents or any(tensor.datatype == "BYTES" for tensor in request.inputs)
-    return by_value and request.ByteSize() > HEAVY_BYTES
+    texts = [tensor for tensor in request.inputs if tensor.datatype == "BYTES"]
+    if any("shared_memory_region" in tensor.parameters for tensor in texts):
+        return True
+    return bool(texts or not request.raw_input_contents) and request.ByteSize() > HEAVY_BYTES
+
+
+def _written(answer: InferResponse, asked: InferRequest, targets: Mapping[str, Target], servable: Servable) -> Any:
+    answer = classified(answer, asked.outputs, servable.config.labels_of, batched=servable.batched)
+    return messages.encode(answer, targets)

@@ -89,12 +89,6 @@ def sequence_of(message: Any) -> tuple[str, Any] | None:
     return message.model_name, getattr(given, given.WhichOneof("parameter_choice") or "int64_param")
 
 
-def size_bytes_of(message: Any) -> int:
-    """Bytes of a message on the wire."""
-    size_bytes: int = message.ByteSize()
-    return size_bytes
-
-
 def values_of(parameters: Any) -> dict[str, Any]:
     """The plain values of a map of InferParameter."""
     values = {}
@@ -123,7 +117,7 @@ def _array(tensor: Any, spec: TensorSpec, raw: _Raw, regions: Regions | None) ->
     shape = shape_of({"shape": list(tensor.shape)}, name)
     parameters = parameters_of({"parameters": values_of(tensor.parameters)}, "input", name)
     span = span_of(parameters, f"input {quote(name)}") if parameters else None
-    if tensor.HasField("contents") and (raw.used or span is not None):
+    if (raw.used or span is not None) and tensor.contents.ListFields():
         raise BadInput(f"input {quote(name)} has 'contents', and its data is given otherwise as well")
     if span is not None:
         return array_in(regions, span, shape, spec.datatype, name)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +7,11 @@ from hypothesis import strategies as st
 
 from service.core.contract import Array, InferResponse, RequestedOutput
 from service.core.errors import BadInput
-from service.gateway import classification
-from service.gateway.classification import HEAVY_ELEMENTS, check_classification, classes, classified
+from service.gateway.classification import check_classification, classes, classified
+
+
+def no_labels(_output: str) -> None:
+    """No output has any."""
 
 
 def top(array: Array, count: int, labels: tuple[str, ...] = (), *, batched: bool = True) -> list[object]:
@@ -77,27 +78,18 @@ def test_an_output_without_the_parameter_is_left_alone() -> None:
     check_classification(RequestedOutput("y", {"binary_data": True}))
 
 
-async def test_only_what_is_wanted_as_classes_becomes_them() -> None:
+def test_only_what_is_wanted_as_classes_becomes_them() -> None:
     y, z = np.float32([[1, 2]]), np.float32([[3]])
     answer = InferResponse("m", "1", {"y": y, "z": z}, "id")
     wanted = (RequestedOutput("y", {"classification": 1}), RequestedOutput("z"))
-    found = await classified(answer, wanted, None, batched=True)
+    found = classified(answer, wanted, no_labels, batched=True)
     assert found.outputs["y"].tolist() == [[b"2.000000:1"]]
     assert found.outputs["z"] is z
+    labels = {"y": ("cat", "dog"), "z": ("yes",)}
+    found_too = classified(answer, (*wanted[:1], RequestedOutput("z", {"classification": 1})), labels.get, batched=True)
+    assert {name: array.item() for name, array in found_too.outputs.items()} == {
+        "y": b"2.000000:1:dog",
+        "z": b"3.000000:0:yes",
+    }
     assert (found.id, found.version) == ("id", "1")
-    assert await classified(answer, (RequestedOutput("y"),), None, batched=True) is answer
-
-
-@pytest.mark.parametrize("elements", [HEAVY_ELEMENTS, HEAVY_ELEMENTS + 1])
-async def test_many_classes_are_chosen_beside_the_loop(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[str] = []
-
-    def chosen(array: Array, count: int, labels: object, **_: object) -> Array:
-        threads.append(threading.current_thread().name)
-        return array
-
-    monkeypatch.setattr(classification, "classes", chosen)
-    answer = InferResponse("m", "1", {"y": np.zeros((1, elements), np.float32)}, "id")
-    await classified(answer, (RequestedOutput("y", {"classification": 1}),), None, batched=True)
-    heavy = elements > HEAVY_ELEMENTS
-    assert threads == ["choose classes" if heavy else threading.current_thread().name]
+    assert classified(answer, (RequestedOutput("y"),), no_labels, batched=True) is answer

@@ -181,9 +181,10 @@ def test_golden_rows_run_as_requests_would(house: House, onnx: bytes, rows: int 
         (graphs.identity(shape=(3, 4)), True),
         (graphs.identity(shape=("N", "length")), False),
         (graphs.identity(shape=("N", None)), False),
+        (graphs.identity(shape=(None, None)), False),
         (graphs.loop(), False),
     ],
-    ids=["batch", "fixed", "variable axis", "unknown axis", "loop"],
+    ids=["batch", "fixed", "variable axis", "unknown axis", "unknown axes", "loop"],
 )
 def test_a_version_is_steady_where_a_runs_time_depends_on_its_rows_alone(
     house: House, onnx: bytes, steady: bool

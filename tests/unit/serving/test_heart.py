@@ -20,7 +20,7 @@ from service.serving.heart import Heart
 from service.serving.servable import Servable
 from tests.fakes import ManualClock
 from tests.unit.runtime import graphs
-from tests.unit.serving import models
+from tests.unit.serving import models, recurrent
 from tests.unit.serving.house import House, servable_of, until
 
 ROWS = models.rows(1, 2, 3)
@@ -291,6 +291,14 @@ async def test_a_version_that_holds_batches_back_is_given_that_time_too(
 ) -> None:
     queueing = {"max_queue_delay_microseconds": 3_000_000}
     servable = await loaded(house, models.scales(2.0), clock=clock, dynamic_batching=queueing)
+    await found_silent_after(4.0, Heart(servable, clock), fault, clock)
+
+
+async def test_a_stateful_version_that_holds_batches_back_is_given_that_time_too(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    section = recurrent.SUMS | {"max_queue_delay_microseconds": 3_000_000}
+    servable = await loaded(house, recurrent.sums(), clock=clock, sequences=section)
     await found_silent_after(4.0, Heart(servable, clock), fault, clock)
 
 

@@ -221,8 +221,11 @@ async def test_each_instance_has_its_device_and_the_session_that_the_configurati
     house.put("1", models.scales(2))
     more = {"accelerator_options": {"gpu_mem_limit": 5}, "provider_options": {"allow_spinning": True}}
     servable = await load(house, instances=3, devices=(1, 0), session={"mem_arena": False}, **more)
+    lost, replace = servable.batcher.engines[1], servable.batcher._crew._replace
+    assert replace is not None
+    replace(replace(lost))
     await servable.retire()
-    assert [options.device_id for options in built] == [1, 0, 1]
+    assert [options.device_id for options in built] == [1, 0, 1, 0, 0]  # in the place of the one that was on 0
     assert {tuple(options.session.items()) for options in built} == {(("mem_arena", False),)}
     assert built[0].provider_options == {"allow_spinning": True}  # the CPU has no memory limit of an accelerator
 
