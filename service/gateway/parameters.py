@@ -78,7 +78,7 @@ def _whole_number(parameters: Mapping[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not 0 <= value < _UINT64_LIMIT:
-        what = "a number of microseconds" if name == "timeout" else "a whole number of 0 or more"
+        what = "a number of microseconds" if name == "timeout" else "a whole number of 0 or more, and of 64 bits"
         raise BadInput(f"parameter '{name}' of the request must be {what}")
     return value
 

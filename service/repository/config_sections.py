@@ -68,8 +68,12 @@ class DynamicBatching(QueuePolicy):
 
     @model_validator(mode="after")
     def _levels_exist(self) -> DynamicBatching:
-        if max((self.default_priority_level, *self.priority_queue_policy)) > self.priority_levels:
-            raise ValueError("a priority level is above priority_levels")
+        for key, levels in (
+            ("default_priority_level", (self.default_priority_level,)),
+            ("priority_queue_policy", tuple(self.priority_queue_policy)),
+        ):
+            if max(levels, default=0) > self.priority_levels:
+                raise ValueError(f"{key} names level {max(levels)}, and priority_levels is {self.priority_levels}")
         return self
 
 

@@ -40,15 +40,15 @@ class Reading:
 
     def warn(self, field: str, why: str) -> None:
         """Notes that `field` is accepted and has no effect."""
-        self.warnings.append(f"{self.where}: '{field}' has no effect here: {why}.")
+        self.warnings.append(f"{self.where}: {_named(field)} has no effect here: {why}.")
 
     def wrong(self, field: str, why: str) -> BadModel:
         """The error that `field` says what cannot be."""
-        return BadModel(f"{self.where}: '{field}' {why}.")
+        return BadModel(f"{self.where}: {_named(field)} {why}.")
 
     def unsupported(self, field: str, why: str) -> BadModel:
         """The error that `field` is refused, whatever it says."""
-        return BadModel(f"{self.where}: '{field}' is not supported: {why}.")
+        return BadModel(f"{self.where}: {_named(field)} is not supported: {why}.")
 
     def switch(self, field: str, text: str) -> bool:
         """A text that Triton takes as a boolean: 1, 0, true or false."""
@@ -63,3 +63,8 @@ class Reading:
         if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS):
             raise self.wrong(field, f"is {quoted(text)}, expected a whole number")
         return int(text)
+
+
+def _named(field: str) -> str:
+    """A field in quotes, unless a part of it stands in quotes already."""
+    return field if "'" in field else f"'{field}'"

@@ -11,7 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
 from service.core.contract import InferRequest, InferResponse, ModelRef
-from service.core.errors import Draining
+from service.core.errors import BadInput, Draining
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
@@ -90,7 +90,6 @@ class Inference:
         async def answer(request: Any) -> Any:
             call = self._calls.call(context, "ModelStreamInfer")
             try:
-                check_readable(request)
                 response = await self.infer(request, call, "ModelStreamInfer")
             except Exception as error:
                 problem = self._calls.failed(error, call)
@@ -103,19 +102,23 @@ class Inference:
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
         try:
-            async for one in answers_to(
-                requests, answer, turn=messages.sequence_of, size_bytes=_size_bytes, stopping=self._stopping
-            ):
+            async for one in answers_to(requests, answer, turn=_turn, size_bytes=_size_bytes, stopping=self._stopping):
                 if isinstance(one, CallProblem):
                     await self._calls.end(context, one)
                 yield one
-        except Draining as error:
+        except (Draining, BadInput) as error:
             await self._calls.end(context, call_problem_of(error, ""))
 
 
+def _turn(request: Any) -> tuple[str, Any] | None:
+    """What a request of a stream has in common with others; what is no request ends the stream."""
+    check_readable(request)
+    return messages.sequence_of(request)
+
+
 def _size_bytes(item: Any) -> int:
-    """Of a request or an answer, on the wire."""
-    return 0 if isinstance(item, CallProblem) else messages.size_bytes_of(item)
+    """Bytes of a request or an answer on the wire."""
+    return 0 if isinstance(item, CallProblem) else int(item.ByteSize())
 
 
 def _is_heavy(request: Any) -> bool:

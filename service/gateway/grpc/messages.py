@@ -89,12 +89,6 @@ def sequence_of(message: Any) -> tuple[str, Any] | None:
     return message.model_name, getattr(given, given.WhichOneof("parameter_choice") or "int64_param")
 
 
-def size_bytes_of(message: Any) -> int:
-    """Bytes of a message on the wire."""
-    size_bytes: int = message.ByteSize()
-    return size_bytes
-
-
 def values_of(parameters: Any) -> dict[str, Any]:
     """The plain values of a map of InferParameter."""
     values = {}

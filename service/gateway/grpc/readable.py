@@ -6,7 +6,6 @@ grpc.aio itself would answer by the name of a Python class, and write a tracebac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
@@ -14,22 +13,9 @@ from google.protobuf.message import DecodeError
 
 from service.core.errors import BadInput
 
+UNREADABLE: Final = object()
+
 Deserializer = Callable[[bytes], Any]
-
-
-class _Unreadable:
-    """As empty as an empty ModelInferRequest, so that a stream may ask it what it asks every request."""
-
-    id = ""
-    model_name = ""
-    parameters: Mapping[str, Any] = MappingProxyType({})
-
-    def ByteSize(self) -> int:
-        """Nothing was kept."""
-        return 0
-
-
-UNREADABLE: Final = _Unreadable()
 
 
 def check_readable(request: object) -> None:

@@ -120,8 +120,8 @@ class _Stream:
 
     async def _take(self, requests: AsyncIterator[Any]) -> None:
         async for request in requests:
-            await self.room.enter(self._size_bytes(request))
             turn = self._turn(request)
+            await self.room.enter(self._size_bytes(request))
             before = None if turn is None else self._last.get(turn)
             task = asyncio.create_task(self._one(request, before), name="stream request")
             self.tasks.add(task)

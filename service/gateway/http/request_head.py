@@ -30,9 +30,9 @@ def deadline_of(headers: Mapping[bytes, bytes], began_s: float) -> Deadline:
     Raises:
         BadInput: the header is no number of milliseconds above 0.
     """
-    timeout_ms = _whole_number(headers.get(_TIMEOUT), "Retort-Timeout-Ms", "a number of milliseconds above 0")
+    timeout_ms = _whole_number(headers.get(_TIMEOUT), "Retort-Timeout-Ms", "a whole number of milliseconds above 0")
     if timeout_ms == 0:
-        raise BadInput("the header Retort-Timeout-Ms is 0, expected a number of milliseconds above 0")
+        raise BadInput("the header Retort-Timeout-Ms is 0, expected a whole number of milliseconds above 0")
     return Deadline.never() if timeout_ms is None else Deadline.after(began_s, timeout_ms / 1e3)
 
 

@@ -135,7 +135,7 @@ def test_python_callers_may_write_numbers() -> None:
         ),
         (
             "dynamic_batching: {default_priority_level: 3}",
-            "'dynamic_batching': a priority level is above priority_levels.",
+            "'dynamic_batching': default_priority_level names level 3, and priority_levels is 0.",
         ),
         ("model_config: 1", "unknown key 'model_config'."),
         ('"a\\nb": 1', "unknown key 'a\\nb'."),

@@ -81,7 +81,7 @@ ADVICE = [
     ("instance_group [ { rate_limiter { priority: 1 } } ]", "rate_limiter'"),
     ('instance_group [ { profile: "0" } ]', "profile'"),
     ('instance_group [ { host_policy: "p" } ]', "host_policy'"),
-    (tensor("data_type: TYPE_FP32 dims: [1] optional: true"), "input 'x'.optional'"),
+    (tensor("data_type: TYPE_FP32 dims: [1] optional: true"), "input 'x'.optional"),
     ('parameters { key: "mine" value { string_value: "1" } }', "parameters 'mine'"),
     (
         'parameters { key: "memory.enable_memory_arena_shrinkage" value { string_value: "cpu:0" } }',

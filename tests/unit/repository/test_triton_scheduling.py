@@ -44,7 +44,7 @@ def test_a_queue_without_a_limit_gets_ours() -> None:
         ("preferred_batch_size: [99]", "a preferred_batch_size is larger than max_batch_size"),
         (
             "priority_levels: 1 default_priority_level: 1 priority_queue_policy { key: 2 value { } }",
-            "above priority_le",
+            "names level 2, and priority_levels is 1",
         ),
         ("max_queue_delay_microseconds: 99999999999", "'dynamic_batching.max_queue_delay_microseconds'"),
     ],
@@ -112,7 +112,7 @@ def test_sequences_without_more_are_direct_and_idle_for_a_second() -> None:
         ('state [ { input_name: "h" output_name: "n" initial_state [ {}, {} ] } ]', "is given more than once"),
         (
             'state [ { input_name: "h" output_name: "n" initial_state [ { data_file: "h.bin" } ] } ]',
-            "data_file' is not supported",
+            "data_file is not supported",
         ),
         ('state [ { input_name: "h" } ]', "'sequences.states.0.output'"),
     ],

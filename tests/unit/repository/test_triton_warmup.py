@@ -36,4 +36,4 @@ def test_a_sample_that_cannot_be_is_refused(value: str, words: str) -> None:
 
 
 def test_a_sample_without_inputs_is_refused() -> None:
-    assert "model_warmup 'w'.inputs' is empty" in problem('model_warmup [ { name: "w" } ]')
+    assert "model_warmup 'w'.inputs is empty" in problem('model_warmup [ { name: "w" } ]')

@@ -31,7 +31,7 @@ def test_the_header_is_the_deadline(header_ms: bytes | None, at_s: float) -> Non
 
 @pytest.mark.parametrize("value", [b"0", b"-5", b"soon", b"1e3"])
 def test_a_timeout_that_is_no_number_above_zero_is_refused(value: bytes) -> None:
-    with pytest.raises(BadInput, match=r"Retort-Timeout-Ms .* a number of milliseconds above 0"):
+    with pytest.raises(BadInput, match=r"Retort-Timeout-Ms .* a whole number of milliseconds above 0"):
         deadline_of({b"retort-timeout-ms": value}, 0)
 
 
