@@ -47,6 +47,7 @@ from service.serving.threads import in_thread
 from service.serving.trial import FirstTrial, no_trial
 from service.settings import Settings
 
+TRACES_CLOSE_S = 5.0  # a collector that hangs costs spans, not a slow end
 CLOSE_AT_LEAST_S = 1.0  # closing a model that nobody uses takes milliseconds, and is not given up for haste
 
 
@@ -203,7 +204,7 @@ class Server:
         end_s = self._clock.now_s() + self._settings.drain_timeout_s  # of all that is in flight, here and in queues
         await fronts.stop()
         await self._close_models(end_s, hurry)
-        await self._close_traces(end_s)
+        await self._close_traces(end_s, hurry)
         hurry.cancel()
         self._log.info("stopped")
 
@@ -220,11 +221,12 @@ class Server:
         if isinstance(ended, Exception):
             self._log.error("models did not close well", exc_info=ended)
 
-    async def _close_traces(self, end_s: float) -> None:
-        in_a_hurry = self._ending.in_a_hurry.is_set()
-        left_s = CLOSE_AT_LEAST_S if in_a_hurry else max(CLOSE_AT_LEAST_S, end_s - self._clock.now_s())
+    async def _close_traces(self, end_s: float, hurry: asyncio.Task[bool]) -> None:
         if self._traces.open:
-            await in_thread("close traces", lambda: self._traces.close(left_s))
+            left_s = max(CLOSE_AT_LEAST_S, min(TRACES_CLOSE_S, end_s - self._clock.now_s()))
+            closing = asyncio.create_task(in_thread("close traces", lambda: self._traces.close(left_s)))
+            await asyncio.wait({closing, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({closing}, timeout=CLOSE_AT_LEAST_S)
 
     def _fatal(self, sentence: str) -> None:
         self._log.error("giving up", reason=sentence)

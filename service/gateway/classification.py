@@ -21,8 +21,10 @@ _COUNT_LIMIT = 1 << 31
 
 def check_classification(output: RequestedOutput) -> None:
     """Refuses a `classification` that is no number of classes above 0."""
-    count = output.parameters.get(PARAMETER)
-    if count is not None and (type(count) is not int or not 0 < count < _COUNT_LIMIT):
+    if PARAMETER not in output.parameters:
+        return
+    count = output.parameters[PARAMETER]  # None where JSON says null, or gRPC a parameter without a value
+    if type(count) is not int or not 0 < count < _COUNT_LIMIT:
         raise BadInput(f"parameter '{PARAMETER}' of output {quote(output.name)} must be a number of classes above 0")
 
 

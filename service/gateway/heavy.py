@@ -17,7 +17,7 @@ from service.serving.threads import in_thread
 T = TypeVar("T")
 
 HEAVY_BYTES = 256 << 10  # of what is read value by value: some milliseconds
-HEAVY_VALUES = 64 << 10  # of an answer: as long to write
+HEAVY_VALUES = 16 << 10  # of an answer: as long to write
 AT_ONCE = 4
 
 

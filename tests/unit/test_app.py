@@ -236,6 +236,29 @@ async def test_a_second_signal_waits_no_longer_for_models_to_close(
     assert await asyncio.wait_for(running, 20) == 0
 
 
+async def test_a_second_signal_waits_no_longer_for_traces_to_leave(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    server = Server(settings(repository, trace_file=tmp_path / "traces.json", drain_timeout_s=300.0), said.put_nowait)
+    running = asyncio.ensure_future(server.run())
+    await asyncio.wait_for(said.get(), 20)
+    loop, closing, asked_s, hangs = asyncio.get_running_loop(), asyncio.Event(), [], threading.Event()
+
+    def never(timeout_s: float) -> None:
+        asked_s.append(timeout_s)
+        loop.call_soon_threadsafe(closing.set)
+        hangs.wait(60)
+
+    monkeypatch.setattr(server._traces, "close", never)
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(closing.wait(), 20)
+    signal.raise_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 20) == 0
+    assert asked_s == [5.0], "a collector that hangs may hold the end up for as long as requests may"
+    hangs.set()
+
+
 async def test_models_that_fail_to_close_are_told_and_the_server_ends(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,7 +102,7 @@ class Inference:
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
         try:
-            async for one in answers_to(requests, answer, turn=_turn, stopping=self._stopping):
+            async for one in answers_to(requests, answer, turn=_turn, size_bytes=_size_bytes, stopping=self._stopping):
                 if isinstance(one, CallProblem):
                     await self._calls.end(context, one)
                 yield one
@@ -114,6 +114,11 @@ def _turn(request: Any) -> tuple[str, Any] | None:
     """What a request of a stream has in common with others; what is no request ends the stream."""
     check_readable(request)
     return messages.sequence_of(request)
+
+
+def _size_bytes(item: Any) -> int:
+    """Bytes of a request or an answer on the wire."""
+    return 0 if isinstance(item, CallProblem) else int(item.ByteSize())
 
 
 def _is_heavy(request: Any) -> bool:

@@ -6,6 +6,7 @@ Knows nothing of what the calls do.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from service.gateway.grpc.reflection import add_reflection
 _MESSAGE_OVERHEAD_BYTES = 64 << 10  # names, shapes and parameters beside the tensors
 _METADATA_LIMIT_BYTES = 16 << 10
 _CALLS_LIMIT = 4096  # beyond, a call is refused at once: RESOURCE_EXHAUSTED
+_PENDING_LIMIT = 16 << 10  # not seen by the loop yet: beyond, gRPC ends calls as CANCELLED, by default from 1000 on
 _CALLS_OF_CONNECTION_LIMIT = 1024  # beyond, a call waits at its client
 _PINGS_APART_MS = 10_000
 _SILENCE_MS = 120_000  # after which a client is asked whether it is still there
@@ -53,6 +55,7 @@ class GrpcServer:
         self._drain_timeout_s = drain_timeout_s
         self._stopping = stopping
         self._hurry = asyncio.Event()
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
         self._server = grpc.aio.server(
             options=(
                 ("grpc.so_reuseport", 0),
@@ -60,6 +63,8 @@ class GrpcServer:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", _METADATA_LIMIT_BYTES),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _PINGS_APART_MS),
+                ("grpc.server.max_pending_requests", _PENDING_LIMIT),
+                ("grpc.server.max_pending_requests_hard_limit", _PENDING_LIMIT),
                 ("grpc.max_concurrent_streams", _CALLS_OF_CONNECTION_LIMIT),
                 ("grpc.keepalive_time_ms", _SILENCE_MS),
                 ("grpc.keepalive_permit_without_calls", 1),
@@ -97,3 +102,9 @@ class GrpcServer:
             await self._server.stop(0)
         hurry.cancel()
         await stopping
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # An answer to a client that has gone: its call is over, nothing failed here, and any client could fill the log so.
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ != "ExecuteBatchError"

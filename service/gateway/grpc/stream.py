@@ -15,10 +15,12 @@ from typing import Any
 from service.core.errors import Draining
 
 IN_FLIGHT_LIMIT = 256  # requests that were read and whose answers were not taken yet
+IN_FLIGHT_LIMIT_BYTES = 64 << 20  # of those requests and answers; one alone may be larger
 
 _END = None
 
 Turn = Callable[[Any], Hashable | None]
+Size = Callable[[Any], int]
 
 
 async def answers_to(
@@ -27,26 +29,29 @@ async def answers_to(
     limit: int = IN_FLIGHT_LIMIT,
     *,
     turn: Turn = lambda _: None,
+    size_bytes: Size = lambda _: 0,
     stopping: asyncio.Event | None = None,
 ) -> AsyncIterator[Any]:
     """Yields the answer of each request, in the order in which they are there.
 
     Args:
-        requests: of the stream; no more are read while `limit` of them wait for their answers to be taken.
+        requests: of the stream; no more are read while those whose answers were not taken yet are at a limit.
         answer: of one request; begun in the order of the requests; does not raise.
         limit: requests in flight.
         turn: what requests have in common that are to be answered one after the other; None for those that need not.
+        size_bytes: of a request or an answer; in flight they have `IN_FLIGHT_LIMIT_BYTES`, so that a client which takes
+            no answers holds no more of the server's memory.
         stopping: set when the server stops; None where it never does.
 
     Raises:
         Draining: the server stops, and whatever was read is answered.
     """
-    stream = _Stream(answer, limit, turn)
+    stream = _Stream(answer, _Room(limit, IN_FLIGHT_LIMIT_BYTES), turn, size_bytes)
     reader = asyncio.create_task(stream.read(requests, stopping or asyncio.Event()), name="stream reader")
     try:
         while (item := await stream.done.get()) is not _END:
             yield item
-            stream.slots.release()
+            stream.room.leave(size_bytes(item))
         await reader  # raises what ended the reading, if anything did
     finally:
         left = (reader, *stream.tasks)
@@ -55,11 +60,40 @@ async def answers_to(
         await asyncio.gather(*left, return_exceptions=True)
 
 
+class _Room:
+    """What may be in flight at once; one task enters."""
+
+    def __init__(self, limit: int, limit_bytes: int) -> None:
+        self._left = limit
+        self._left_bytes = self._all_bytes = limit_bytes
+        self._freed = asyncio.Event()
+
+    async def enter(self, size_bytes: int) -> None:
+        """Returns when there is room; what is larger than all of it waits until it is alone."""
+        while self._left < 1 or min(size_bytes, self._all_bytes) > self._left_bytes:
+            self._freed.clear()
+            await self._freed.wait()
+        self._left -= 1
+        self._left_bytes -= size_bytes
+
+    def turn_into(self, size_bytes: int, of_bytes: int) -> None:
+        """What took `of_bytes` takes `size_bytes` from now on."""
+        self._left_bytes += of_bytes - size_bytes
+        self._freed.set()
+
+    def leave(self, size_bytes: int) -> None:
+        """Makes room."""
+        self._left += 1
+        self._left_bytes += size_bytes
+        self._freed.set()
+
+
 class _Stream:
     """The requests of one stream that are in flight."""
 
-    def __init__(self, answer: Callable[[Any], Awaitable[Any]], limit: int, turn: Turn) -> None:
-        self.slots = asyncio.Semaphore(limit)
+    def __init__(self, answer: Callable[[Any], Awaitable[Any]], room: _Room, turn: Turn, size_bytes: Size) -> None:
+        self.room = room
+        self._size_bytes = size_bytes
         self.done: asyncio.Queue[Any] = asyncio.Queue()
         self.tasks: set[asyncio.Task[None]] = set()
         self._answer = answer
@@ -86,8 +120,8 @@ class _Stream:
 
     async def _take(self, requests: AsyncIterator[Any]) -> None:
         async for request in requests:
-            await self.slots.acquire()
             turn = self._turn(request)
+            await self.room.enter(self._size_bytes(request))
             before = None if turn is None else self._last.get(turn)
             task = asyncio.create_task(self._one(request, before), name="stream request")
             self.tasks.add(task)
@@ -103,4 +137,6 @@ class _Stream:
     async def _one(self, request: Any, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait({before})
-        self.done.put_nowait(await self._answer(request))
+        answer = await self._answer(request)
+        self.room.turn_into(self._size_bytes(answer), self._size_bytes(request))
+        self.done.put_nowait(answer)

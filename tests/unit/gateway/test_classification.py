@@ -68,10 +68,14 @@ def test_what_is_no_number_is_refused(array: Array) -> None:
         top(array, 1)
 
 
-@pytest.mark.parametrize("count", [0, -1, True, 1.0, "3", 1 << 31])
+@pytest.mark.parametrize("count", [0, -1, True, 1.0, "3", 1 << 31, None])
 def test_a_count_that_is_none_is_refused(count: object) -> None:
     with pytest.raises(BadInput, match="'classification' of output 'y' must be a number of classes above 0"):
         check_classification(RequestedOutput("y", {"classification": count}))
+
+
+def test_an_output_without_the_parameter_is_left_alone() -> None:
+    check_classification(RequestedOutput("y", {"binary_data": True}))
 
 
 def test_only_what_is_wanted_as_classes_becomes_them() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.core.errors import Draining
-from service.gateway.grpc.stream import answers_to
+from service.gateway.grpc.stream import IN_FLIGHT_LIMIT_BYTES, answers_to
 
 
 async def numbers(count: int) -> AsyncIterator[int]:
@@ -157,3 +157,46 @@ async def test_a_stream_that_ends_by_itself_is_no_drain() -> None:
         return number
 
     assert [one async for one in answers_to(numbers(3), answer, stopping=asyncio.Event())] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("size_bytes", "read_first"), [(1, 10), (IN_FLIGHT_LIMIT_BYTES // 4, 4), (1 << 30, 1)])
+async def test_no_more_bytes_are_read_than_may_be_in_flight(size_bytes: int, read_first: int) -> None:
+    begun: list[int] = []
+    free = asyncio.Event()
+
+    async def answer(number: int) -> int:
+        begun.append(number)
+        await free.wait()
+        return number
+
+    found = answers_to(numbers(10), answer, size_bytes=lambda _: size_bytes)
+    first = asyncio.ensure_future(anext(found))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(begun) == read_first
+    free.set()
+    assert [await first, *[last async for last in found]] == list(range(10))
+
+
+async def test_answers_that_are_not_taken_stop_the_reading() -> None:
+    begun: list[int] = []
+
+    async def answer(number: int) -> str:
+        begun.append(number)
+        return str(number)
+
+    def size_bytes(item: object) -> int:
+        return IN_FLIGHT_LIMIT_BYTES // 2 if isinstance(item, str) else 1
+
+    async def one_after_the_other() -> AsyncIterator[int]:
+        for number in range(50):
+            yield number
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+    found = answers_to(one_after_the_other(), answer, size_bytes=size_bytes)
+    assert await anext(found) == "0"
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert len(begun) < 5, "it read on though no answer was taken"
+    assert [last async for last in found] == [str(number) for number in range(1, 50)]
