@@ -116,7 +116,7 @@ def _array(tensor: Any, spec: TensorSpec, raw: _Raw, regions: Regions | None) ->
     name = spec.name
     shape = shape_of({"shape": list(tensor.shape)}, name)
     parameters = parameters_of({"parameters": values_of(tensor.parameters)}, "input", name)
-    span = span_of(parameters, f"input {quote(name)}") if parameters else None
+    span = span_of(parameters, "input", name) if parameters else None
     if tensor.HasField("contents") and (raw.used or span is not None):
         raise BadInput(f"input {quote(name)} has 'contents', and its data is given otherwise as well")
     if span is not None:

@@ -64,14 +64,16 @@ class OpenInference:
         """Answers one inference request, JSON or binary."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
         body = await read_body(headers, request.receive, self._max_body_bytes)
-        with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
+        ref = ref_of(request)
+        with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             asked, form = codec.decode(body, header_length_of(headers), servable.inputs, regions)
             deadline = deadline_of(headers, began_s)
-            holder = self._catalog.holder(ref_of(request), servable, asked.sequence)
+            holder = servable if asked.sequence is None else self._catalog.holder(ref, servable, asked.sequence)
             work = holder.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
-            answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+            if asked.outputs:
+                answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
             encoded = codec.encode(answer, form)
         return await inference_answer(encoded, headers)
 
