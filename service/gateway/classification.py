@@ -6,7 +6,6 @@ Values are written as `%f` does. Source: Triton's classification extension.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -47,7 +46,7 @@ def classified(
         name: classes(array, counts[name], labels or (), batched=batched, name=name) if name in counts else array
         for name, array in answer.outputs.items()
     }
-    return replace(answer, outputs=outputs)
+    return answer._replace(outputs=outputs)
 
 
 def classes(array: Array, count: int, labels: Sequence[str], *, batched: bool, name: str) -> Array:
