@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from functools import partial
 from typing import Any
 
 from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
-from service.core.contract import ModelRef
+from service.core.contract import ModelRef, TensorSpec
 from service.core.errors import Draining
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
@@ -53,10 +53,11 @@ class Inference:
         self._shared_memory = shared_memory
         self._stopping = stopping
 
-    async def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Any:
+    def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Awaitable[Any]:
         """The ModelInferResponse to one ModelInferRequest, which came in by `method`."""
-        if not self._tracing.on:
-            return await self._infer(request, call)
+        return self._followed(request, call, method) if self._tracing.on else self._infer(request, call)
+
+    async def _followed(self, request: Any, call: Call, method: str) -> Any:
         with traced.followed(self._tracing, call, request.model_name, method):
             return await self._infer(request, call)
 
@@ -65,13 +66,16 @@ class Inference:
         ref = ModelRef(request.model_name, request.model_version or None)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(call.check_shared_memory)
-            read = partial(messages.decode, request, servable.inputs, regions)
-            # Millions of values would hold up the requests of others.
-            asked, targets = await in_thread("read a request", read) if _is_heavy(request) else read()
-            holder = self._catalog.holder(ref, servable, asked.sequence)
+            if _is_heavy(request, servable.inputs):  # millions of values would hold up the requests of others
+                read = partial(messages.decode, request, servable.inputs, regions)
+                asked, targets = await in_thread("read a request", read)
+            else:
+                asked, targets = messages.decode(request, servable.inputs, regions)
+            holder = servable if asked.sequence is None else self._catalog.holder(ref, servable, asked.sequence)
             answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
-            answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
+            if asked.outputs:
+                answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
             return messages.encode(answer, targets)
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
@@ -96,6 +100,6 @@ class Inference:
             await self._calls.end(context, error)
 
 
-def _is_heavy(request: Any) -> bool:
-    by_value = not request.raw_input_contents or any(tensor.datatype == "BYTES" for tensor in request.inputs)
+def _is_heavy(request: Any, specs: Mapping[str, TensorSpec]) -> bool:
+    by_value = not request.raw_input_contents or "BYTES" in {spec.datatype for spec in specs.values()}
     return by_value and request.ByteSize() > HEAVY_BYTES
