@@ -15,6 +15,7 @@ from service.core.errors import Draining
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
+from service.gateway.grpc.gathering import Gathering
 from service.gateway.grpc.stream import answers_to
 from service.gateway.shared_memory import SharedMemory
 from service.observe.tracing import Tracing
@@ -52,6 +53,7 @@ class Inference:
         self._clock = clock
         self._shared_memory = shared_memory
         self._stopping = stopping
+        self._gathering = Gathering(clock)
 
     def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Awaitable[Any]:
         """The ModelInferResponse to one ModelInferRequest, which came in by `method`."""
@@ -71,6 +73,8 @@ class Inference:
                 asked, targets = await in_thread("read a request", read)
             else:
                 asked, targets = messages.decode(request, servable.inputs, regions)
+            if servable.max_batch_size > 1:
+                await self._gathering.join()
             holder = servable if asked.sequence is None else self._catalog.holder(ref, servable, asked.sequence)
             answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
