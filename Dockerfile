@@ -14,6 +14,7 @@ RUN python -m pip --python /opt/retort/bin/python install --no-deps --require-ha
 COPY pyproject.toml LICENSE ./
 COPY service service
 COPY models/__init__.py models/__init__.py
+COPY conformance conformance
 # The build uses the locked setuptools of the environment, not one fetched on the side.
 RUN python -m pip --python /opt/retort/bin/python install --no-deps --no-build-isolation .
 
@@ -25,10 +26,11 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonex
 COPY --from=builder /opt/retort /opt/retort
 COPY models/repository /models
 USER 10001:10001
-ENV RETORT_REPOSITORY=/models RETORT_STATE_DIR=/var/lib/retort RETORT_HOST=0.0.0.0 RETORT_HTTP_PORT=8000
+ENV RETORT_REPOSITORY=/models RETORT_STATE_DIR=/var/lib/retort RETORT_HOST=0.0.0.0 \
+    RETORT_HTTP_PORT=8000 RETORT_GRPC_PORT=8001
 VOLUME ["/var/lib/retort"]
-# HTTP; gRPC will add 8001.
-EXPOSE 8000
+# HTTP and gRPC.
+EXPOSE 8000 8001
 # Live, not ready: a server that is loading a model must not be killed for it.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"RETORT_HTTP_PORT\"]}/v2/health/live', timeout=2)"]

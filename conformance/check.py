@@ -15,6 +15,11 @@ from conformance.target import Target
 Level = Literal["MUST", "SHOULD", "EXTENSION"]
 Profile = Literal["strict", "relaxed"]
 Status = Literal["passed", "failed", "skipped"]
+# The checks that ask a model by itself, which one that keeps state rightly refuses.
+_ASKING = (
+    *("infer.", "binary.", "errors", "robustness.", "grpc.infer", "grpc.typed", "grpc.stream"),
+    *("extension.statistics", "extension.classification", "extension.schedule"),
+)
 
 
 class Failed(Exception):
@@ -75,6 +80,8 @@ def carry_out(check: Check, target: Target, profile: Profile) -> Result:
     """Runs one check; whatever goes wrong inside it is a failure that says so, never an end of the suite."""
     if check.extension and check.extension not in target.extensions:
         return Result(check, target.model, "skipped", f"the server does not list the extension {check.extension}")
+    if target.stateful and check.id.startswith(_ASKING):
+        return Result(check, target.model, "skipped", "a stateful model answers requests of a sequence alone")
     try:
         return Result(check, target.model, "passed", check.run(target))
     except NotApplicable as reason:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from conformance.check import Result
     from conformance.report import Report
 
-HELP = """Hold a server against the Open Inference Protocol v2: Retort, Triton, MLServer, KServe, or yours.
+HELP = """Hold any server against the Open Inference Protocol v2.
 
 Each normative sentence is a check; inputs are made up from the models' metadata, so any model will do. Extension
 checks run where the server lists the extension. The profile strict wants every MUST and SHOULD; relaxed wants every

@@ -40,6 +40,12 @@ class Target:
         self.extensions: list[str] = [str(name) for name in listed_] if isinstance(listed_, list) else []
         described = self.json_of(self.get(self.path)) if model else None
         self.metadata: dict[str, Any] = described if isinstance(described, dict) else {}
+        self.stateful = bool(model) and "sequence" in self.extensions and self._keeps_state()
+
+    def _keeps_state(self) -> bool:
+        """Whether the model answers requests of sequences alone, as its configuration says."""
+        config = self.json_of(self.get(f"{self.path}/config"))
+        return isinstance(config, dict) and "sequence_batching" in config
 
     @property
     def path(self) -> str:

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 SHIPPED = ROOT / "models" / "repository"
 ADDRESS = "127.0.0.1:8000"
+GRPC_ADDRESS = "127.0.0.1:8001"
 FENCE = re.compile(r"(?P<comment><!-- .*? -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -61,10 +62,10 @@ def is_output_here(block: Block) -> bool:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a server on the shipped models listens, started as `make serve` does."""
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The README's addresses, and where a server on the shipped models listens, started as `make serve` does."""
     with ServerProcess(["--repository", str(SHIPPED)], tmp_path_factory.mktemp("readme")) as server:
-        yield server.url.removeprefix("http://")
+        yield {ADDRESS: server.url.removeprefix("http://"), GRPC_ADDRESS: server.grpc}
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -73,19 +74,23 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "120"} | more
 
 
-def run(block: Block, address: str) -> str:
+def replaced(text: str, words: dict[str, str]) -> str:
+    return re.sub("|".join(rf"{re.escape(word)}\b" for word in words), lambda found: words[found[0]], text)
+
+
+def run(block: Block, addresses: dict[str, str]) -> str:
     shell = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
     done = subprocess.run(
-        [*shell, block.text.replace(ADDRESS, address)],
+        [*shell, replaced(block.text, addresses)],
         cwd=ROOT,
-        env=environment(RETORT_URL=f"http://{address}"),
+        env=environment(RETORT_URL=f"http://{addresses[ADDRESS]}"),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 0, f"README line {block.line}: {done.stdout}{done.stderr}"
-    return done.stdout.replace(address, ADDRESS)
+    return replaced(done.stdout, {real: written for written, real in addresses.items()})
 
 
 def same(expected: str, got: str) -> bool:
@@ -93,19 +98,24 @@ def same(expected: str, got: str) -> bool:
     return doctest.OutputChecker().check_output(expected.strip() + "\n", got.strip() + "\n", options)
 
 
-def test_every_example_does_what_it_says(address: str) -> None:
+def test_every_example_does_what_it_says(addresses: dict[str, str]) -> None:
     ran = 0
     for block, expected in examples():
-        got = run(block, address)
+        got = run(block, addresses)
         assert expected is None or same(expected, got), f"README line {block.line} gave:\n{got}"
         ran += 1
-    assert ran >= 8
+    assert ran >= 10
 
 
 def test_one_file_is_served_under_its_name(tmp_path: Path) -> None:
     with ServerProcess([str(SHIPPED / "digits" / "1" / "model.onnx")], tmp_path) as server:
         assert server.http.get("/v2/models/model/versions/1/ready").status_code == 200
         assert server.terminate() == 0
+
+
+def test_each_address_is_replaced_by_its_own_and_no_longer_one_is() -> None:
+    words = {ADDRESS: "127.0.0.1:8001", GRPC_ADDRESS: "127.0.0.1:9"}
+    assert replaced(f"{ADDRESS}/v2 {GRPC_ADDRESS} {ADDRESS}1", words) == f"127.0.0.1:8001/v2 127.0.0.1:9 {ADDRESS}1"
 
 
 @pytest.mark.parametrize(("expected", "got"), [("a 1 b", "a 2 b"), ("a", ""), ("a ... c", "a b d")])

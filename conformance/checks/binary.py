@@ -39,10 +39,10 @@ def _one_output(target: Target) -> str:
 
 
 def _declared_size(target: Target) -> str:
+    expected = plain_answer(target)
     answer = target.infer(target.document(parameters=ALL_BINARY))
     length = answer.headers.get(LENGTH)
     require(length is not None, f"an answer without the header {LENGTH}")
-    expected = plain_answer(target)
     require(
         len(answer.content) - int(length or 0) == sum(len(pack(array)) for array in expected.values()), "sizes differ"
     )
@@ -66,6 +66,14 @@ def _header_too_long(target: Target) -> str:
     return must_refuse(target, target.infer_bytes(body, len(body) + 100))
 
 
+def _raw(target: Target) -> str:
+    inputs = target.metadata.get("inputs") or []
+    if len(inputs) != 1 or sum(size < 0 for size in inputs[0]["shape"]) > 1 or inputs[0]["datatype"] == "BYTES":
+        raise NotApplicable("a raw request is of one input, whose shape its size must tell")
+    (array,) = target.inputs.values()
+    return must_answer(target, target.infer_bytes(pack(array), 0), plain_answer(target))
+
+
 def _check(name: str, sentence: str, run: Any) -> Check:
     source = "Triton, binary tensor data extension"
     return Check(f"binary.{name}", source, "EXTENSION", sentence, run, "binary_tensor_data")
@@ -77,6 +85,7 @@ MODEL = (
     _check("both", "Inputs and outputs may both be.", _both),
     _check("one-output", "`binary_data` on an output overrides the request's wish.", _one_output),
     _check("declared-size", "The answer's bytes are those that it declares.", _declared_size),
+    _check("raw", "A JSON length of 0 makes the whole body the one input.", _raw),
     _check("short", "Fewer bytes than declared get a 4xx.", _short),
     _check("long", "Bytes left over get a 4xx.", _long),
     _check("header-too-long", "A JSON length beyond the body gets a 4xx.", _header_too_long),

@@ -8,6 +8,8 @@ from conformance.check import Check, NotApplicable, require
 from conformance.checks.ask import OK, must_refuse, plain_answer
 from conformance.target import Target, outputs_of
 
+SEQUENCE = 4_242_424_242
+
 
 def _object(target: Target, path: str) -> Any:
     answer = target.get(path)
@@ -87,12 +89,17 @@ def _schedule(target: Target) -> str:
 
 
 def _sequence(target: Target) -> str:
-    answer = target.get(f"{target.path}/config")
-    found = target.json_of(answer) if answer.status_code == OK else None
-    if not (isinstance(found, dict) and "sequence_batching" in found):
+    if not target.stateful:
         raise NotApplicable("the model is not stateful")
     # Without a sequence id a stateful model cannot know whose state is meant.
-    return must_refuse(target, target.infer(target.document()))
+    refused = must_refuse(target, target.infer(target.document()))
+    steps = [{"sequence_start": True}, {}, {"sequence_end": True}]
+    for step in steps:
+        answer = target.infer(target.document(parameters={"sequence_id": SEQUENCE, **step}))
+        require(answer.status_code == OK, f"{step or 'a step'}: status {answer.status_code}: {answer.text[:120]}")
+    ended = target.infer(target.document(parameters={"sequence_id": SEQUENCE}))
+    must_refuse(target, ended)
+    return f"{len(steps)} steps answered; without a sequence {refused}"
 
 
 def _check(name: str, extension: str, sentence: str, run: Any) -> Check:
@@ -112,5 +119,10 @@ MODEL = (
     _check("config", "model_configuration", "GET .../config names the model and its inputs.", _config),
     _check("classification", "classification", "`classification` answers value:index texts.", _classification),
     _check("schedule", "schedule_policy", "`priority` and `timeout` are taken.", _schedule),
-    _check("sequence", "sequence", "A stateful model refuses a request of no sequence.", _sequence),
+    _check(
+        "sequence",
+        "sequence",
+        "A stateful model answers the steps of a sequence, and no others.",
+        _sequence,
+    ),
 )

@@ -5,17 +5,29 @@ Runs where an address was given. grpc is imported by the first check, for who as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from conformance.check import Check, Failed, NotApplicable, require
 from conformance.checks.ask import plain_answer
 from conformance.target import Target
-from conformance.tensors import agree, pack, unpack
+from conformance.tensors import agree, of_json, pack, unpack
 
 TIMEOUT_S = 30.0
 SOURCE = "Open Inference Protocol v2, gRPC"
+STREAM_SOURCE = "Triton's grpc_service.proto, ModelStreamInfer"
+ID = "conformance-42"
+FIELDS: Mapping[str, str] = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
 
 
 @contextmanager
@@ -82,15 +94,55 @@ def _metadata(target: Target) -> str:
 
 
 def _infer(target: Target) -> str:
+    answer = _call(target, "ModelInfer", id=ID, **_request(target))
+    require(answer.id == ID, f"'id' is {answer.id!r}")
+    return _agrees(target, answer)
+
+
+def _typed(target: Target) -> str:
+    inputs = target.inputs
+    entries = []
+    for name, array in inputs.items():
+        entry = target.entry(name, array)
+        field = FIELDS.get(entry["datatype"])
+        if field is None:
+            raise NotApplicable(f"{entry['datatype']} has no typed contents")
+        entries.append(entry | {"contents": {field: array.ravel().tolist()}})
+    return _agrees(target, _call(target, "ModelInfer", model_name=target.model, inputs=entries))
+
+
+def _stream(target: Target) -> str:
+    with _channel(target) as channel:
+        from tritonclient.grpc import service_pb2, service_pb2_grpc  # noqa: PLC0415
+
+        good = _request(target)
+        asked = [service_pb2.ModelInferRequest(id=str(number), **good) for number in range(3)]
+        asked.insert(1, service_pb2.ModelInferRequest(model_name="no-such-model-here", id="bad"))
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        answers = list(stub.ModelStreamInfer(iter(asked), timeout=TIMEOUT_S))
+    failed = [answer for answer in answers if answer.error_message]
+    require(len(failed) == 1, f"{len(failed)} error messages for one bad request")
+    ids = sorted(answer.infer_response.id for answer in answers if not answer.error_message)
+    require(ids == ["0", "1", "2"], f"answers with the ids {ids}, expected those of the three good requests")
+    return "three answers and one error message"
+
+
+def _request(target: Target) -> dict[str, Any]:
     inputs = target.inputs
     entries = [target.entry(name, array) for name, array in inputs.items()]
     raw = [pack(array) for array in inputs.values()]
-    answer = _call(
-        target, "ModelInfer", model_name=target.model, id="conformance-42", inputs=entries, raw_input_contents=raw
-    )
-    require(answer.id == "conformance-42", f"'id' is {answer.id!r}")
-    pairs = zip(answer.outputs, answer.raw_output_contents, strict=True)
-    found = {entry.name: unpack(blob, entry.datatype, list(entry.shape)) for entry, blob in pairs}
+    return {"model_name": target.model, "inputs": entries, "raw_input_contents": raw}
+
+
+def _agrees(target: Target, answer: Any) -> str:
+    """Requires the outputs of the same request over HTTP, raw or typed."""
+    found = {}
+    for number, entry in enumerate(answer.outputs):
+        if answer.raw_output_contents:
+            blob = answer.raw_output_contents[number]
+        else:
+            blob = pack(of_json(list(getattr(entry.contents, FIELDS[entry.datatype])), entry.datatype, entry.shape))
+        found[entry.name] = unpack(blob, entry.datatype, list(entry.shape))
     expected = plain_answer(target)
     bad = [name for name in expected if name not in found or not agree(found[name], expected[name])]
     require(not bad, f"outputs {bad} differ from those over HTTP")
@@ -132,6 +184,14 @@ MODEL = (
     _check("model-ready", "MUST", "ModelReady says ready.", _model_ready),
     _check("metadata", "MUST", "ModelMetadata says what HTTP says.", _metadata),
     _check("infer", "MUST", "ModelInfer answers what HTTP answers, and echoes the id.", _infer),
+    _check("typed", "MUST", "Typed contents are answered as raw ones.", _typed),
+    Check(
+        "grpc.stream",
+        STREAM_SOURCE,
+        "SHOULD",
+        "A stream answers each request, and outlives a bad one.",
+        _stream,
+    ),
     _check("unknown-model", "MUST", "A model that is not there is an error.", _unknown),
     _check("bad-request", "MUST", "A wrong input is INVALID_ARGUMENT.", _bad),
 )

@@ -46,7 +46,7 @@ class Batcher:
         curve: seconds by rows, seeded by the warm-up; refined here.
         clock: monotonic seconds.
         observer: hears of batches, failures and crashes.
-        replace: makes an engine in place of one that hangs; blocking, called on a thread of its own.
+        replace: makes an engine in place of the given one, which hangs; blocking, called on a thread of its own.
         on_fatal: called with one sentence when the process had better end: a crash loop, or engines that keep hanging.
         run_timeout_s: the most that one run may take.
         stacking: how requests become a batch.
@@ -61,7 +61,7 @@ class Batcher:
         *,
         clock: Clock,
         observer: BatchObserver,
-        replace: Callable[[], Engine] | None,
+        replace: Callable[[Engine], Engine] | None,
         on_fatal: Callable[[str], None],
         run_timeout_s: float,
         stacking: Stacking = PLAIN,

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from service.batching.alarm import Alarm
@@ -80,7 +81,7 @@ class Crew:
         owner: hears what happens.
         guard: wraps what the event loop calls back, so that it does not fail unheard.
         curve: what a run usually takes.
-        replace: makes an engine, blocking; None where a lost one is not replaced.
+        replace: makes an engine in place of the one given, blocking; None where a lost one is not replaced.
         on_fatal: called with one sentence when engines are lost faster than replacing them makes sense.
     """
 
@@ -93,7 +94,7 @@ class Crew:
         *,
         guard: Callable[[Callable[..., None]], Callable[..., None]],
         curve: CostCurve,
-        replace: Callable[[], Engine] | None,
+        replace: Callable[[Engine], Engine] | None,
         on_fatal: Callable[[str], None],
     ) -> None:
         self._threads = threads
@@ -222,35 +223,35 @@ class Crew:
         self._note_idle()
         self._owner.run_lost(run)
         if self._losses.record(now_s):
-            self._bring_replacement()
+            self._bring_replacement(worker.engine)
         else:
             self._on_fatal("engines of this version keep hanging: the third did not stop within a minute")
         if not self._workers:
             self._owner.crew_changed()
 
-    def _bring_replacement(self) -> None:
+    def _bring_replacement(self, lost: Engine) -> None:
         if self._replace is not None and not self._ending:
             self.replacing += 1
-            self._threads.aside(self._replace, self._guard(self._replaced))
+            self._threads.aside(partial(self._replace, lost), self._guard(partial(self._replaced, lost)))
 
-    def _replaced(self, engine: Engine | None, error: BaseException | None) -> None:
+    def _replaced(self, lost: Engine, engine: Engine | None, error: BaseException | None) -> None:
         self.replacing -= 1
         if self._ending:
             return
         if engine is not None:
             self.join([engine])
         elif self._workers:  # the others go on, and another try costs nothing
-            self._try_again_in(_RETRY_BESIDE_OTHERS_S)
+            self._try_again_in(_RETRY_BESIDE_OTHERS_S, lost)
         elif self._failed_replacements.record(self._clock.now_s()):
-            self._try_again_in(_RETRY_REPLACE_S)
+            self._try_again_in(_RETRY_REPLACE_S, lost)
         else:
             self._on_fatal(f"a hanging engine could not be replaced: {error}")
         self._owner.crew_changed()
 
-    def _try_again_in(self, seconds: float) -> None:
+    def _try_again_in(self, seconds: float, lost: Engine) -> None:
         self.replacing += 1
-        self._loop.call_later(seconds, self._guard(self._try_again))
+        self._loop.call_later(seconds, self._guard(self._try_again), lost)
 
-    def _try_again(self) -> None:
+    def _try_again(self, lost: Engine) -> None:
         self.replacing -= 1
-        self._bring_replacement()
+        self._bring_replacement(lost)

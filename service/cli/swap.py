@@ -10,7 +10,7 @@ from service.cli.client import Client, model_path
 from service.cli.options import DEFAULT_URL, Key, Model, Url
 from service.cli.report import print_report
 
-HELP = """Make another version of a model the active one, under traffic.
+HELP = """Make another version the active one, under traffic.
 
 The server loads it beside the old one if need be, holds it against its card's verdict and its golden cases, warms it,
 exchanges the two and lets the old one finish what it has begun. No request fails. A version that is refused changes

@@ -1,7 +1,8 @@
 """Who may change what is served or use shared memory. Without keys: whoever sits here, and no page in their browser.
 
 A page can make a browser post to the loopback address, and a proxy on this machine can carry requests from anywhere;
-the `Host`, `Content-Type`, `Origin` and `Forwarded` headers give both away. Knows nothing of routes.
+the `Host`, `Content-Type`, `Origin` and `Forwarded` headers give both away. That holds for pages which may use the
+service for inference too: a browser asks before it sends them JSON, and is told yes. Knows nothing of routes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _ONLY = "models are changed only from the server's own machine"
 _SHARED_MEMORY = "shared memory is used only from the server's own machine"
 _SETTINGS = "settings are changed only from the server's own machine"
 _FORM = "the header Content-Type must be application/json"
+_OF_BROWSERS = (b"origin", b"sec-fetch-site")  # a page cannot keep its browser from adding them
 
 
 class Forbidden(RetortError):
@@ -29,12 +31,15 @@ def check_admin(scope: Scope, *, needs_content_type: bool = True) -> None:
     Args:
         scope: of the request.
         needs_content_type: False for Triton's own routes, whose clients send none or any: curl's form, aiohttp's
-            octets; even there, a request with an `Origin` or `Sec-Fetch-Site`, which every browser adds, needs it.
+            octets.
 
     Raises:
         Forbidden: says which of the conditions does not hold.
     """
-    _check_content_type(_check_local(scope, _ONLY), needs_content_type)
+    headers = _check_local(scope, _ONLY)
+    kind = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
+    if needs_content_type and kind != b"application/json":
+        raise Forbidden(_FORM)
 
 
 def check_settings(scope: Scope) -> None:
@@ -43,7 +48,7 @@ def check_settings(scope: Scope) -> None:
     Raises:
         Forbidden: says which of the conditions does not hold.
     """
-    _check_content_type(_check_local(scope, _SETTINGS), needed=False)
+    _check_local(scope, _SETTINGS)
 
 
 def check_shared_memory(scope: Scope) -> None:
@@ -52,7 +57,7 @@ def check_shared_memory(scope: Scope) -> None:
     Raises:
         Forbidden: says which of the conditions does not hold.
     """
-    _check_content_type(_check_local(scope, _SHARED_MEMORY), needed=False)
+    _check_local(scope, _SHARED_MEMORY)
 
 
 def _check_local(scope: Scope, only: str) -> Mapping[bytes, bytes]:
@@ -66,14 +71,9 @@ def _check_local(scope: Scope, only: str) -> Mapping[bytes, bytes]:
         raise Forbidden(f"{only}, and the header Host names another one")
     if any(name == b"forwarded" or name.startswith(b"x-forwarded-") for name in headers):
         raise Forbidden(f"{only}, and this request was forwarded")
+    if any(name in headers for name in _OF_BROWSERS):
+        raise Forbidden(f"{only}, and by no web page")
     return headers
-
-
-def _check_content_type(headers: Mapping[bytes, bytes], needed: bool) -> None:
-    kind = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
-    asked = needed or b"origin" in headers or b"sec-fetch-site" in headers
-    if asked and kind != b"application/json":
-        raise Forbidden(_FORM)
 
 
 def _is_loopback(host: str) -> bool:

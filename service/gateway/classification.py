@@ -5,7 +5,7 @@ Values are written as `%f` does. Source: Triton's classification extension.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 
 import numpy as np
@@ -26,14 +26,18 @@ def check_classification(output: RequestedOutput) -> None:
 
 
 def classified(
-    answer: InferResponse, wanted: Iterable[RequestedOutput], labels: Sequence[str] | None, *, batched: bool
+    answer: InferResponse,
+    wanted: Iterable[RequestedOutput],
+    labels_of: Callable[[str], Sequence[str] | None],
+    *,
+    batched: bool,
 ) -> InferResponse:
     """The answer with every output that is wanted as classes turned into them.
 
     Args:
         answer: of the version.
         wanted: what the request asked for, checked already.
-        labels: names of the classes by index; None for none.
+        labels_of: an output's name -> names of its classes by index; None for none.
         batched: whether the first axis of the outputs is the batch.
 
     Raises:
@@ -43,7 +47,9 @@ def classified(
     if not counts:
         return answer
     outputs = {
-        name: classes(array, counts[name], labels or (), batched=batched, name=name) if name in counts else array
+        name: classes(array, counts[name], labels_of(name) or (), batched=batched, name=name)
+        if name in counts
+        else array
         for name, array in answer.outputs.items()
     }
     return answer._replace(outputs=outputs)

@@ -93,17 +93,18 @@ def _tensor(spec: TensorSpec, declared: Input | Output | None, servable: Servabl
 
 
 def _instances(servable: Servable) -> list[dict[str, Any]]:
-    config = servable.config
-    name = f"{servable.model}_0"
+    config, name = servable.config, servable.model
     if servable.provider == _ON_CPU:
-        return [{"name": name, "kind": "KIND_CPU", "count": config.instances, "gpus": [], "profile": []}]
+        return [_group(f"{name}_0", "KIND_CPU", config.instances)]
     if servable.provider == _ELSEWHERE:  # where it runs is the model's affair
-        return [{"name": name, "kind": "KIND_MODEL", "count": config.instances, "gpus": [], "profile": []}]
+        return [_group(f"{name}_0", "KIND_MODEL", config.instances)]
     devices = [config.devices[i % len(config.devices)] if config.devices else 0 for i in range(config.instances)]
-    return [
-        {"name": f"{servable.model}_{i}", "kind": "KIND_GPU", "count": devices.count(gpu), "gpus": [gpu], "profile": []}
-        for i, gpu in enumerate(sorted(set(devices)))
-    ]
+    return [_group(f"{name}_{i}", "KIND_GPU", devices.count(gpu), gpu) for i, gpu in enumerate(sorted(set(devices)))]
+
+
+def _group(name: str, kind: str, count: int, *gpus: int) -> dict[str, Any]:
+    unused = {"secondary_devices": [], "profile": [], "passive": False, "host_policy": ""}
+    return {"name": name, "kind": kind, "count": count, "gpus": list(gpus), **unused}
 
 
 def _optimization(servable: Servable) -> dict[str, Any]:

@@ -5,20 +5,42 @@ Values only; whether they fit the graph shows when a version is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from service.repository.config_sections import Name, Section
 
 _AXES_LIMIT = 31
 _COUNT_LIMIT = 1_000_000
+_SIZE_LIMIT = 1 << 40
 
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
 ]
-Size = Annotated[int, Field(ge=1, le=1 << 40)]
-Dims = Annotated[tuple[Literal[-1] | Size, ...], Field(max_length=_AXES_LIMIT)]
+
+
+def _dim(size: int) -> int:
+    if size < 1 and size != -1:
+        raise ValueError("must be a size of 1 or more, or -1 for a variable axis")
+    return size
+
+
+Size = Annotated[int, Field(ge=1, le=_SIZE_LIMIT)]
+Dims = Annotated[tuple[Annotated[int, Field(le=_SIZE_LIMIT), AfterValidator(_dim)], ...], Field(max_length=_AXES_LIMIT)]
+
+
+def segments(dims: Sequence[int]) -> list[int]:
+    """Elements between the variable axes: two shapes with the same ones can be reshaped into one another."""
+    counts: list[list[int]] = [[]]
+    for dim in dims:
+        if dim == -1:
+            counts.append([])
+        else:
+            counts[-1].append(dim)
+    return [prod(count) for count in counts]
 
 
 class Latest(Section):
@@ -46,6 +68,12 @@ class Tensor(Section):
     datatype: Datatype
     dims: Dims
     reshape: Dims | None = None
+
+    @model_validator(mode="after")
+    def _reshapes(self) -> Tensor:
+        if self.reshape is not None and segments(self.dims) != segments(self.reshape):
+            raise ValueError("reshape has another number of elements, or of variable axes, than dims")
+        return self
 
 
 class Input(Tensor):

@@ -33,7 +33,7 @@ from service.repository.suggest import did_you_mean, quoted
 
 _SINGLE_VERSION = "1"
 # Folders of a Triton repository's model that hold other files than a version's.
-_NO_VERSIONS = frozenset({"configs", "initial_state", "warmup"})
+NO_VERSIONS = frozenset({"configs", "initial_state", "warmup"})
 # What opening a folder says of an absent one, of a file, and of a link.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -113,7 +113,7 @@ class Repository:
     def versions(self, model: str) -> list[str]:
         """As `Source.versions`: all folders in the model's that may be a version's."""
         with self._open_model(model) as folder:
-            others = _NO_VERSIONS if folder.has(TRITON_FILE) else ()
+            others = NO_VERSIONS if folder.has(TRITON_FILE) else ()
             found = [name for name in folder.folders() if is_name(name) and name not in others]
         return sorted(found, key=version_order) or ([_SINGLE_VERSION] if self._runs_elsewhere(model) else [])
 

@@ -118,10 +118,15 @@ class ModelConfig(Section):
         """One sentence for each thing that the configuration says and that has no effect here."""
         return self._warnings
 
+    @property
+    def max_queue_delay_s(self) -> float:
+        """How long a batch that could still grow waits: as `sequences` says in a model with state."""
+        return (self.sequences or self.dynamic_batching).max_queue_delay_microseconds / 1e6
+
     def labels_of(self, output: str) -> tuple[str, ...] | None:
-        """Names of the classes that `output` scores: its own, else the model's; None without."""
-        own = next((declared.labels for declared in self.outputs if declared.name == output), None)
-        return own if own is not None else self.labels
+        """Names of the classes that `output` scores: its own; the model's where no output has its own; None without."""
+        own = {declared.name: declared.labels for declared in self.outputs if declared.labels is not None}
+        return own.get(output) if own else self.labels
 
     @model_validator(mode="after")
     def _preferred_sizes_fit(self) -> ModelConfig:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from service.core.errors import BadModel, NotFound
 from service.repository.card import Card
 from service.repository.config_files import read_given_config
-from service.repository.layout import Source
+from service.repository.layout import NO_VERSIONS, Source
 from service.repository.memory_folder import MemoryFolder
 from service.repository.model_config import ModelConfig
 from service.repository.names import is_name, version_order
@@ -95,7 +95,7 @@ class Overlay:
         folder = self._folder(model)
         if folder is None:
             return self._base.versions(model)
-        return sorted((name for name in folder.folders() if is_name(name)), key=version_order)
+        return sorted((n for n in folder.folders() if is_name(n) and n not in NO_VERSIONS), key=version_order)
 
     def read_config(self, model: str, given: str | None = None) -> ModelConfig:
         """As `Source.read_config`."""

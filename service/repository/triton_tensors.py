@@ -6,10 +6,9 @@ model_config.proto and its documentation of model configurations, "Inputs and Ou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
 from typing import Any
 
+from service.repository.config_tensors import segments
 from service.repository.suggest import quoted
 from service.repository.triton_reading import Reading
 
@@ -124,14 +123,3 @@ def _reshape(tensor: Any, field: str, batched: bool, reading: Reading) -> list[i
             f"{field}.reshape", f"has another number of elements than dims: {shape} and {list(tensor.dims)}"
         )
     return shape
-
-
-def segments(dims: Sequence[int]) -> list[int]:
-    """Elements between the variable axes: two shapes with the same ones can be reshaped into one another."""
-    counts: list[list[int]] = [[]]
-    for dim in dims:
-        if dim == -1:
-            counts.append([])
-        else:
-            counts[-1].append(dim)
-    return [prod(count) for count in counts]

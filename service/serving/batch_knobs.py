@@ -12,7 +12,7 @@ def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> 
     queueing = config.dynamic_batching
     return BatchConfig(
         max_rows=config.max_batch_size,
-        max_delay_s=(config.sequences or queueing).max_queue_delay_microseconds / 1e6,
+        max_delay_s=config.max_queue_delay_s,
         preferred_rows=tuple(queueing.preferred_batch_size),
         waiting=_wait_policy(queueing),
         levels=queueing.priority_levels,

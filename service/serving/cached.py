@@ -1,13 +1,15 @@
 """Answers a request from the cache where it can, and otherwise runs it and keeps the answer; counts hits and misses.
 
-Hashing never holds the loop up: inputs that are large are hashed on a thread, a few at a time, and while those are busy
-a request goes past the cache. Requests that miss together each run: the last answer is the one that stays.
+Never holds the loop up: large inputs are hashed, and large answers copied, on threads. There are few of them, and while
+they are busy a request goes past the cache. Of requests that miss together each runs: the last answer stays.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,13 +17,15 @@ from service.batching.contract import Answer
 from service.core.contract import NO_TIME, Arrays
 from service.observe.statistics import VersionStatistics
 from service.serving.finite import not_finite
-from service.serving.response_cache import ResponseCache, key_of
+from service.serving.response_cache import Copy, ResponseCache, key_of
 from service.serving.threads import in_thread
 
 # Measured: about 1 ns a byte, and 0.2 us a text. The loop may stand still for some 0.1 ms.
 INLINE_BYTES = 128 << 10
 INLINE_TEXTS = 512
 THREADS = 2
+
+T = TypeVar("T")
 
 
 class CachedAnswers:
@@ -36,7 +40,8 @@ class CachedAnswers:
         self.kept = ResponseCache(max_bytes)
         self._max_bytes = max_bytes
         self._statistics = statistics
-        self._hashing = 0
+        self._busy = 0
+        self._loop = asyncio.get_running_loop()
         statistics.caches = True
 
     async def answer(self, inputs: Arrays, run: Callable[[], Awaitable[Answer]]) -> tuple[Answer, bool]:
@@ -56,26 +61,49 @@ class CachedAnswers:
             return Answer(dict(outputs), NO_TIME, 0), True
         answer = await run()
         began_ns = time.perf_counter_ns()
-        if not any(map(not_finite, answer.outputs.items())):
-            self.kept.put(key, answer.outputs)
+        await self._keep(key, answer.outputs)
         self._statistics.cache_miss.add(looked_up_ns + time.perf_counter_ns() - began_ns)
         return answer, False
 
     async def _key(self, inputs: Arrays) -> bytes | None:
         """The key of `inputs`; None for a request that goes past the cache."""
-        texts = sum(array.size for array in inputs.values() if array.dtype == np.object_)
-        in_bytes = sum(array.nbytes for array in inputs.values())
-        if in_bytes <= INLINE_BYTES and texts == 0:
+        if _is_small(inputs):
             return key_of(inputs)
-        if texts <= INLINE_TEXTS and _text_bytes(inputs) + in_bytes <= INLINE_BYTES:
-            return key_of(inputs)
-        if self._hashing >= THREADS:
+        return await self._beside("hash of a request", lambda: key_of(inputs))
+
+    async def _keep(self, key: bytes, outputs: Arrays) -> None:
+        """Keeps a finite answer; none that is large while the threads are busy."""
+
+        def copied() -> Copy | None:
+            return None if any(map(not_finite, outputs.items())) else self.kept.copy_of(outputs)
+
+        self.kept.enter(key, copied() if _is_small(outputs) else await self._beside("copy of an answer", copied))
+
+    async def _beside(self, name: str, work: Callable[[], T]) -> T | None:
+        """Does what would hold the loop up on a thread; None where enough of them are busy."""
+        if self._busy >= THREADS:
             return None
-        self._hashing += 1
-        try:
-            return await in_thread("hash of a request", lambda: key_of(inputs))
-        finally:
-            self._hashing -= 1
+        self._busy += 1
+
+        def counted() -> T:
+            try:
+                return work()
+            finally:
+                self._loop.call_soon_threadsafe(self._free)  # not when the wait ends: clients may leave
+
+        return await in_thread(name, counted)
+
+    def _free(self) -> None:
+        self._busy -= 1
+
+
+def _is_small(arrays: Arrays) -> bool:
+    """Whether arrays are hashed or copied on the loop."""
+    texts = sum(array.size for array in arrays.values() if array.dtype == np.object_)
+    in_bytes = sum(array.nbytes for array in arrays.values())
+    if texts == 0:
+        return in_bytes <= INLINE_BYTES
+    return texts <= INLINE_TEXTS and _text_bytes(arrays) + in_bytes <= INLINE_BYTES
 
 
 def _text_bytes(inputs: Arrays) -> int:

@@ -56,11 +56,14 @@ class Catalog:
             raise why_not(entry, ref.version)
         return Lease(servable)
 
-    def holder(self, ref: ModelRef, leased: Servable, step: SequenceStep | None) -> Servable:
-        """Who answers a request once its sequence is known: the version that began it, where `ref` names none."""
-        if step is None or ref.version is not None:
-            return leased
-        return self._entry(ref.name).holders.holder(leased, step)
+    def holder(self, ref: ModelRef, leased: Servable, step: SequenceStep | None) -> Lease:
+        """Who answers a request once its sequence is known, held too: what began it, of any version or of that named.
+
+        Whoever asks counts the request there, and not for the version that was leased first.
+        """
+        if step is None:
+            return Lease(leased)
+        return Lease(self._entry(ref.name).holders.holder(leased, step, version=ref.version))
 
     def models(self) -> list[str]:
         """Every model's name, broken ones included."""
@@ -155,6 +158,7 @@ class Catalog:
         """Drains and closes every version of a model; it stays listed."""
         entry = self._entry(model)
         self._watches.stop(model)
+        entry.holders.end_draining()
         await entry.operations.run("unload", lambda: self._lifecycle.unload(entry))
 
     async def swap(
@@ -190,8 +194,12 @@ class Catalog:
         return await self._counted(entry, f"swap to '{version}'", body, "swapped")
 
     async def rollback(self, model: str) -> SwapReport:
-        """Makes the version before the last swap active again; never gated."""
+        """Makes the version before the last swap active again; never gated.
+
+        Does not wait for a swap that still drains: sequences that are open in what drains end.
+        """
         entry = self._entry(model)
+        entry.holders.end_draining()
 
         async def body() -> SwapReport:
             self._watches.stop(model)
@@ -271,6 +279,7 @@ class Catalog:
             entry.statistics.swaps["reverted"] += 1
 
         async def revert(tally: Tally) -> None:
+            entry.holders.end_draining()
             try:
                 await entry.operations.run("revert", lambda: body(tally))
             except RetortError as error:

@@ -29,6 +29,10 @@ class Counted:
     def __enter__(self) -> Counted:
         return self
 
+    def by(self, statistics: VersionStatistics) -> None:
+        """Another version answers than the one that was asked first: it counts the request, and that one does not."""
+        self._statistics = statistics
+
     def answered(self, answer: InferResponse) -> None:
         """Takes note of the answer, whose phases are counted if it can be given."""
         self._answer = answer

@@ -73,13 +73,12 @@ class Entry:
         """Puts a loaded version into its slot, and logs that."""
         slot.servable, slot.card, slot.reason, slot.passing = servable, servable.card, "", False
         self.holders.add(servable)
-        log.info("loaded", model=self.name, version=slot.version, load_ms=round(servable.origins.load_ms, 1))
+        named = {"model": self.name, "version": slot.version}
+        log.info("loaded", load_ms=round(servable.origins.load_ms, 1), **named)
         if servable.config.response_cache is not None and servable.cache is None:
-            log.warning(
-                "answers are not kept: one input may be answered differently twice",
-                model=self.name,
-                version=slot.version,
-            )
+            log.warning("answers are not kept: one input may be answered differently twice", **named)
+        if servable.padding.reason:
+            log.warning("padding refused", reason=servable.padding.reason, **named)
 
     def slot(self, version: str) -> Slot:
         """The slot of `version`, made when it is new."""

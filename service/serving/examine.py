@@ -39,7 +39,7 @@ class Examined:
         batchability: whether requests may be put together.
         curve: the cost of a run by its rows, from the warm-up.
         golden: how near the golden cases came; None without them.
-        rows: the inputs that later probes send.
+        rows: the inputs that later probes send; None for a version that nothing made up runs on.
         expected: the answer to the first of them, without the outputs that a second run gave otherwise, and without
             any where a remote server may exchange its version.
         machine: provider and CPU class.
@@ -54,7 +54,7 @@ class Examined:
     batchability: Batchability
     curve: CostCurve
     golden: GoldenReport | None
-    rows: TrialRows
+    rows: TrialRows | None
     expected: Arrays
     machine: Machine
     golden_chunk_rows: int | None
@@ -75,20 +75,47 @@ def examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner])
 
     Raises:
         Refused: the golden cases do not hold.
-        BadModel: it does not run on its golden cases, or on any input made up in their place, or its `pad` is wrong.
+        BadModel: it does not run on its golden cases, or its `pad` is wrong.
     """
+    signature = signature_of(files, runners[0])
     try:
-        return _examine(files, config, runners)
+        rows = trial_rows(runners[0].run, signature, files.golden)
     except (BadInput, RunFailed) as error:
-        rows = "its own golden cases" if files.golden is not None else "any made-up input, and it has no golden cases"
+        return _untried(signature, config, runners[0], error)
+    try:
+        return _examine(files, config, runners, signature, rows)
+    except (BadInput, RunFailed) as error:
+        what = "its own golden cases" if files.golden is not None else "made-up input a second time"
         where = f"version '{files.version}' of model '{files.model}'"
-        raise BadModel(f"{where} does not run on {rows}: {error}") from error
+        raise BadModel(f"{where} does not run on {what}: {error}") from error
 
 
-def _examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner]) -> Examined:
+def _untried(signature: Signature, config: ModelConfig, runner: Runner, error: RetortError) -> Examined:
+    """What is known of a version that only particular inputs run on, and that has no golden cases to show some.
+
+    Its inputs may be right all the same: a shape, a list of sizes, an index. So it is served, each request by itself.
+    """
+    batchability = single(f"nothing made up runs on it, and it has no golden cases: {error}")
+    padding = NO_PADDING if declare(config.pad, signature) is None else Padding(None, batchability.reason)
+    return Examined(
+        signature=signature,
+        batchability=batchability,
+        curve=CostCurve(config.max_batch_size),
+        golden=None,
+        rows=None,
+        expected={},
+        machine=Machine(runner.provider, cpu_class()),
+        golden_chunk_rows=None,
+        padding=padding,
+        steady=False,
+        repeats=False,
+    )
+
+
+def _examine(
+    files: VersionFiles, config: ModelConfig, runners: Sequence[Runner], signature: Signature, rows: TrialRows
+) -> Examined:
     runner = runners[0]
-    signature = signature_of(files, runner)
-    rows = trial_rows(runner.run, signature, files.golden)
     declared = declare(config.pad, signature)
     batchability = _batchability(files, config, runner, signature, rows)
     padding = _padding(declared, batchability, runner, rows, quantised=_quantised(files, runner))
@@ -130,8 +157,7 @@ def _fixed(signature: Signature) -> bool:
     """Whether every input has one size but for its rows; text has as many bytes as its sender likes."""
     if any(spec.datatype == "BYTES" for spec in signature.inputs.values()):
         return False
-    dims = [dim for spec in signature.inputs.values() for dim in spec.dims]
-    return all(isinstance(dim, int) or dim == signature.batch_axis for dim in dims)
+    return not any(map(signature.varies, signature.inputs.values()))
 
 
 def _repeated(runner: Runner, row: Arrays) -> tuple[dict[str, Array], bool]:
@@ -156,7 +182,7 @@ def _batchability(
     quantised = _quantised(files, runner)
     found = probe(runner.run, rows, most, quantised=quantised)
     if found.mixes and rows.source == "golden":  # recorded rows may be too alike to show a scale that they share
-        with suppress(RetortError):
+        with suppress(BadInput, RunFailed):  # they need not be legal; what ended for another reason says nothing
             found = stricter(found, probe(runner.run, rows.spread(), most, quantised=quantised))
     return card_binds(files.card, found)
 

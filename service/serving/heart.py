@@ -36,6 +36,7 @@ class Heart:
         self._log = log
         self._began_s = self._alive_s = self._next_s = clock.now_s()
         self._task: asyncio.Task[str] | None = None
+        self._clients_wait = False
         self.ok = True
         self.reason = ""
 
@@ -43,7 +44,19 @@ class Heart:
         """Takes note of a probe that ended, begins the next, or finds that the present one takes too long."""
         if not self._servable.batcher.healthy:
             self._note("its batcher has failed and is being restarted")
-            return
+        elif self._servable.examined.rows is None:
+            self._note(_SILENT if self._stands_still() else "")
+        else:
+            self._probe_on()
+
+    def _stands_still(self) -> bool:
+        """Whether clients wait and nothing ends: all there is to see of a version that nothing made up runs on."""
+        waited, self._clients_wait = self._clients_wait, self._servable.batcher.pending > 0
+        if not waited:
+            self._alive_s = self._clock.now_s()
+        return self._clients_wait and self._silent_since(self._alive_s)
+
+    def _probe_on(self) -> None:
         if self._task is not None and self._task.done():
             self._note(self._task.result())
             self._task = None
@@ -73,13 +86,14 @@ class Heart:
         usual_s = self._servable.examined.curve.predict_s(self._servable.config.max_batch_size)
         # The curve knows rows alone; rows that are longer than usual show in the slowest run.
         run_s = max(usual_s, pulse.slowest_run_s)
-        delay_s = self._servable.config.dynamic_batching.max_queue_delay_microseconds / 1e6  # the probe's row waits too
+        delay_s = self._servable.config.max_queue_delay_s  # the probe's row waits too
         allowed_s = max(LEAST_ALLOWED_S, _RUNS_ALLOWED * run_s) + delay_s
         return self._clock.now_s() - max(sign_s, pulse.last_batch_s) > allowed_s
 
     async def _probe(self) -> str:
         """One probe; returns what is wrong, "" when nothing is."""
         servable, rows = self._servable, self._servable.examined.rows
+        assert rows is not None  # noqa: S101 - `tick` probes no other
         count = 1 if servable.batchability.mixes and rows.rows is not None else None
         try:
             answer = await servable.batcher.submit(

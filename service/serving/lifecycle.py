@@ -67,6 +67,8 @@ class Lifecycle:
         await in_thread(f"cards of {entry.name}", lambda: self._shelf.read_cards(entry.name, unloaded))
         active = entry.active.version if entry.active else self._pointer.choose(entry, config, versions)
         plan = reload_plan(resident(versions, config.versions, active), [s.version for s in entry.loaded()])
+        for slot in entry.slots.values():
+            slot.passing = slot.passing and slot.version in plan.load
         failures: list[RetortError] = []
         for version in plan.load:
             await self._refresh(entry, version, failures)
@@ -112,13 +114,14 @@ class Lifecycle:
         self._loader.give_up()
 
     async def unload(self, entry: Entry) -> None:
-        """Drains and closes every version; the model stays listed and can be loaded again."""
+        """Drains and closes every version; the model stays listed and can be loaded again, from the repository."""
         entry.active = None
         entry.holders.end_all()
         entry.wait_for_none()  # nobody is to bring back what an operator took away
         await self._pointer.replace_heart(entry)
         for servable in entry.loaded():
             await self._shelf.retire(entry, servable.version, "unloaded")
+        self._source.put(entry.name, None)  # what a load brought takes memory, and no load without it could end that
 
     async def _refresh(self, entry: Entry, version: str, failures: list[RetortError]) -> None:
         """Loads `version`, or exchanges it for what its files hold now; a failure leaves what served."""
@@ -166,7 +169,13 @@ class Lifecycle:
         _, versions = await self._shelf.scan(entry)
         if version not in versions:
             raise NotFound(f"model '{entry.name}' has no version '{version[:100]}'")
-        loaded = await self._shelf.fill(entry.slot(version), entry, None)
+        slot = entry.slot(version)
+        awaited = slot.passing
+        try:
+            loaded = await self._shelf.fill(slot, entry, None)
+        except RetortError:
+            slot.passing = awaited  # who asked for it now asks again; only what a load wanted comes back by itself
+            raise
         assert loaded is not None  # noqa: S101 - nothing was loaded that it could be equal to
         return loaded, True
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from service.batching.batch import PLAIN
 from service.batching.batcher import Batcher
+from service.batching.contract import Engine
 from service.batching.padding import Padded
 from service.core.clock import Clock
-from service.core.errors import BadModel, DoesNotFit, Draining
+from service.core.errors import BadModel, Draining
 from service.observe.statistics import VersionStatistics
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
-from service.runtime.memory import available_bytes
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import Provider, RunnerOptions, choose_provider, options_for
 from service.runtime.runner import Runner
@@ -33,6 +33,7 @@ from service.serving.equipment import cache_of, plan_of, sequencer_of
 from service.serving.examine import Examined, examine
 from service.serving.load_job import LoadJob
 from service.serving.pulse import Pulse
+from service.serving.room import check_fits
 from service.serving.samples import run_samples
 from service.serving.servable import Identity, Origins, Servable
 from service.serving.stateful_runner import stateful
@@ -74,7 +75,7 @@ class _Built:
     runners: list[Runner]
     examined: Examined
     origins: Origins
-    again: Callable[[], Runner]
+    again: Callable[[int], Runner]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,13 @@ class _Opened:
 
     Attributes:
         make: the runner of that instance, while the version is loaded.
-        again: one runner later, for one that had to be abandoned.
+        again: the runner of that instance later, for one that had to be abandoned.
     """
 
     identity: Identity
     files: VersionFiles
     make: Callable[[int], Runner]
-    again: Callable[[], Runner]
+    again: Callable[[int], Runner]
 
 
 class Loader:
@@ -155,7 +156,7 @@ class Loader:
             opened = opening(self._files(model, version, config), job.cancel)
             if opened.identity == unless and config.runner is None:  # a remote's weights nobody here can compare
                 return None
-            _check_fits(opened.files, config.instances)
+            check_fits(opened.files, config.instances)
             runners = [job.keep(opened.make(instance)) for instance in range(config.instances)]
             loaded_s = time.perf_counter()
             stand_back()  # what follows computes as hard as serving does
@@ -188,7 +189,7 @@ class Loader:
         def there(files: VersionFiles, cancel: threading.Event) -> _Opened:
             identity, make = open_remote(files, config, remote, cancel, on_retry)
 
-            def runner(_instance: int = 0) -> Runner:
+            def runner(_instance: int) -> Runner:
                 made = declare(make(), identity.config, _where(files), has_golden=files.golden is not None)
                 return stateful(made, identity.config, _where(files))
 
@@ -204,15 +205,18 @@ class Loader:
                 stand_back()  # at once: the session starts no threads that would inherit it
             return self._runner(files, config, cancel, instance)
 
-        return _Opened(identity, files, make, lambda: self._replacement(identity))
+        return _Opened(identity, files, make, lambda instance: self._replacement(identity, instance))
 
     def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:
         identity, examined = built.identity, built.examined
         pads = examined.padding.pads
         pulse = Pulse(statistics, self.clock)
 
-        def replace() -> Runner:
-            runner = built.again()
+        places: dict[Engine, int] = {runner: place for place, runner in enumerate(built.runners)}
+
+        def replace(lost: Engine) -> Runner:
+            runner = built.again(places[lost])  # where that was: on the same accelerator
+            places[runner] = places[lost]
             built.runners.append(runner)  # closed with the others
             return runner
 
@@ -263,7 +267,7 @@ class Loader:
             session=config.session.model_dump(exclude_defaults=True),
         )
 
-    def _replacement(self, identity: Identity) -> Runner:
+    def _replacement(self, identity: Identity, instance: int = 0) -> Runner:
         """A runner of the same version, for one that had to be abandoned."""
         files = self._files(identity.model, identity.version, identity.config)
         if digest(files) != identity.digest:
@@ -273,7 +277,7 @@ class Loader:
         limit.daemon = True
         limit.start()
         try:
-            return self._runner(files, identity.config, cancel)
+            return self._runner(files, identity.config, cancel, instance)
         finally:
             limit.cancel()
 
@@ -284,16 +288,3 @@ def _where(files: VersionFiles) -> str:
 
 def _identity(files: VersionFiles, config: ModelConfig) -> Identity:
     return Identity(files.model, files.version, digest(files), files.bytes_total, files.card, config)
-
-
-def _check_fits(files: VersionFiles, instances: int) -> None:
-    """Refuses a version for which there is not enough memory beside the others.
-
-    Each instance holds its weights, and the bytes that they come from are held until the last one is built.
-    """
-    needed, available = files.bytes_total * (1 + instances), available_bytes()
-    if needed > available:
-        raise DoesNotFit(
-            f"version '{files.version}' of model '{files.model}' needs about {needed >> 20} MiB, "
-            f"and {available >> 20} MiB are free"
-        )

@@ -14,7 +14,7 @@ import numpy as np
 
 from service.batching.padding import Padded, Pads
 from service.core.contract import Array, Arrays
-from service.core.errors import RetortError, RunFailed
+from service.core.errors import RetortError, RunFailed, Unavailable
 from service.serving.batchability import FLOAT_TOLERANCE, QUANTISED_TOLERANCE, relative_change
 from service.serving.padding import Padding
 from service.serving.rows import Run, TrialRows
@@ -30,6 +30,9 @@ def prove(run: Run, pads: Pads, rows: TrialRows, *, quantised: bool) -> Padding:
         pads: as declared.
         rows: the version's trial rows.
         quantised: whether the graph computes in integers, or answers in half precision.
+
+    Raises:
+        Unavailable: a run ended for no reason of its rows.
     """
     tolerance = QUANTISED_TOLERANCE if quantised else FLOAT_TOLERANCE
     given = [row for row in _in_lengths(pads, rows) if _runs(run, row)]
@@ -40,6 +43,8 @@ def prove(run: Run, pads: Pads, rows: TrialRows, *, quantised: bool) -> Padding:
     trials += [full, [_with_filled_end(pads, row) for row in full]]
     try:
         worst = max(_largest_change(run, pads, trial) for trial in trials)
+    except Unavailable:  # says nothing about the rows
+        raise
     except RetortError as error:
         return Padding(None, f"rows of different lengths do not run together as they do alone: {error}")
     if not worst <= tolerance:
@@ -80,6 +85,8 @@ def _length(pads: Pads, row: Arrays) -> int:
 def _runs(run: Run, row: Arrays) -> bool:
     try:
         run(row)
+    except Unavailable:
+        raise
     except RetortError:
         return False
     return True
@@ -110,6 +117,8 @@ def _may_be_all_filler(run: Run, pads: Pads, rows: Sequence[Arrays], name: str, 
     empty = [{**row, name: np.full_like(row[name], pads.fillers[name])} for row in rows]
     try:
         return _largest_change(run, pads, empty) <= tolerance
+    except Unavailable:
+        raise
     except RetortError:
         return False
 

@@ -20,6 +20,8 @@ ARRAY_BYTES = 256  # what an array costs beside its elements
 _TEXT_BYTES = 64  # what an element of BYTES costs beside its text
 _DIGEST_BYTES = 32
 
+Copy = tuple[Arrays, int]  # arrays that cannot be written, and the bytes that they count for
+
 
 def key_of(inputs: Arrays) -> bytes:
     """The key of a request's inputs, 256 bits; every part is framed, so that no two requests are hashed alike."""
@@ -60,7 +62,7 @@ class ResponseCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[bytes, tuple[Arrays, int]] = OrderedDict()
+        self._kept: OrderedDict[bytes, Copy] = OrderedDict()
         self.held_bytes = 0
 
     def __len__(self) -> int:
@@ -76,14 +78,22 @@ class ResponseCache:
 
     def put(self, key: bytes, outputs: Arrays) -> None:
         """Keeps a copy of `outputs`, in place of what was not asked for longest; not what is larger than the limit."""
+        self.enter(key, self.copy_of(outputs))
+
+    def copy_of(self, outputs: Arrays) -> Copy | None:
+        """A copy to be entered; None for what is larger than the limit. May be made on any thread."""
         size = ENTRY_BYTES + size_bytes(outputs)
+        return (_frozen(outputs), size) if size <= self._max_bytes else None
+
+    def enter(self, key: bytes, copy: Copy | None) -> None:
+        """Keeps a copy as `put` does; None only forgets what was kept under the key."""
         self._drop(key)
-        if size > self._max_bytes:
+        if copy is None:
             return
-        while self.held_bytes + size > self._max_bytes:
+        while self.held_bytes + copy[1] > self._max_bytes:
             self._drop(next(iter(self._kept)))
-        self._kept[key] = (_frozen(outputs), size)
-        self.held_bytes += size
+        self._kept[key] = copy
+        self.held_bytes += copy[1]
 
     def clear(self) -> None:
         """Forgets every answer."""

@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from service.core.contract import Array, Arrays, TensorSpec
+from service.core.contract import Array, Arrays
 from service.core.errors import RetortError, Unavailable
 from service.core.synthetic import NUMERALS, ROW_SCALES, WORDS, synthetic_feed
 from service.repository.golden import Golden
@@ -64,7 +64,7 @@ def trial_rows(run: Run, signature: Signature, golden: Golden | None) -> TrialRo
         return _golden_rows(golden, signature)
     specs = list(signature.inputs.values())
     failure: RetortError | None = None
-    sizes = FREE_SIZES if _has_free_axis(specs, signature.batch_axis) else FREE_SIZES[:1]
+    sizes = FREE_SIZES if any(map(signature.varies, specs)) else FREE_SIZES[:1]
     texts = (WORDS, NUMERALS) if any(spec.datatype == "BYTES" for spec in specs) else (WORDS,)
     for free_size, text in product(sizes, texts):
         rows = synthetic_feed(specs, DISTINCT_ROWS, batch_axis=signature.batch_axis, free_size=free_size, text=text)
@@ -84,7 +84,3 @@ def trial_rows(run: Run, signature: Signature, golden: Golden | None) -> TrialRo
 
 def _golden_rows(golden: Golden, signature: Signature) -> TrialRows:
     return TrialRows(golden.inputs, None if signature.batch_axis is None else golden.rows, "golden")
-
-
-def _has_free_axis(specs: Sequence[TensorSpec], batch_axis: str | None) -> bool:
-    return any(not isinstance(dim, int) and dim != batch_axis for spec in specs for dim in spec.dims)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.core.contract import DTYPES, Array
-from service.core.errors import BadModel, RetortError, Stuck
+from service.core.errors import BadModel, RetortError, Stuck, Unavailable
 from service.repository.config_tensors import WarmupInput, WarmupSample
 from service.runtime.runner import Runner
 
@@ -36,6 +36,7 @@ def run_samples(
     Raises:
         BadModel: a sample does not fit the version, or does not run.
         Stuck: cancelled.
+        Unavailable: what runs it is not to be had now.
     """
     for sample in samples:
         where = f"warm-up sample '{sample.name[:100]}'"
@@ -58,7 +59,7 @@ def _run(runner: Runner, arrays: dict[str, Array], count: int, where: str, cance
             raise Stuck(f"{where} was given up")
         try:
             runner.run(arrays)
-        except Stuck:
+        except Unavailable:  # says nothing about the sample, and may pass
             raise
         except RetortError as error:
             raise BadModel(f"{where} does not run: {error}") from error

@@ -21,20 +21,33 @@ class SequenceHolders:
         if servable.sequencer is not None:
             self._servables.append(servable)
 
-    def holder(self, active: Servable, step: SequenceStep) -> Servable:
-        """Who answers a request that names no version: `active`, unless the sequence is open in another.
+    def holder(self, leased: Servable, step: SequenceStep, *, version: str | None = None) -> Servable:
+        """Who answers a request: `leased`, unless its sequence is open in another.
 
-        A request that starts a sequence goes to `active`, and ends what is open under its id elsewhere.
+        A request that starts a sequence goes to `leased`, and ends what is open under its id elsewhere.
+
+        Args:
+            leased: who would answer it without its sequence.
+            step: its sequence.
+            version: the id that the request names, of which a reload may have left one to drain; None for any.
         """
-        if active.sequencer is None or active.sequencer.holds(step.id):
-            return active
+        if leased.sequencer is not None and leased.sequencer.holds(step.id):
+            return leased
         for servable in self._servables:
             sequencer = servable.sequencer
-            if sequencer is not None and servable is not active and sequencer.holds(step.id):
+            if sequencer is None or servable is leased or version not in (None, servable.version):
+                continue
+            if sequencer.holds(step.id):
                 if not step.start:
                     return servable
                 sequencer.end(step.id)
-        return active
+        return leased
+
+    def end_draining(self) -> None:
+        """Ends what is open in versions that drain: whoever waits for them has no half a minute."""
+        for servable in self._servables:
+            if servable.holds_sequences and servable.sequencer is not None:
+                servable.sequencer.end_all()
 
     def end_all(self) -> None:
         """Ends every open sequence of the model: it is unloaded, or the server shuts down."""

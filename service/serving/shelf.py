@@ -86,13 +86,14 @@ class Shelf:
             raise BadModel(slot.reason) from error  # a defect of ours costs this version, not its neighbours
         if fresh is not None:
             entry.seat(slot, fresh, self._log)
-            if refused := fresh.examined.padding.reason:
-                self._log.warning("padding refused", reason=refused, **named)
+            if fresh.examined.rows is None:
+                self._log.warning("not tried", reason=fresh.batchability.reason, **named)
         return fresh
 
     async def retire(self, entry: Entry, version: str, reason: str = "not resident") -> None:
         """Drains and closes a version, if it is loaded; it stays listed with `reason`."""
         slot = entry.slot(version)
+        slot.passing = False
         if slot.servable is not None:
             try:
                 await slot.servable.retire()

@@ -49,6 +49,10 @@ class Signature:
             raise BadInput(self._rows_sentence(arrays))
         return int(counts.pop())
 
+    def varies(self, spec: TensorSpec) -> bool:
+        """Whether a tensor has another variable axis than its rows; one without a name never is those."""
+        return any(not isinstance(dim, int) and (dim is None or dim != self.batch_axis) for dim in spec.dims)
+
     def select(self, request: InferRequest, answered: Arrays) -> dict[str, Array]:
         """The outputs that the request asked for, in its order; all of them when it named none."""
         names: Sequence[str] = [output.name for output in request.outputs] or list(self.outputs)

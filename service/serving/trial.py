@@ -1,10 +1,13 @@
 """Sees to it that a file never served on this machine is first loaded and run in a child process (promise M5).
 
-What passed is remembered by hash, runtime version and provider, so that a restart does not pay for it again.
+What passed is remembered by hash, runtime version, provider and what the configuration changes of a session, so that a
+restart does not pay for it again.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 
 from service.core.errors import BadModel
@@ -39,7 +42,7 @@ class FirstTrial:
             BadModel: the version cannot be served here; says at which stage, and why.
             Stuck: `cancel` was set, from another thread, and the child killed.
         """
-        key = (digest(files), runtime_version(), options.provider)
+        key = (digest(files), runtime_version(), _setting(options))
         if self._memory.passed(*key):
             return
         feeds = [files.golden.inputs] if files.golden is not None else []
@@ -49,6 +52,14 @@ class FirstTrial:
             where = f"version '{files.version}' of model '{files.model}'"
             raise BadModel(f"{where} cannot be served: {result.reason}{advice}")
         self._memory.remember(*key)
+
+
+def _setting(options: RunnerOptions) -> str:
+    """The provider, and a mark of all that makes ONNX Runtime take another path through a file than it usually does."""
+    changed = [dict(options.session), dict(options.provider_options)]
+    if not any(changed):
+        return options.provider
+    return f"{options.provider}+{hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def no_trial(_files: VersionFiles, _options: RunnerOptions, _cancel: threading.Event | None = None) -> None:

@@ -1,7 +1,7 @@
 """Every node test of ONNX, served by a real process, is answered bit for bit as raw ONNX Runtime answers it.
 
-No tolerance anywhere; a NaN counts as any other. `make conformance` serves all of them; otherwise a choice that
-covers every operator.
+A NaN counts as any other; no tolerance but for the cases of `ROUNDED`. `make conformance` serves all of them;
+otherwise a choice that covers every operator.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ import pytest
 from tritonclient.grpc import service_pb2_grpc
 
 from tests.conformance.ask import TRANSPORTS, in_json
-from tests.conformance.node_cases import NodeCase, read_cases, same
+from tests.conformance.node_cases import NodeCase, near, read_cases, same
 from tests.support.process import ServerProcess
 
-PER_OPERATOR = 1
+PER_OPERATOR = 3
 LEAST_CASES = 1300  # of onnx 1.19 and later with ONNX Runtime 1.31; fewer means that the reader lost some
 
-# Such a model wants particular inputs, as a shape that has to match; the server asks for golden cases with it.
-MADE_UP = "does not run on any made-up input, and it has no golden cases"
-MOST_REFUSED = 140
+# The only ones whose sums depend on where an input lies in memory.
+ROUNDED = frozenset({"test_group_normalization_epsilon_expanded", "test_group_normalization_example_expanded"})
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +84,8 @@ def difference(server: ServerProcess, stub: Any, case: NodeCase, transport: str)
         return str(error)[:300]
     if list(answered) != list(case.expected):
         return f"outputs {list(answered)}, expected {list(case.expected)}"
-    bad = [name for name in answered if not same(answered[name], case.expected[name])]
+    judge = near if case.name in ROUNDED else same
+    bad = [name for name in answered if not judge(answered[name], case.expected[name])]
     return f"other values in {bad}" if bad else ""
 
 
@@ -109,8 +109,8 @@ def test_a_choice_that_covers_every_operator(read: dict[str, NodeCase | str], tm
         changed = replace(asked[0], expected={**asked[0].expected, name: np.full_like(array, 7)})
         assert len(differences(server, [changed])[1]) >= 2
     assert wrong == []
-    assert all(MADE_UP in reason for reason in refused.values())
-    assert agreed["HTTP binary"] == agreed["gRPC"] == len(asked) > len(chosen) * 0.8
+    assert refused == {}
+    assert agreed["HTTP binary"] == agreed["gRPC"] == len(chosen)
 
 
 @pytest.mark.slow
@@ -124,12 +124,10 @@ def test_every_node_model(read: dict[str, NodeCase | str], tmp_path: Path) -> No
         agreed, wrong = differences(server, asked)
     table = [(count, reason) for reason, count in reasons(read).most_common()]
     table += [(count, f"answered exactly over {transport}") for transport, count in agreed.items()]
-    table.append((len(refused), f"refused: {MADE_UP}"))
     sys.stdout.write(f"\n{len(cases)} models ready after {ready_s:.1f} s\n")
     sys.stdout.writelines(f"{count:6} {words}\n" for count, words in table)
     assert wrong == []
-    assert all(MADE_UP in reason for reason in refused.values())
-    assert len(refused) <= MOST_REFUSED
+    assert refused == {}
 
 
 def reasons(read: Mapping[str, NodeCase | str]) -> Counter[str]:

@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from service.gateway.grpc.inference import HEAVY_BYTES
+from service.gateway.heavy import HEAVY_BYTES
 from tests.support.process import ServerProcess
 from tests.wire.conftest import REPOSITORY
 from tests.wire.digits import ANSWERS, INPUT, OUTPUT, ROWS, VERSIONS, is_answer_of
@@ -119,6 +119,17 @@ def test_a_stream_answers_each_request_and_outlives_a_bad_one(client: Any) -> No
     assert set(good) == {*map(str, range(50)), "last"}
     for number in range(50):
         assert np.abs(good[str(number)] - ANSWERS["1"][number]).max() < 0.01
+
+
+@pytest.mark.parametrize("asked", ["true", "false"])
+def test_an_error_ends_the_stream_by_its_code_where_the_client_asks_for_that(client: Any, asked: str) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)), headers={"triton_grpc_error": asked})
+    client.async_stream_infer("none", [image(ROWS[:1])], request_id="bad")
+    _, error = answers.get(timeout=20)
+    assert error.message() == "there is no model 'none' here"
+    assert error.status() == ("StatusCode.NOT_FOUND" if asked == "true" else None)
+    client.stop_stream()
 
 
 async def test_the_asyncio_client(server: ServerProcess) -> None:
@@ -273,6 +284,31 @@ def test_each_call_has_its_line_in_the_log(client: Any, server: ServerProcess) -
         "status": "NOT_FOUND",
         "peer": "127.0.0.1",
     }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "inference.GRPCInferenceService/ModelInfer",
+        "inference.GRPCInferenceService/ModelStreamInfer",
+        "inference.GRPCInferenceService/ServerLive",
+        "grpc.health.v1.Health/Check",
+        "grpc.health.v1.Health/Watch",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_bytes_that_are_no_message_are_a_bad_request_and_no_error_of_ours(
+    channel: Any, server: ServerProcess, path: str
+) -> None:
+    before = len(server.log())
+    if path.endswith("ServerReflectionInfo"):
+        assert list(channel.stream_stream(f"/{path}")(iter([b"\xff\xff"]), timeout=10)) == []
+    else:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(channel.stream_stream(f"/{path}")(iter([b"\xff\xff"]), timeout=10))
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert caught.value.details() == "the message is not the protobuf message that this method takes"
+    assert "Traceback" not in server.log()[before:]
 
 
 def test_a_large_request_of_single_values_is_read(channel: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
 import socket
 import time
@@ -71,6 +72,12 @@ def until_pending(server: ServerProcess, requests: int) -> None:
         assert time.monotonic() < ends_s, f"{pending(server)} requests are pending, not {requests}"
 
 
+def until(happened: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + 5  # the engine is busy for longer
+    while not happened():
+        assert time.monotonic() < ends_s
+
+
 @contextmanager
 def busy(server: ServerProcess) -> Iterator[None]:
     """The one engine runs what nobody waits for any more once the block ends: the run is stopped then."""
@@ -105,3 +112,33 @@ def test_a_timeout_bounds_the_wait_and_not_the_run(server: ServerProcess, ask: A
     until_pending(server, 0)
     began_s = time.monotonic()
     assert ask(20_000, timeout=100_000) - began_s > 0.1  # it began at once
+
+
+def turns_over_grpc(turns: int) -> list[Any]:
+    inputs = []
+    for name, array in models.turns(turns).items():
+        inputs.append(triton_grpc.InferInput(name, list(array.shape), "INT64" if array.dtype == np.int64 else "FP32"))
+        inputs[-1].set_data_from_numpy(array)
+    return inputs
+
+
+@pytest.mark.parametrize("leaves", ["by its deadline", "by a cancel"])
+def test_who_leaves_over_grpc_leaves_the_queue(server: ServerProcess, leaves: str) -> None:
+    leaving, timeout_s = 10, 1.0 if "deadline" in leaves else None
+    with triton_grpc.InferenceServerClient(server.grpc) as client, busy(server):
+        ended: queue.Queue[Any] = queue.Queue()
+
+        def told(result: Any, error: Any) -> None:
+            ended.put(error)
+
+        inputs = turns_over_grpc(1)
+        stays = client.async_infer("loop", inputs, told)  # the control: it waits on
+        calls = [client.async_infer("loop", inputs, told, client_timeout=timeout_s) for _ in range(leaving)]
+        until(lambda: pending(server) >= 2 + leaving)
+        for call in calls if timeout_s is None else []:
+            call.cancel()
+        assert all(ended.get(timeout=10) is not None for _ in range(leaving))
+        until(lambda: pending(server) <= 3)  # the engine's, the control, and at most one probe of the server's own
+        assert pending(server) >= 2
+        assert ended.empty()
+        stays.cancel()

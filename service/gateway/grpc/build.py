@@ -15,6 +15,7 @@ from service.gateway.controls import Controls
 from service.gateway.grpc.calls import Calls
 from service.gateway.grpc.health import INFERENCE, HealthService
 from service.gateway.grpc.inference import Inference
+from service.gateway.grpc.readable import TolerantServer
 from service.gateway.grpc.server import GrpcServer
 from service.gateway.grpc.service import InferenceService
 from service.gateway.grpc.settings import Settings
@@ -66,7 +67,8 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     settings, version = Settings(catalog, controls), installed_version("retort")
     service = InferenceService(calls, inference, catalog, health, shared_memory, settings, version)
 
-    def register(server: Any) -> None:
+    def register(bare: Any) -> None:
+        server = TolerantServer(bare)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(HealthService(catalog, health, stopping), server)
 

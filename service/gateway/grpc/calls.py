@@ -114,9 +114,8 @@ class Calls:
         context.set_trailing_metadata((("x-request-id", call.id), *call.trailing))
         return answer
 
-    async def end(self, context: Context, error: Exception) -> None:
-        """Ends a stream, whose answers were counted one by one, by the code of `error`: raises."""
-        problem = call_problem_of(error, REQUEST_ID.get(""))
+    async def end(self, context: Context, problem: CallProblem) -> None:
+        """Ends a stream, whose answers were counted one by one, by a code: raises."""
         await context.abort(grpc.StatusCode[problem.code], problem.sentence, _trailing(problem))
 
     def ended(self, code: str, call: Call) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.core.errors import NotFound
+from service.core.errors import BadInput, NotFound
+from service.gateway.grpc.readable import check_readable
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 
@@ -41,6 +42,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def Check(self, request: Any, context: Any) -> Any:
         """The status of a service now; NOT_FOUND for a name that nothing here has."""
+        await _refuse_unreadable(request, context)
         status = self._status(request.service)
         if status == _Status.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no service or model of that name")
@@ -48,6 +50,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """The status now, and again whenever it changes, until the client leaves or the server stops."""
+        await _refuse_unreadable(request, context)
         if self._watchers >= WATCHERS_LIMIT:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"there are {WATCHERS_LIMIT} watchers already")
         self._watchers += 1
@@ -71,3 +74,10 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         except NotFound:
             return int(_Status.SERVICE_UNKNOWN)
         return int(_Status.SERVING if readiness.ok else _Status.NOT_SERVING)
+
+
+async def _refuse_unreadable(request: object, context: Any) -> None:
+    try:
+        check_readable(request)
+    except BadInput as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

@@ -10,20 +10,24 @@ from typing import Any
 from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
-from service.core.contract import ModelRef, TensorSpec
-from service.core.errors import Draining
+from service.core.contract import InferRequest, InferResponse, ModelRef
+from service.core.errors import BadInput, Draining
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.gathering import Gathering
+from service.gateway.grpc.readable import check_readable
 from service.gateway.grpc.stream import answers_to
+from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
+from service.gateway.problems import CallProblem, call_problem_of
+from service.gateway.region_tensors import Target
 from service.gateway.shared_memory import SharedMemory
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
-from service.serving.threads import in_thread
+from service.serving.servable import Servable
 
-HEAVY_BYTES = 256 << 10  # of a request that is read value by value, which takes some milliseconds
+_ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"
 
 
 class Inference:
@@ -47,6 +51,7 @@ class Inference:
         tracing: Tracing,
         stopping: asyncio.Event,
     ) -> None:
+        self._heavy = Heavy()
         self._tracing = tracing
         self._calls = calls
         self._catalog = catalog
@@ -68,22 +73,27 @@ class Inference:
         ref = ModelRef(request.model_name, request.model_version or None)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(call.check_shared_memory)
-            if _is_heavy(request, servable.inputs):  # millions of values would hold up the requests of others
+            if _is_heavy(request):
                 read = partial(messages.decode, request, servable.inputs, regions)
-                asked, targets = await in_thread("read a request", read)
+                asked, targets = await self._heavy.do("read a request", read)
             else:
                 asked, targets = messages.decode(request, servable.inputs, regions)
             if servable.max_batch_size > 1:
                 await self._gathering.join()
-            holder = servable if asked.sequence is None else self._catalog.holder(ref, servable, asked.sequence)
-            answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
+            with self._catalog.holder(ref, servable, asked.sequence) as holder:
+                counted.by(holder.statistics)
+                answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
-            if asked.outputs:
-                answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
-            return messages.encode(answer, targets)
+            if is_heavy_answer(answer.outputs, asked.outputs):
+                return await self._heavy.do("write an answer", partial(_written, answer, asked, targets, holder))
+            return _written(answer, asked, targets, holder)
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-        """The answers to a stream of requests, each when it is there; `id` tells which is whose."""
+        """The answers to a stream of requests, each when it is there; `id` tells which is whose.
+
+        A request that fails is answered by its sentence, or ends the stream by its code if the client asked for that.
+        """
+        ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
 
         async def answer(request: Any) -> Any:
             call = self._calls.call(context, "ModelStreamInfer")
@@ -91,6 +101,8 @@ class Inference:
                 response = await self.infer(request, call, "ModelStreamInfer")
             except Exception as error:
                 problem = self._calls.failed(error, call)
+                if ends:
+                    return problem
                 empty = service_pb2.ModelInferResponse(id=request.id)
                 return service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
             self._calls.ended("OK", call)
@@ -98,12 +110,27 @@ class Inference:
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
         try:
-            async for one in answers_to(requests, answer, turn=messages.sequence_of, stopping=self._stopping):
+            async for one in answers_to(requests, answer, turn=_turn, stopping=self._stopping):
+                if isinstance(one, CallProblem):
+                    await self._calls.end(context, one)
                 yield one
-        except Draining as error:
-            await self._calls.end(context, error)
+        except (Draining, BadInput) as error:
+            await self._calls.end(context, call_problem_of(error, ""))
 
 
-def _is_heavy(request: Any, specs: Mapping[str, TensorSpec]) -> bool:
-    by_value = not request.raw_input_contents or "BYTES" in {spec.datatype for spec in specs.values()}
-    return by_value and request.ByteSize() > HEAVY_BYTES
+def _turn(request: Any) -> tuple[str, Any] | None:
+    """What a request of a stream has in common with others; what is no request ends the stream."""
+    check_readable(request)
+    return messages.sequence_of(request)
+
+
+def _is_heavy(request: Any) -> bool:
+    texts = [tensor for tensor in request.inputs if tensor.datatype == "BYTES"]
+    if any("shared_memory_region" in tensor.parameters for tensor in texts):
+        return True
+    return bool(texts or not request.raw_input_contents) and request.ByteSize() > HEAVY_BYTES
+
+
+def _written(answer: InferResponse, asked: InferRequest, targets: Mapping[str, Target], servable: Servable) -> Any:
+    answer = classified(answer, asked.outputs, servable.config.labels_of, batched=servable.batched)
+    return messages.encode(answer, targets)

@@ -102,7 +102,7 @@ def values_of(parameters: Any) -> dict[str, Any]:
 
 
 def _inputs(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | None) -> dict[str, Array]:
-    if not message.inputs:
+    if specs and not message.inputs:
         raise BadInput("the request must have at least one input")
     raw = _Raw(message.raw_input_contents)
     arrays: dict[str, Array] = {}
@@ -129,7 +129,7 @@ def _array(tensor: Any, spec: TensorSpec, raw: _Raw, regions: Regions | None) ->
     span = None
     if tensor.parameters:
         span = span_of(parameters_of({"parameters": values_of(tensor.parameters)}, "input", name), "input", name)
-    if tensor.HasField("contents") and (raw.used or span is not None):
+    if (raw.used or span is not None) and tensor.contents.ListFields():
         raise BadInput(f"input {quote(name)} has 'contents', and its data is given otherwise as well")
     if span is not None:
         return array_in(regions, span, shape, spec.datatype, name)

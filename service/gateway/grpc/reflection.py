@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from service.gateway.grpc.readable import UNREADABLE, tolerant
+
 V1 = "grpc.reflection.v1.ServerReflection"
 
 
@@ -31,7 +33,7 @@ def add_reflection(server: Any, services: Sequence[str], stopping: asyncio.Event
 
     method = grpc.stream_stream_rpc_method_handler(
         describe,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        request_deserializer=tolerant(reflection_pb2.ServerReflectionRequest.FromString),
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     for name in (reflection.SERVICE_NAME, V1):
@@ -40,7 +42,7 @@ def add_reflection(server: Any, services: Sequence[str], stopping: asyncio.Event
 
 
 async def until(stopping: asyncio.Event, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """The items that come before `stopping` is set."""
+    """The items that come before `stopping` is set, or before one that cannot be read."""
     stop = asyncio.create_task(stopping.wait())
     try:
         while True:
@@ -50,7 +52,7 @@ async def until(stopping: asyncio.Event, items: AsyncIterator[Any]) -> AsyncIter
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
                 return
-            if (item := following.result()) is None:
+            if (item := following.result()) is None or item is UNREADABLE:
                 return
             yield item
     finally:

@@ -19,12 +19,14 @@ from service.gateway.extensions import server_metadata
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.messages import values_of
+from service.gateway.grpc.readable import check_readable
 from service.gateway.grpc.settings import Settings
 from service.gateway.load_order import check_unload_order, read_load_order
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
+from service.serving.threads import in_thread
 
 Handler = Callable[["InferenceService", Any, Call], Awaitable[Any]]
 
@@ -34,7 +36,11 @@ def _answered(handler: Handler) -> Callable[..., Awaitable[Any]]:
 
     @wraps(handler)
     async def answer(service: InferenceService, request: Any, context: Context) -> Any:
-        return await service.calls.answer(context, handler.__name__, lambda call: handler(service, request, call))
+        def handle(call: Call) -> Awaitable[Any]:
+            check_readable(request)
+            return handler(service, request, call)
+
+        return await service.calls.answer(context, handler.__name__, handle)
 
     return answer
 
@@ -134,8 +140,10 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
         """Reads a model's files again, or what the request brings."""
         call.check_admin()
-        model, parameters = request.model_name, values_of(request.parameters)
-        await self._catalog.load(model, read_load_order(model, parameters))
+        model = request.model_name
+        # Megabytes of configuration would hold up the requests of others.
+        override = await in_thread("read a load", lambda: read_load_order(model, values_of(request.parameters)))
+        await self._catalog.load(model, override)
         return service_pb2.RepositoryModelLoadResponse()
 
     @_answered

@@ -93,6 +93,7 @@ class Entrance:
         REQUEST_ID.set(request_id)
         began_ns = time.perf_counter_ns()
         trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
+        TRACE.set(trace)  # the task of a pipelined request inherits what the request before it had
         sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
         try:
             await self._answer(scope, receive, sender)

@@ -11,11 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.clock import Clock
+from service.core.contract import InferRequest, InferResponse
 from service.gateway import codec, describe
 from service.gateway.access import check_shared_memory
 from service.gateway.classification import classified
 from service.gateway.extensions import server_metadata
 from service.gateway.guard import read_body, while_client_waits
+from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.request_head import deadline_of, header_length_of, origin_of
 from service.gateway.http.routes import Route, at_each_version
@@ -23,6 +25,7 @@ from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
+from service.serving.servable import Servable
 
 
 class OpenInference:
@@ -39,6 +42,7 @@ class OpenInference:
     def __init__(
         self, catalog: Catalog, clock: Clock, max_body_bytes: int, version: str, shared_memory: SharedMemory
     ) -> None:
+        self._heavy = Heavy()
         self._catalog = catalog
         self._shared_memory = shared_memory
         self._clock = clock
@@ -67,14 +71,18 @@ class OpenInference:
         ref = ref_of(request)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
-            asked, form = codec.decode(body, header_length_of(headers), servable.inputs, regions)
+            length = header_length_of(headers)
+            read = partial(codec.decode, body, length, servable.inputs, regions)
+            heavy = is_heavy_body(body, length, servable.inputs)
+            asked, form = await self._heavy.do("read a request", read) if heavy else read()
             deadline = deadline_of(headers, began_s)
-            holder = servable if asked.sequence is None else self._catalog.holder(ref, servable, asked.sequence)
-            work = holder.infer(asked, deadline, origin=origin_of(request.scope))
-            counted.answered(answer := await while_client_waits(work, request.receive))
-            if asked.outputs:
-                answer = classified(answer, asked.outputs, servable.config.labels, batched=servable.batched)
-            encoded = codec.encode(answer, form)
+            with self._catalog.holder(ref, servable, asked.sequence) as holder:
+                counted.by(holder.statistics)
+                work = holder.infer(asked, deadline, origin=origin_of(request.scope))
+                counted.answered(answer := await while_client_waits(work, request.receive))
+            write = partial(_written, answer, asked, form, holder)
+            heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
+            encoded = await self._heavy.do("write an answer", write) if heavy else write()
         return await inference_answer(encoded, headers)
 
     async def server(self, _request: Request) -> Response:
@@ -101,3 +109,8 @@ class OpenInference:
     async def all_statistics(self, _request: Request) -> Response:
         """Counts and times of every loaded version of every model."""
         return json_answer({"model_stats": [version.to_triton() for version in self._catalog.statistics()]})
+
+
+def _written(answer: InferResponse, asked: InferRequest, form: codec.Form, servable: Servable) -> codec.Encoded:
+    answer = classified(answer, asked.outputs, servable.config.labels_of, batched=servable.batched)
+    return codec.encode(answer, form)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,6 +12,7 @@ from service.core.errors import BadInput
 from service.gateway import tensorflow_json
 from service.gateway.codec import JSON, Encoded
 from service.gateway.guard import read_body, while_client_waits
+from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.request_head import deadline_of, origin_of
 from service.gateway.http.routes import Route
@@ -30,6 +33,7 @@ class Predict:
     """
 
     def __init__(self, catalog: Catalog, clock: Clock, max_body_bytes: int) -> None:
+        self._heavy = Heavy()
         self._catalog = catalog
         self._clock = clock
         self._max_body_bytes = max_body_bytes
@@ -54,12 +58,16 @@ class Predict:
                     f"model '{servable.model}' keeps state from request to request, which /v1 cannot name: "
                     f"send its requests to /v2/models/{servable.model}/infer with a 'sequence_id'"
                 )
-            asked, style = tensorflow_json.decode(body, servable.inputs, servable.config.labels)
+            read = partial(tensorflow_json.decode, body, servable.inputs, servable.config.labels)
+            heavy = is_heavy_body(body, None, servable.inputs)
+            asked, style = await self._heavy.do("read a request", read) if heavy else read()
             deadline = deadline_of(headers, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
-            encoded = Encoded(tensorflow_json.encode(answer, style, servable.config.labels), JSON, None)
-        return await inference_answer(encoded, headers)
+            write = partial(tensorflow_json.encode, answer, style, servable.config.labels)
+            heavy = is_heavy_answer(answer.outputs, (), lambda _: False)
+            text = await self._heavy.do("write an answer", write) if heavy else write()
+        return await inference_answer(Encoded(text, JSON, None), headers)
 
     async def models(self, _request: Request) -> Response:
         """The names of every model, with the version that answers."""

@@ -7,7 +7,7 @@ by the names of `schemas`.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
@@ -16,11 +16,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.gateway.http.schemas import CONTENT
+from service.gateway.http.schemas import CONTENT, Schema
 
 _REFUSALS = {
     400: "The request is wrong: the sentence says what, where, and what was expected",
-    403: "Not from here: only the server's own machine may",
+    403: "Not from here: only the server's own machine may, and no web page",
     404: "No such model or version, or it is not loaded",
     409: "Another operation is under way, or the gate or the golden cases refuse; `verdict` and `reasons` say why",
     413: "The body is larger than the limit",
@@ -33,10 +33,29 @@ _PARAMETERS = {
     "region": "The name under which a region of shared memory is registered",
 }
 _NEEDED_BODIES = ("InferRequest", "PredictRequest", "SwapOrder", "RegionOrder")
-_HEADERS = {
-    "Retort-Timeout-Ms": ("Milliseconds after which nobody waits for the answer any more", "integer"),
-    "Inference-Header-Content-Length": ("Length of the JSON where binary tensors follow it", "integer"),
+_INFERENCES = ("InferRequest", "PredictRequest")
+_CODING: Schema = {"type": "string", "enum": ["gzip", "deflate", "identity"]}
+_LENGTH: Schema = {"type": "integer", "minimum": 0}
+_REQUEST_ID = "X-Request-Id"
+_CONTENT_CODING, _JSON_LENGTH = "Content-Encoding", "Inference-Header-Content-Length"
+_HEADERS: Mapping[str, tuple[str, Schema]] = {
+    _REQUEST_ID: ("The request's id in answers and logs, in place of one of the server's own", {"type": "string"}),
+    _CONTENT_CODING: ("How the body is compressed", _CODING),
+    "Retort-Timeout-Ms": (
+        "Milliseconds after which nobody waits for the answer any more",
+        {"type": "integer", "minimum": 1},
+    ),
+    "traceparent": ("The trace that the request is part of, as W3C Trace Context has it", {"type": "string"}),
+    _JSON_LENGTH: ("Length of the JSON where binary tensors follow it; 0 for a body that is the one tensor", _LENGTH),
 }
+_ANSWER_HEADERS: Mapping[str, tuple[str, Schema]] = {
+    _REQUEST_ID: ("The request's id", {"type": "string"}),
+    _CONTENT_CODING: ("How the answer is compressed, where Accept-Encoding takes that", _CODING),
+    "Vary": ("Accept-Encoding, where the answer is compressed", {"type": "string"}),
+    "traceresponse": ("The trace that the answer is part of, where it is traced", {"type": "string"}),
+    _JSON_LENGTH: ("Length of the JSON where binary tensors follow it", _LENGTH),
+}
+_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +104,31 @@ class Route:
             codes += [404, 503]
         if self.admin:
             codes += [400, 403, 409]
+        if self.body == "InferRequest":
+            codes += [403]
         if self.answer in ("Ready", "Live"):
             codes += [503]
         return sorted(set(codes))
 
     def _responses(self) -> dict[int | str, dict[str, Any]]:
-        told: dict[int | str, dict[str, Any]] = {200: {"description": self.summary, "content": CONTENT[self.answer]}}
+        answered = {"description": self.summary, "content": CONTENT[self.answer], "headers": self._answer_headers()}
+        told: dict[int | str, dict[str, Any]] = {200: answered}
         for code in self._refusals():
-            told[code] = {"description": _REFUSALS[code], "content": CONTENT["Error"]}
+            headers = _described({_REQUEST_ID: _ANSWER_HEADERS[_REQUEST_ID]})
+            told[code] = {"description": _REFUSALS[code], "content": CONTENT["Error"], "headers": headers}
         if HTTPStatus.SERVICE_UNAVAILABLE in told:
-            told[503]["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
+            told[503]["headers"] |= _RETRY_AFTER
         return told
+
+    def _answer_headers(self) -> dict[str, Any]:
+        left_out = {_JSON_LENGTH} if self.body == "PredictRequest" else set()
+        wanted = _ANSWER_HEADERS.keys() - left_out if self.body in _INFERENCES else {_REQUEST_ID}
+        return _described({name: told for name, told in _ANSWER_HEADERS.items() if name in wanted})
+
+    def _request_headers(self) -> list[str]:
+        if self.body in _INFERENCES:
+            return [name for name in _HEADERS if name != _JSON_LENGTH or self.body == "InferRequest"]
+        return [_REQUEST_ID] if self.body is None else [_REQUEST_ID, _CONTENT_CODING]
 
     def _extra(self) -> dict[str, Any]:
         parameters: list[dict[str, Any]] = [
@@ -108,16 +141,18 @@ class Route:
             }
             for name in self._names()
         ]
-        if self.body in ("InferRequest", "PredictRequest"):
-            wanted = list(_HEADERS.items()) if self.body == "InferRequest" else list(_HEADERS.items())[:1]
-            parameters += [
-                {"name": name, "in": "header", "description": what, "schema": {"type": kind, "minimum": 1}}
-                for name, (what, kind) in wanted
-            ]
+        parameters += [
+            {"name": name, "in": "header", "description": _HEADERS[name][0], "schema": _HEADERS[name][1]}
+            for name in self._request_headers()
+        ]
         extra: dict[str, Any] = {"parameters": parameters}
         if self.body is not None:
             extra["requestBody"] = {"required": self.body in _NEEDED_BODIES, "content": CONTENT[self.body]}
         return extra
+
+
+def _described(headers: Mapping[str, tuple[str, Schema]]) -> dict[str, Any]:
+    return {name: {"description": what, "schema": schema} for name, (what, schema) in headers.items()}
 
 
 def at_each_version(route: Route) -> tuple[Route, Route]:

@@ -48,6 +48,7 @@ _IN_REGION = {
     "shared_memory_byte_size": _BYTES,
 }
 _STRICT: dict[str, Any] = {"additionalProperties": False}
+_OPEN: dict[str, Any] = {"additionalProperties": True}
 _TRACE_NAMES = ("trace_rate", "trace_count", "log_frequency", "trace_file", "trace_mode")
 _TRACE_TEXTS = dict.fromkeys(_TRACE_NAMES, _STRING)
 _TRACE_LEVEL: Schema = {"type": "string", "enum": ["OFF", "TIMESTAMPS"]}
@@ -77,6 +78,7 @@ SCHEMAS: dict[str, Schema] = {
     "ModelConfig": _object(
         {"name": _STRING, "max_batch_size": _INTEGER, "input": _list(_ANY_OBJECT), "output": _list(_ANY_OBJECT)},
         description="Triton's ModelConfig message as JSON",
+        **_OPEN,
     ),
     "ModelStats": _object(
         {
@@ -90,6 +92,7 @@ SCHEMAS: dict[str, Schema] = {
                         "execution_count": _INTEGER,
                         "inference_stats": _object(_INFERENCE_STATS),
                         "batch_stats": _list(_object({"batch_size": _INTEGER, **_COMPUTE})),
+                        "response_stats": _ANY_OBJECT,
                         "memory_usage": _list(_object({"type": _STRING, "id": _INTEGER, "byte_size": _INTEGER})),
                     }
                 )
@@ -130,6 +133,10 @@ SCHEMAS: dict[str, Schema] = {
                 {
                     "binary_data_output": _BOOLEAN,
                     "timeout": {"type": "integer", "minimum": 0, "description": "Microseconds; 0 is none"},
+                    "priority": {"type": "integer", "minimum": 0, "description": "1 is first; 0 is the model's usual"},
+                    "sequence_id": {"type": ["integer", "string"], "description": '0 and "" are none'},
+                    "sequence_start": _BOOLEAN,
+                    "sequence_end": _BOOLEAN,
                 },
             ),
         },
@@ -231,6 +238,14 @@ SCHEMAS: dict[str, Schema] = {
                         "verdict": _nullable(_STRING),
                         "accuracy": _nullable(_NUMBER),
                         "agreement": _nullable(_NUMBER),
+                        "n": _nullable(_INTEGER),
+                        "recipe": _nullable(_STRING),
+                        "gain_kind": _nullable(_STRING),
+                        "quality": _nullable(_list(_ANY_OBJECT)),
+                        "latency": _nullable(_list(_ANY_OBJECT)),
+                        "unverified_here": _BOOLEAN,
+                        "load_s": _nullable(_NUMBER),
+                        "warnings": _list(_STRING),
                     }
                 )
             )
@@ -248,7 +263,7 @@ SCHEMAS: dict[str, Schema] = {
     "LogOrder": _object({}, {name: _nullable(schema) for name, schema in _LOG_SETTINGS.items()}, **_STRICT),
     "RegionOrder": _object({"key": _STRING, "byte_size": _BYTES}, {"offset": _BYTES}, **_STRICT),
     "Regions": _list(_object({"name": _STRING, "byte_size": _BYTES}, {"key": _STRING, "offset": _BYTES})),
-    "Card": _object({"schema": _STRING, "model": _STRING, "version": _STRING, "files": _ANY_OBJECT}),
+    "Card": _object({"schema": _STRING, "model": _STRING, "version": _STRING, "files": _ANY_OBJECT}, **_OPEN),
 }
 
 CONTENT: dict[str, dict[str, Any]] = {name: {"application/json": {"schema": _ref(name)}} for name in SCHEMAS}

@@ -44,7 +44,7 @@ class Bench:
             self.curve,
             clock=loop.clock,
             observer=self.observer,
-            replace=replace,
+            replace=None if replace is None else lambda _lost: replace(),
             on_fatal=self.fatal.append,
             run_timeout_s=RUN_TIMEOUT_S,
             seams=BatcherSeams(self.threads, on_pump, GRACE_S, 0.2),

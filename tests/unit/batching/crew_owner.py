@@ -30,7 +30,7 @@ class Owner:
             self,
             guard=lambda step: step,
             curve=self.curve,
-            replace=replace,
+            replace=None if replace is None else lambda _lost: replace(),
             on_fatal=self.note,
         )
         self.crew.join(engines)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from service.batching.batcher import Batcher
-from service.batching.contract import Answer, BatchConfig
+from service.batching.contract import Answer, BatchConfig, Engine
 from service.batching.curve import CostCurve
 from service.batching.run import Run
 from service.batching.seams import BatcherSeams
@@ -128,7 +128,7 @@ class _Play:
     def engine(self) -> FakeEngine:
         return FakeEngine(self.acts)
 
-    def replace(self) -> FakeEngine:
+    def replace(self, _lost: Engine) -> FakeEngine:
         self.replacements += 1
         if self.replacements <= self.scenario.failed_replacements:
             raise BadModel("gone")

@@ -33,7 +33,7 @@ def batcher(
         CostCurve(16),
         clock=MonotonicClock(),
         observer=RecordingObserver(),
-        replace=FakeEngine,
+        replace=lambda _lost: FakeEngine(),
         on_fatal=print,
         run_timeout_s=run_timeout_s,
         seams=BatcherSeams(stop_grace_s=grace_s),

@@ -42,6 +42,7 @@ DEFECTS = [
     ("binary input is misread", "binary.in"),
     ("an output's wish is ignored", "binary.one-output"),
     ("never binary", "binary.declared-size"),
+    ("raw requests are refused", "binary.raw"),
     ("lengths are not checked", "binary.short"),
     ("lengths are not checked", "binary.long"),
     ("statistics stand still", "extension.statistics"),

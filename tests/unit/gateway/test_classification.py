@@ -10,6 +10,10 @@ from service.core.errors import BadInput
 from service.gateway.classification import check_classification, classes, classified
 
 
+def no_labels(_output: str) -> None:
+    """No output has any."""
+
+
 def top(array: Array, count: int, labels: tuple[str, ...] = (), *, batched: bool = True) -> list[object]:
     found: list[object] = classes(array, count, labels, batched=batched, name="y").tolist()
     return found
@@ -74,8 +78,14 @@ def test_only_what_is_wanted_as_classes_becomes_them() -> None:
     y, z = np.float32([[1, 2]]), np.float32([[3]])
     answer = InferResponse("m", "1", {"y": y, "z": z}, "id")
     wanted = (RequestedOutput("y", {"classification": 1}), RequestedOutput("z"))
-    found = classified(answer, wanted, None, batched=True)
+    found = classified(answer, wanted, no_labels, batched=True)
     assert found.outputs["y"].tolist() == [[b"2.000000:1"]]
     assert found.outputs["z"] is z
+    labels = {"y": ("cat", "dog"), "z": ("yes",)}
+    found_too = classified(answer, (*wanted[:1], RequestedOutput("z", {"classification": 1})), labels.get, batched=True)
+    assert {name: array.item() for name, array in found_too.outputs.items()} == {
+        "y": b"2.000000:1:dog",
+        "z": b"3.000000:0:yes",
+    }
     assert (found.id, found.version) == ("id", "1")
-    assert classified(answer, (RequestedOutput("y"),), None, batched=True) is answer
+    assert classified(answer, (RequestedOutput("y"),), no_labels, batched=True) is answer

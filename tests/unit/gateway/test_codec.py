@@ -318,3 +318,9 @@ def test_the_step_of_a_sequence_is_read() -> None:
     request, _ = codec.decode(orjson.dumps({"inputs": [X], "parameters": parameters}), None, SPECS)
     assert request.sequence == SequenceStep("five", start=True, end=False)
     assert request.priority == 2
+
+
+def test_a_model_of_constants_alone_is_asked_with_no_inputs() -> None:
+    request, _ = codec.decode(b'{"inputs": []}', None, {})
+    assert dict(request.inputs) == {}
+    assert "at least one tensor" in refusal({"inputs": []})

@@ -87,5 +87,7 @@ def test_instances_run_where_the_provider_is(provider: str, kind: str, gpus: lis
     config = read(servable)
     (group,) = config.instance_group
     assert (group.count, model_config_pb2.ModelInstanceGroup.Kind.Name(group.kind), list(group.gpus)) == (3, kind, gpus)
+    fields = {field.name for field in group.DESCRIPTOR.fields} - {"rate_limiter"}
+    assert triton_config(servable)["instance_group"][0].keys() == fields, "each of them, as Triton does"
     assert config.parameters["intra_op_thread_count"].string_value == "2"
     assert config.parameters["execution_provider"].string_value == provider

@@ -28,6 +28,12 @@ def test_without_an_override_the_source_below_is_read(overlay: Overlay) -> None:
     assert overlay.read_card("digits", "1") is not None
 
 
+def test_folders_of_a_configuration_s_own_files_are_no_versions(overlay: Overlay) -> None:
+    brought = {"1/model.onnx": PLAIN, "warmup/x": b"\0", "initial_state/h": b"\0", "labels.txt": b"a"}
+    overlay.put("digits", Override(CONFIG, brought))
+    assert overlay.versions("digits") == ["1"]
+
+
 def test_a_configuration_alone_leaves_the_files(overlay: Overlay) -> None:
     overlay.put("digits", Override(CONFIG))
     assert overlay.read_config("digits").max_batch_size == 4

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
 
-from service.core.contract import Array, InferRequest, InferResponse, RequestedOutput
+from service.batching.contract import Answer
+from service.core.contract import NO_TIME, Array, InferRequest, InferResponse, RequestedOutput
 from service.core.deadline import Deadline
 from service.core.errors import NotFinite
 from service.serving import cached
 from service.serving.servable import Servable
 from tests.unit.serving import models
-from tests.unit.serving.house import House, counted, servable_of
+from tests.unit.serving.house import House, counted, servable_of, until
 
 ROWS = models.rows(1, 2)
 
@@ -129,6 +131,55 @@ async def test_large_inputs_are_hashed_on_a_thread_and_past_the_busy_ones_not_at
 
 async def _never() -> object:  # type: ignore[misc]
     raise AssertionError("a kept answer was run for")
+
+
+async def test_large_answers_are_copied_on_a_thread_and_past_the_busy_ones_not_kept(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servable = await caching(house, models.scales(2.0))
+    assert servable.cache is not None
+    names: list[str] = []
+    beside = cached.in_thread
+
+    async def noted(name: str, work: object) -> object:
+        names.append(name)
+        return await beside(name, work)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cached, "in_thread", noted)
+    large = np.ones(cached.INLINE_BYTES + 1, np.uint8)
+
+    async def run() -> Answer:
+        return Answer({"y": large}, NO_TIME, 1)
+
+    asked = [servable.cache.answer({"x": np.float32([row])}, run) for row in range(4)]
+    await asyncio.gather(*asked)
+    assert names == ["copy of an answer"] * cached.THREADS
+    assert len(servable.cache.kept) == cached.THREADS
+    large[:] = 7
+    kept, was_kept = await servable.cache.answer({"x": np.float32([0])}, run)
+    assert (was_kept, kept.outputs["y"][0]) == (True, 1)
+
+
+async def test_a_client_that_leaves_frees_no_thread_that_still_works(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servable = await caching(house, models.scales(2.0))
+    assert servable.cache is not None
+    go = threading.Event()
+    monkeypatch.setattr(cached, "key_of", lambda _inputs: str(go.wait(30)).encode())
+    large = {"x": np.ones(cached.INLINE_BYTES + 1, np.uint8)}
+
+    async def run() -> Answer:
+        return Answer({"y": ROWS}, NO_TIME, 1)
+
+    leaving = [asyncio.create_task(servable.cache.answer(large, run)) for _ in range(cached.THREADS)]
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await asyncio.gather(*leaving, return_exceptions=True)
+    assert not (await servable.cache.answer(large, run))[1]  # past the cache: at once, although nothing is hashed
+    go.set()
+    await until(lambda: servable.cache is not None and servable.cache._busy == 0)
 
 
 async def test_the_cache_goes_with_the_version(house: House) -> None:

@@ -50,6 +50,18 @@ def test_an_error_is_one_failure_for_its_reason(
     assert (failures(statistics), statistics.success.count) == ({reason: 1}, 0)
 
 
+def test_a_request_counts_for_the_version_that_answers_it_and_for_no_other(statistics: VersionStatistics) -> None:
+    other = VersionStatistics("m", "2")
+    with Counted(statistics) as counted:
+        counted.by(other)
+        counted.answered(ANSWER)
+    with pytest.raises(RunFailed), Counted(statistics) as counted:
+        counted.by(other)
+        raise RunFailed("it failed")
+    assert (other.success.count, failures(other)) == (1, {BACKEND: 1})
+    assert (statistics.success.count, failures(statistics)) == (0, {})
+
+
 def test_an_answer_that_cannot_be_given_is_a_failure_and_no_success(statistics: VersionStatistics) -> None:
     with pytest.raises(NotRepresentable), Counted(statistics) as counted:
         counted.answered(ANSWER)

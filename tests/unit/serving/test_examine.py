@@ -1,5 +1,6 @@
 """What running a version finds out about it, on real sessions."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -140,9 +141,18 @@ def test_golden_cases_of_another_model_are_a_broken_version(house: House, inputs
         found(house)
 
 
-def test_a_version_that_runs_on_nothing_is_broken_and_told_what_would_help(house: House) -> None:
+def test_a_version_that_nothing_made_up_runs_on_is_served_request_by_request(house: House) -> None:
     house.put("1", models.never_runs())
-    with pytest.raises(BadModel, match=r"does not run on any made-up input, and it has no golden cases: .*reshape"):
+    examined = found(house)
+    assert examined.rows is None
+    assert not examined.batchability.mixes
+    assert not examined.steady
+    assert re.match(r"nothing made up runs on it, and it has no golden cases: .*reshape", examined.batchability.reason)
+
+
+def test_a_version_that_its_golden_cases_do_not_run_on_is_broken(house: House) -> None:
+    house.put("1", models.never_runs(), golden=({"x": ROWS}, {"y": ROWS}))
+    with pytest.raises(BadModel, match=r"does not run on its own golden cases: .*"):
         found(house)
 
 
@@ -171,9 +181,10 @@ def test_golden_rows_run_as_requests_would(house: House, onnx: bytes, rows: int 
         (graphs.identity(shape=(3, 4)), True),
         (graphs.identity(shape=("N", "length")), False),
         (graphs.identity(shape=("N", None)), False),
+        (graphs.identity(shape=(None, None)), False),
         (graphs.loop(), False),
     ],
-    ids=["batch", "fixed", "variable axis", "unknown axis", "loop"],
+    ids=["batch", "fixed", "variable axis", "unknown axis", "unknown axes", "loop"],
 )
 def test_a_version_is_steady_where_a_runs_time_depends_on_its_rows_alone(
     house: House, onnx: bytes, steady: bool

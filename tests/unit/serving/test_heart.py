@@ -20,7 +20,7 @@ from service.serving.heart import Heart
 from service.serving.servable import Servable
 from tests.fakes import ManualClock
 from tests.unit.runtime import graphs
-from tests.unit.serving import models
+from tests.unit.serving import models, recurrent
 from tests.unit.serving.house import House, servable_of, until
 
 ROWS = models.rows(1, 2, 3)
@@ -113,6 +113,33 @@ async def test_a_sound_version_is_alive(house: House, onnx: bytes) -> None:
         await beat(heart)
         assert (heart.ok, heart.reason) == (True, "")
     assert servable.statistics.success.count == 0
+
+
+async def test_a_version_that_nothing_made_up_runs_on_is_judged_by_its_clients_requests(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    servable = await loaded(house, models.never_runs(), clock=clock)
+    heart = Heart(servable, clock)
+    runs = fault.runs
+    for _ in range(3):
+        heart.tick()
+        assert (heart.ok, heart._task, fault.runs) == (True, None, runs)
+        clock.advance(5)
+    fault.frozen.set()
+    asked = asyncio.ensure_future(servable.infer(InferRequest({"x": ROWS[:1]}), Deadline.never()))
+    await until(lambda: fault.runs > runs)
+    heart.tick()
+    clock.advance(0.9)
+    heart.tick()
+    assert heart.ok
+    clock.advance(0.2)
+    heart.tick()
+    assert (heart.ok, heart.reason) == (False, "its runner does not answer")
+    fault.thaw.set()
+    with pytest.raises(RunFailed):
+        await asked
+    heart.tick()
+    assert (heart.ok, heart.reason) == (True, "")
 
 
 async def test_golden_rows_are_what_it_sends(house: House, fault: Fault) -> None:
@@ -264,6 +291,14 @@ async def test_a_version_that_holds_batches_back_is_given_that_time_too(
 ) -> None:
     queueing = {"max_queue_delay_microseconds": 3_000_000}
     servable = await loaded(house, models.scales(2.0), clock=clock, dynamic_batching=queueing)
+    await found_silent_after(4.0, Heart(servable, clock), fault, clock)
+
+
+async def test_a_stateful_version_that_holds_batches_back_is_given_that_time_too(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    section = recurrent.SUMS | {"max_queue_delay_microseconds": 3_000_000}
+    servable = await loaded(house, recurrent.sums(), clock=clock, sequences=section)
     await found_silent_after(4.0, Heart(servable, clock), fault, clock)
 
 

@@ -178,7 +178,7 @@ async def test_a_version_out_of_residency_or_off_the_disk_is_retired(house: Hous
     assert "1" not in states(catalog)
 
 
-@pytest.mark.parametrize("broken", [b"no model", models.never_runs()])
+@pytest.mark.parametrize("broken", [b"no model", models.scales(3.0)[:40]])
 async def test_a_reload_that_fails_leaves_what_served_and_loads_the_rest(house: House, broken: bytes) -> None:
     house.put("1", models.scales(2.0))
     catalog = await house.started()
@@ -210,7 +210,7 @@ async def test_a_reload_that_does_not_fit_leaves_what_served(house: House, monke
     catalog = await house.started()
     house.put("1", models.scales(3.0))
     with monkeypatch.context() as patched:
-        patched.setattr("service.serving.loader.available_bytes", lambda: 10)
+        patched.setattr("service.serving.room.available_bytes", lambda: 10)
         with pytest.raises(DoesNotFit):
             await catalog.load("m")
     assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)

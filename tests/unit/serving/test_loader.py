@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from service.core.contract import DTYPES, Array, InferRequest
@@ -157,8 +158,10 @@ def random_bytes(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(np.random.default_rng(0).bytes(1000))
 
 
-def runs_on_nothing(folder: Path) -> None:
-    (folder / "model.onnx").write_bytes(models.never_runs())
+def of_another_opset(folder: Path) -> None:
+    model = onnx.load_from_string((folder / "model.onnx").read_bytes())
+    model.opset_import[0].version = 1_000
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
 
 
 def needs_another_file(folder: Path) -> None:
@@ -172,7 +175,7 @@ def needs_another_file(folder: Path) -> None:
         (no_file, BadModel),
         (truncated, BadModel),
         (random_bytes, BadModel),
-        (runs_on_nothing, BadModel),
+        (of_another_opset, BadModel),
         (needs_another_file, BadModel),
     ],
 )
@@ -218,8 +221,11 @@ async def test_each_instance_has_its_device_and_the_session_that_the_configurati
     house.put("1", models.scales(2))
     more = {"accelerator_options": {"gpu_mem_limit": 5}, "provider_options": {"allow_spinning": True}}
     servable = await load(house, instances=3, devices=(1, 0), session={"mem_arena": False}, **more)
+    lost, replace = servable.batcher.engines[1], servable.batcher._crew._replace
+    assert replace is not None
+    replace(replace(lost))
     await servable.retire()
-    assert [options.device_id for options in built] == [1, 0, 1]
+    assert [options.device_id for options in built] == [1, 0, 1, 0, 0]  # in the place of the one that was on 0
     assert {tuple(options.session.items()) for options in built} == {(("mem_arena", False),)}
     assert built[0].provider_options == {"allow_spinning": True}  # the CPU has no memory limit of an accelerator
 

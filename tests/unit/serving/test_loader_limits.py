@@ -34,7 +34,7 @@ async def test_memory_is_asked_for_each_instance_before_any_is_built(
 ) -> None:
     onnx = models.scales(2.0)
     house.put("1", onnx)
-    monkeypatch.setattr("service.serving.loader.available_bytes", lambda: 2 * len(onnx))
+    monkeypatch.setattr("service.serving.room.available_bytes", lambda: 2 * len(onnx))
     config = ModelConfig(instances=instances)
     if fits:
         servable = await house.loader().load("m", "1", config)

@@ -310,6 +310,18 @@ async def test_start_up_does_not_wait_for_a_remote_and_it_comes_up_by_itself(hou
     assert remote.described == loads, "what is loaded is not loaded again"
 
 
+async def test_only_what_a_load_wanted_comes_back_by_itself(house: House, remote: Remote) -> None:
+    point(house, remote, versions="active", active="1")
+    for version in ("1", "2"):
+        (house.root / "m" / version).mkdir()
+    catalog = await house.started()
+    remote.stop()
+    with pytest.raises(NotReady, match="not reachable"):
+        await catalog.swap("m", "2")
+    assert states(catalog) == {"1": "READY", "2": "FAILED"}
+    assert not entry_of(catalog).slots["2"].passing, "a load would be tried for ever, and not load it"
+
+
 @pytest.mark.parametrize("why", ["bad model", "unloaded", "served here", "busy"])
 async def test_nothing_else_is_tried_again(house: House, remote: Remote, why: str) -> None:
     if why == "served here":

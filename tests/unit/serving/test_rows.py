@@ -35,6 +35,12 @@ def test_free_axes_are_tried_until_one_size_runs(size: int) -> None:
     assert (found.rows, found.source) == (DISTINCT_ROWS, "synthetic")
 
 
+@pytest.mark.parametrize("dims", [(None,), (None, None), ("a", 3, None)])
+def test_an_axis_without_a_name_is_free_where_there_is_no_batch(dims: tuple[int | str | None, ...]) -> None:
+    found = trial_rows(Picky(224), signature(*dims, axis=None), None)
+    assert found.arrays["x"].shape[-1] == 224
+
+
 def test_the_last_failure_is_told_when_none_runs() -> None:
     with pytest.raises(RunFailed, match="last axis must be 5"):
         trial_rows(Picky(5), signature("n", "length"), None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.core.contract import Array, Arrays, TensorSpec
-from service.core.errors import BadModel, RunFailed, Stuck
+from service.core.errors import BadModel, NotReady, RunFailed, Stuck
 from service.repository.config_tensors import WarmupInput, WarmupSample
 from service.serving.samples import array_of, run_samples
 
@@ -65,6 +65,11 @@ def test_a_sample_that_does_not_fit_or_run_fails_the_load() -> None:
     with pytest.raises(BadModel, match="'w' lacks input 'z'"):
         run(sample(), runner)
     assert runner.seen == []
+
+
+def test_what_runs_a_sample_and_is_away_for_a_moment_does_not_make_the_sample_bad() -> None:
+    with pytest.raises(NotReady):
+        run(sample(), Runner(NotReady("not reachable")))
 
 
 def test_a_load_that_is_given_up_stops_between_runs() -> None:

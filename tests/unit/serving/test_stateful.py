@@ -14,6 +14,7 @@ from service.core.deadline import Deadline
 from service.core.errors import BadInput, BadModel, Draining, Expired, NotReady, Rejected, RunFailed
 from service.runtime.onnx import OnnxRunner
 from service.serving.catalog import Catalog
+from service.serving.failures import BACKEND
 from service.serving.servable import Servable, State
 from tests.unit.serving import models, recurrent
 from tests.unit.serving.house import House, servable_of, until
@@ -241,8 +242,7 @@ async def test_an_idle_sequence_is_forgotten_and_its_place_given_on(house: House
 async def ask(catalog: Catalog, sequence: SequenceStep, version: str | None = None) -> tuple[str, float]:
     """One request as the gateway makes it; who answered, and what."""
     ref = ModelRef("m", version)
-    with catalog.lease(ref) as servable:
-        holder = catalog.holder(ref, servable, sequence)
+    with catalog.lease(ref) as servable, catalog.holder(ref, servable, sequence) as holder:
         answer = await holder.infer(InferRequest({"x": ONE}, sequence=sequence), Deadline.never())
     return answer.version, float(answer.outputs["y"][0, 0])
 
@@ -285,6 +285,72 @@ async def test_a_drain_ends_sequences_that_go_on_for_too_long(house: House, monk
     assert old.state is State.CLOSED
     with pytest.raises(BadInput, match="START"):
         await ask(catalog, SequenceStep(7))
+
+
+async def test_a_reload_leaves_open_sequences_of_a_version_named_with_what_began_them(house: House) -> None:
+    house.put("1", recurrent.sums(1.0))
+    house.put("2", recurrent.sums(1000.0))
+    house.configure(sequences=recurrent.SUMS, active="2")
+    catalog = await house.started()
+    assert await ask(catalog, SequenceStep(7, start=True), "1") == ("1", 1)
+    house.put("1", recurrent.sums(100.0))
+    old = servable_of(catalog, "1")
+    load = asyncio.create_task(catalog.load("m"))
+    await until(lambda: old.state is State.DRAINING)
+    assert await ask(catalog, SequenceStep(8, start=True), "1") == ("1", 100)
+    assert await ask(catalog, SequenceStep(7), "1") == ("1", 2)
+    with pytest.raises(BadInput, match="START"):
+        await ask(catalog, SequenceStep(7), "2")  # another version's, which was named: not handed on
+    assert await ask(catalog, SequenceStep(7, end=True), "1") == ("1", 3)
+    await load
+    assert old.state is State.CLOSED
+
+
+async def test_a_swap_to_a_version_without_state_leaves_open_sequences_too(house: House) -> None:
+    house.put("1", recurrent.sums(1.0))
+    house.configure(sequences=recurrent.SUMS, versions="all", active="1")
+    catalog = await house.started()
+    assert await ask(catalog, SequenceStep(7, start=True)) == ("1", 1)
+    house.put("2", models.scales(2))
+    (house.root / "m" / "model.yaml").unlink()
+    await catalog.swap("m", "2")
+    assert await ask(catalog, SequenceStep(7)) == ("1", 2)
+    with pytest.raises(BadInput, match="keeps no state"):
+        await ask(catalog, SequenceStep(9, start=True))
+
+
+async def test_who_answers_in_a_sequence_is_held_until_it_has(house: House) -> None:
+    house.put("1", recurrent.sums(1.0))
+    house.put("2", recurrent.sums(100.0))
+    house.configure(sequences=recurrent.SUMS, active="1")
+    catalog = await house.started()
+    await ask(catalog, SequenceStep(7, start=True))
+    await catalog.swap("m", "2")
+    old, ref = servable_of(catalog, "1"), ModelRef("m")
+    with catalog.lease(ref) as leased, catalog.holder(ref, leased, SequenceStep(7)) as holder:
+        assert (leased.version, holder, old.leases, leased.leases) == ("2", old, 1, 1)
+    assert (old.leases, leased.leases) == (0, 0)
+
+
+@pytest.mark.parametrize("then", ["rollback", "unload", "revert"])
+async def test_who_takes_a_swap_back_does_not_wait_for_the_sequences_of_what_drains(house: House, then: str) -> None:
+    house.put("1", recurrent.sums(1.0))
+    house.put("2", recurrent.sums(100.0))
+    house.configure(sequences=recurrent.SUMS, versions="active", active="1")
+    catalog = await house.started()
+    await ask(catalog, SequenceStep(7, start=True))
+    swap = asyncio.create_task(catalog.swap("m", "2", watch_s=60))
+    await until(lambda: catalog.active_version("m") == "2" and servable_of(catalog, "1").state is State.DRAINING)
+    assert await ask(catalog, SequenceStep(7)) == ("1", 2)
+    async with asyncio.timeout(10):  # control: left alone, the swap takes `DRAIN_LIMIT_S`
+        if then == "revert":
+            for _ in range(20):
+                servable_of(catalog, "2").statistics.request_failed(BACKEND, 1)
+            await until(lambda: catalog.active_version("m") == "1", within_s=10)
+        else:
+            await (catalog.rollback("m") if then == "rollback" else catalog.unload("m"))
+        await swap
+    assert catalog.active_version("m") == (None if then == "unload" else "1")
 
 
 async def test_an_unload_ends_open_sequences_at_once(house: House) -> None:

@@ -190,7 +190,7 @@ async def test_a_version_that_does_not_fit_is_refused_while_the_old_answers(
     house.put("1", models.scales(2.0))
     catalog = await house.started()
     house.put("2", models.scales(3.0))
-    monkeypatch.setattr("service.serving.loader.available_bytes", lambda: 10)
+    monkeypatch.setattr("service.serving.room.available_bytes", lambda: 10)
     with pytest.raises(DoesNotFit, match="version '2' of model 'm' needs about"):
         await catalog.swap("m", "2", force=True)
     assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)

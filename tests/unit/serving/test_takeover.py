@@ -12,8 +12,9 @@ from service.core.contract import ModelRef
 from service.core.errors import BadModel, NotFound, Refused
 from service.repository.overlay import Override
 from service.serving.catalog import Catalog
+from tests.unit.serving import texts
 from tests.unit.serving.house import House, ask, entry_of, servable_of, states, until, variant
-from tests.unit.serving.models import never_runs, rows, scales, scales_wide
+from tests.unit.serving.models import rows, scales, scales_wide
 
 CONFIG = json.dumps({"max_batch_size": 4, "version_policy": {"all": {}}})
 
@@ -77,7 +78,10 @@ async def test_a_request_in_flight_keeps_what_it_leased(house: House) -> None:
         (brings('{"max_batch": 1}'), "has no field 'max_batch'"),
         (brings('{"platform": "tensorflow_graphdef"}', v1=scales(7)), "'platform' is not supported"),
         (brings(v1=scales(7), v2=b"\xff" * 30), "is not an ONNX file or is damaged"),
-        (brings('{"version_policy": {"all": {}}}', v1=scales(7), v2=never_runs()), "does not run"),
+        (
+            brings('{"version_policy": {"all": {}}}', v1=scales(7), v2=scales(7)[:40]),
+            "is not an ONNX file or is damaged",
+        ),
         (Override(CONFIG, {"labels.txt": b"a"}), "has no version"),
         (Override(CONFIG, {"1/other.onnx": scales(7)}), "model.onnx"),
         (brings('{"input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [9, 9]}]}'), "in the configuration"),
@@ -150,6 +154,28 @@ async def test_other_inputs_may_come_with_a_load(house: House) -> None:
     catalog = await house.started()
     await catalog.load("m", brings(v1=scales_wide(7)))
     assert servable_of(catalog, "1").inputs["x"].shape == (-1, 5)
+
+
+async def test_an_unload_ends_what_was_brought(house: House) -> None:
+    house.put("1", scales(2))
+    catalog = await house.started()
+    await catalog.load("m", brings(v1=scales(7)))
+    await catalog.load("brought", brings(v1=scales(8)))
+    for model in ("m", "brought"):
+        await catalog.unload(model)
+        assert house.source.given(model) is None, "its bytes would stay for ever"
+    await catalog.load("m")
+    assert await factor(catalog) == 2
+    with pytest.raises(NotFound):
+        await catalog.load("brought")
+
+
+async def test_a_refused_padding_is_told_of_what_was_brought_too(house: House) -> None:
+    catalog = await house.started()
+    pads = {"pad": texts.PAD}
+    brought = json.dumps({"parameters": {"retort_config": {"string_value": json.dumps(pads)}}})
+    await catalog.load("m", Override(brought, {"1/model.onnx": texts.ignores_its_mask()}))
+    assert servable_of(catalog, "1").padding.reason == house.logged("padding refused")[0]["reason"]
 
 
 async def test_an_unloaded_model_can_be_taken_over(house: House) -> None:

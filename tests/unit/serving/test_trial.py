@@ -77,6 +77,22 @@ async def test_what_passed_is_not_tried_again_and_what_failed_is(
     assert [onnx for onnx, _ in trials.tried] == [models.scales(2.0), models.scales(3.0), models.scales(3.0)]
 
 
+async def test_another_way_through_the_same_file_is_tried_too(
+    house: House, memory: TrialMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put("1", models.scales(2.0))
+    trials, first = Trials(monkeypatch), FirstTrial(memory, LIMITS)
+    ways = [
+        RunnerOptions(),
+        RunnerOptions(session={"graph_optimization": "disabled"}),
+        RunnerOptions(session={"parallel": True}),
+        RunnerOptions(provider_options={"use_arena": False}),
+    ]
+    for options in [*ways, *ways, RunnerOptions(threads=2, max_batch_size=4)]:
+        first(files(house), options)
+    assert len(trials.tried) == len(ways)
+
+
 async def test_golden_cases_are_run_in_the_trial(
     house: House, memory: TrialMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,12 @@ def test_typed_contents_are_read() -> None:
     np.testing.assert_array_equal(decoded(request(tensor(contents=typed(1, 2)))).inputs["x"], ROW)
 
 
+def test_contents_that_hold_nothing_may_stand_beside_raw_ones() -> None:
+    empty = service_pb2.InferTensorContents()
+    found = decoded(request(tensor(contents=empty), raw_input_contents=[ROW.tobytes()]))
+    np.testing.assert_array_equal(found.inputs["x"], ROW)
+
+
 def test_half_precision_comes_raw() -> None:
     half = np.float16([0.5])
     found = decoded(request(tensor("h", "FP16", (1,)), raw_input_contents=[half.tobytes()]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from service.gateway.grpc.readable import UNREADABLE
 from service.gateway.grpc.reflection import until
 
 
@@ -20,6 +21,15 @@ async def questions(left: asyncio.Event, *, more: bool) -> AsyncIterator[int]:
 
 async def test_items_come_until_there_are_no_more() -> None:
     assert [item async for item in until(asyncio.Event(), questions(asyncio.Event(), more=False))] == [1, 2]
+
+
+async def test_what_cannot_be_read_ends_the_questions() -> None:
+    async def asked() -> AsyncIterator[object]:
+        yield 1
+        yield UNREADABLE
+        yield 2
+
+    assert [item async for item in until(asyncio.Event(), asked())] == [1]
 
 
 async def test_what_stops_ends_the_wait_for_the_next_item() -> None:

@@ -106,7 +106,7 @@ def test_no_422_is_promised_and_every_refusal_has_the_error_body(document: dict[
 @pytest.mark.parametrize(
     ("method", "path", "codes"),
     [
-        ("post", "/v2/models/{model}/infer", {"200", "400", "404", "413", "500", "503"}),
+        ("post", "/v2/models/{model}/infer", {"200", "400", "403", "404", "413", "500", "503"}),
         (
             "post",
             "/v2/repository/models/{model}/swap",
@@ -128,7 +128,15 @@ def test_both_forms_of_inference_are_told(document: dict[str, Any]) -> None:
     assert set(infer["requestBody"]["content"]) == {"application/json", "application/octet-stream"}
     assert set(infer["responses"]["200"]["content"]) == {"application/json", "application/octet-stream"}
     headers = {p["name"] for p in infer["parameters"] if p["in"] == "header"}
-    assert headers == {"Retort-Timeout-Ms", "Inference-Header-Content-Length"}
+    assert headers == {
+        "Content-Encoding",
+        "Inference-Header-Content-Length",
+        "Retort-Timeout-Ms",
+        "X-Request-Id",
+        "traceparent",
+    }
+    lengths = [p["schema"]["minimum"] for p in infer["parameters"] if p["name"] == "Inference-Header-Content-Length"]
+    assert lengths == [0], "0 is a raw request"
 
 
 @pytest.mark.parametrize(

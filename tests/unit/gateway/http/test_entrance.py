@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -15,6 +17,7 @@ from starlette.testclient import TestClient
 from service.core.errors import Abandoned
 from service.gateway.http.entrance import Entrance, Problems
 from service.observe import logs
+from service.observe.tracing import TRACE
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
 
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 1, 2, 3]}
@@ -80,16 +83,23 @@ def test_an_error_that_was_meant_is_not_logged_with_a_traceback(client: TestClie
     assert [line["event"] for line in lines] == ["request"]
 
 
-def test_a_request_is_one_line_in_the_log_and_cannot_forge_another(
-    client: TestClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    logs.configure("info", "json")
-    try:
-        client.post("/v2/models/m%0A%7B%22event%22%3A%22forged%22%7D/infer", content=b"x" * 10)
-        client.get("/" + "y" * 5000)
-    finally:
-        structlog.reset_defaults()
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request"' in line]
+@pytest.fixture
+def log() -> Iterator[Callable[[], str]]:
+    """Logging as a server has it, for the length of one test; gives what was written."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    yield stream.getvalue
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_a_request_is_one_line_in_the_log_and_cannot_forge_another(client: TestClient, log: Callable[[], str]) -> None:
+    client.post("/v2/models/m%0A%7B%22event%22%3A%22forged%22%7D/infer", content=b"x" * 10)
+    client.get("/" + "y" * 5000)
+    lines = [json.loads(line) for line in log().splitlines() if '"request"' in line]
     assert [(line["method"], line["status"], line["peer"]) for line in lines] == [
         ("POST", 404, "127.0.0.1"),
         ("GET", 404, "127.0.0.1"),
@@ -160,6 +170,21 @@ async def test_the_short_way_and_the_long_way_answer_alike(client: TestClient) -
         short = client.post(INFER, json=body)
         long = TestClient(app._app).post(INFER, json=body)
         assert (short.status_code, short.json()) == (long.status_code, long.json())
+
+
+async def test_a_pipelined_request_does_not_go_on_with_the_trace_of_the_one_before() -> None:
+    seen: list[object] = []
+
+    async def infer(_request: Request) -> Response:
+        seen.append(TRACE.get())
+        return Response(b"")
+
+    TRACE.set(cast("Any", "the trace of the request before, whose task began this one's"))
+    try:
+        await drive(entrance_of(infer)[0])
+    finally:
+        TRACE.set(None)
+    assert seen == [None]
 
 
 async def test_a_client_that_left_is_counted_apart() -> None:

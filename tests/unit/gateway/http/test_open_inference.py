@@ -257,4 +257,5 @@ def test_a_sequence_goes_on_with_the_version_that_began_it(client: TestClient, c
     catalog.began["abc"] = older
     answer = client.post(INFER, json={"inputs": [X], "parameters": {"sequence_id": "abc"}})
     assert (answer.json()["model_version"], len(active.seen), len(older.seen)) == ("1-int8", 0, 1)
+    assert (active.statistics.success.count, older.statistics.success.count) == (0, 1)
     assert "sequence" in client.get("/v2").json()["extensions"]
