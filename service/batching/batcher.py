@@ -8,6 +8,7 @@ here. Knows nothing of HTTP, files or ONNX Runtime.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -215,8 +216,8 @@ class Batcher:
         if self._order is not None and not wish.quiet:
             self._order.enter(ticket)
         self._former.add(ticket)
-        self._expiry.at(ticket.deadline_s)
-        self._expiry.at(ticket.wait_until_s)
+        if ticket.deadline_s != math.inf or ticket.wait_until_s != math.inf:
+            self._expiry.at(min(ticket.deadline_s, ticket.wait_until_s))
         self._wake()
         return ticket
 

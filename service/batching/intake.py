@@ -76,7 +76,7 @@ class Intake:
         policy = levels.policies[level]
         ticket = Ticket(self._loop.create_future(), now_s, wish.deadline_s, wish.origin, quiet, wish.trace)
         ticket.level, ticket.rank, ticket.delays = level, 2 * level, policy.delays
-        if not quiet:
+        if not quiet and not (wish.timeout_s is None and policy.default_timeout_s is None):
             ticket.wait_until_s = now_s + limit_s(policy, wish.timeout_s)
         self._admission.admit(queue, rows or 1, ticket, policy.max_queue - held)
         if self._config.mixes:

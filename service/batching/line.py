@@ -39,8 +39,11 @@ class Line:
     def first(self) -> Piece:
         """The piece whose turn it is; there must be one."""
         ranks = self._ranks
-        best = next(iter(ranks)) if len(ranks) == 1 else min(ranks)
-        return next(iter(ranks[best].values()))
+        if len(ranks) == 1:
+            (rank,) = ranks.values()
+        else:
+            rank = ranks[min(ranks)]
+        return next(iter(rank.values()))
 
     def __iter__(self) -> Iterator[Piece]:
         for rank in sorted(self._ranks):

@@ -58,31 +58,33 @@ class Queue:
         if bucket is None:
             bucket = self._buckets[piece.key] = Bucket()
         bucket.pieces.join(piece)
-        bucket.rows += piece.weight
-        ticket = piece.ticket
+        piece.bucket = bucket
+        ticket, rows = piece.ticket, piece.weight
         newcomer = ticket.waiting == 0
         ticket.waiting += 1
-        self.rows += piece.weight
+        bucket.rows += rows
+        self.rows += rows
         self.requests += newcomer
         if ticket.level:
-            self._count(ticket.level, piece.weight, newcomer)
+            self._count(ticket.level, rows, newcomer)
 
     def discard(self, piece: Piece) -> None:
         """Removes a piece; one that does not wait is left alone."""
-        if not self._everyone.leave(piece):
+        bucket = piece.bucket
+        if bucket is None or not self._everyone.leave(piece):
             return
-        bucket = self._buckets[piece.key]
+        piece.bucket = None
         bucket.pieces.leave(piece)
-        bucket.rows -= piece.weight
-        if not bucket.pieces:
+        ticket, rows = piece.ticket, piece.weight
+        bucket.rows -= rows
+        if not bucket.rows:
             del self._buckets[piece.key]
-        ticket = piece.ticket
         ticket.waiting -= 1
         gone = ticket.waiting == 0
-        self.rows -= piece.weight
+        self.rows -= rows
         self.requests -= gone
         if ticket.level:
-            self._count(ticket.level, -piece.weight, -gone)
+            self._count(ticket.level, -rows, -gone)
 
     def delay(self, ticket: Ticket) -> None:
         """Puts a ticket that waits whole behind all others of its level."""
@@ -95,16 +97,19 @@ class Queue:
 
     def take(self, bucket: Bucket, rows: int, choose: Choose = PLAIN.choose) -> list[Piece]:
         """Removes and returns what `choose` makes of the bucket's pieces and the number of rows that may be taken."""
-        taken = choose(bucket.pieces, rows)
+        head = bucket.pieces.first
+        taken = [head] if bucket.rows == head.weight else choose(bucket.pieces, rows)  # no choice among one
         for piece in taken:
             self.discard(piece)
         return taken
 
     def buckets(self) -> Iterator[Bucket]:
         """The buckets, the one whose head's turn it is first; the queue must not change meanwhile."""
-        if not self._everyone:
+        if not self._buckets:
             return
-        first = self._buckets[self._everyone.first.key]
+        first = self._everyone.first.bucket
+        if first is None:
+            raise AssertionError("a piece waits in no bucket")
         yield first
         if len(self._buckets) > 1:
             for bucket in sorted(self._buckets.values(), key=_turn):

@@ -19,6 +19,7 @@ from service.core.contract import Array, Arrays
 from service.core.errors import RunFailed
 
 if TYPE_CHECKING:
+    from service.batching.queue import Bucket
     from service.batching.run import Run
 
 
@@ -81,6 +82,7 @@ class Piece:
         key: pieces of equal keys may share a batch.
         alone: nobody else has its key.
         seq: its place in the queue's order of arrival.
+        bucket: where it waits; None while it does not.
         run: the run that it is in now.
         outputs: what that run gave it.
     """
@@ -91,6 +93,7 @@ class Piece:
     key: Hashable
     alone: bool
     seq: int = 0
+    bucket: Bucket | None = None
     run: Run | None = None
     outputs: Outputs | None = None
 

@@ -108,8 +108,7 @@ class SequenceStep(NamedTuple):
     end: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """One decoded inference request.
 
     Attributes:
@@ -125,7 +124,7 @@ class InferRequest:
     inputs: Arrays
     outputs: tuple[RequestedOutput, ...] = ()
     id: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    parameters: Mapping[str, Any] = _EMPTY
     timeout_us: int | None = None
     priority: int = 0
     sequence: SequenceStep | None = None
@@ -143,8 +142,7 @@ class Timing(NamedTuple):
 NO_TIME = Timing()
 
 
-@dataclass(frozen=True, slots=True)
-class InferResponse:
+class InferResponse(NamedTuple):
     """One answer.
 
     Attributes:

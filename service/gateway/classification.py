@@ -6,7 +6,6 @@ Values are written as `%f` does. Source: Triton's classification extension.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -55,7 +54,7 @@ def classified(
         else array
         for name, array in answer.outputs.items()
     }
-    return replace(answer, outputs=outputs)
+    return answer._replace(outputs=outputs)
 
 
 def classes(array: Array, count: int, labels: Sequence[str], *, batched: bool, name: str) -> Array:

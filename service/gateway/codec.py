@@ -89,7 +89,7 @@ def decode(
         priority=asked.priority,
         sequence=asked.sequence,
     )
-    return request, _form(asked.binary_outputs, outputs, regions)
+    return request, _form(asked.binary_outputs, outputs, regions) if outputs else Form(asked.binary_outputs, {})
 
 
 def encode(response: InferResponse, form: Form) -> Encoded:

@@ -15,7 +15,7 @@ from service.core.contract import Array, RequestedOutput, TensorSpec
 from service.core.errors import BadInput
 from service.gateway import binary_tensors, json_tensors
 from service.gateway.classification import check_classification
-from service.gateway.parameters import check_names
+from service.gateway.parameters import check_names, where
 from service.gateway.quote import listing, quote
 from service.gateway.region_tensors import Regions, array_in, span_of
 
@@ -82,7 +82,7 @@ def spec_of(entry: Any, specs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpe
 def _array(entry: dict[str, Any], spec: TensorSpec, blobs: Blobs, regions: Regions | None) -> Array:
     name, shape = spec.name, shape_of(entry, spec.name)
     parameters = parameters_of(entry, "input", name)
-    span = span_of(parameters, f"input {quote(name)}") if parameters else None
+    span = span_of(parameters, "input", name) if parameters else None
     size_bytes = parameters.get("binary_data_size")
     if ("data" in entry) + (size_bytes is not None) + (span is not None) != 1:
         raise BadInput(
@@ -135,10 +135,6 @@ def parameters_of(entry: dict[str, Any], kind: str, name: str = "") -> Mapping[s
     if parameters is None:
         return _NONE
     if type(parameters) is not dict:
-        raise BadInput(f"'parameters' of {_where(kind, name)} is {quote(parameters)}, expected an object")
-    check_names(parameters, _where(kind, name))
+        raise BadInput(f"'parameters' of {where(kind, name)} is {quote(parameters)}, expected an object")
+    check_names(parameters, kind, name)
     return parameters
-
-
-def _where(kind: str, name: str) -> str:
-    return f"{kind} {quote(name)}" if name else f"the {kind}"

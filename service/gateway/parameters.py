@@ -14,7 +14,8 @@ from service.core.errors import BadInput
 from service.gateway.quote import quote
 
 RESERVED = "triton_"
-_CONSUMED = frozenset({"timeout", "priority", "binary_data_output", "sequence_id", "sequence_start", "sequence_end"})
+_SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
+_CONSUMED = _SEQUENCE | {"timeout", "priority", "binary_data_output"}
 _UINT64_LIMIT = 1 << 64
 _SEQUENCE_ID_LIMIT = 128  # characters; Triton's own limit of a text id
 
@@ -46,23 +47,28 @@ def read_parameters(parameters: Mapping[str, Any]) -> RequestParameters:
     Raises:
         BadInput: which one, and what was expected.
     """
-    check_names(parameters, "the request")
     if not parameters:
         return _NOTHING
+    check_names(parameters, "request")
     return RequestParameters(
         _whole_number(parameters, "priority") or 0,
         _whole_number(parameters, "timeout"),
-        _sequence(parameters),
+        None if _SEQUENCE.isdisjoint(parameters) else _sequence(parameters),
         flag(parameters, "binary_data_output", "the request"),
         {name: value for name, value in parameters.items() if name not in _CONSUMED},
     )
 
 
-def check_names(parameters: Mapping[str, Any], where: str) -> None:
-    """Refuses names that the protocol keeps for servers; `where` is "the request", "input 'x'" or "output 'y'"."""
-    for name in parameters:
-        if name.startswith(RESERVED):
-            raise BadInput(f"parameter {quote(name)} of {where} is reserved: no key may begin so")
+def check_names(parameters: Mapping[str, Any], kind: str, name: str = "") -> None:
+    """Refuses names that the protocol keeps for servers; `kind` and `name` tell the message whose they are."""
+    for key in parameters:
+        if key.startswith(RESERVED):
+            raise BadInput(f"parameter {quote(key)} of {where(kind, name)} is reserved: no key may begin so")
+
+
+def where(kind: str, name: str = "") -> str:
+    """What messages call a request, an input or an output: "the request", "input 'x'"."""
+    return f"{kind} {quote(name)}" if name else f"the {kind}"
 
 
 def flag(parameters: Mapping[str, Any], name: str, where: str) -> bool:

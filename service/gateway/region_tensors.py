@@ -12,10 +12,12 @@ from typing import Any, NamedTuple, Protocol
 from service.core.contract import Array, RequestedOutput
 from service.core.errors import BadInput
 from service.gateway import binary_tensors
+from service.gateway.parameters import where
 from service.gateway.quote import quote
 from service.gateway.shared_memory import number
 
 _REGION, _OFFSET, _SIZE = "shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"
+_KEYS = frozenset({_REGION, _OFFSET, _SIZE})
 
 
 class Writable(Protocol):
@@ -64,27 +66,30 @@ class Target(NamedTuple):
         self.region.write(self.span.offset, blob)
 
 
-def span_of(parameters: Mapping[str, Any], where: str) -> Span | None:
+def span_of(parameters: Mapping[str, Any], kind: str, name: str) -> Span | None:
     """The span that the parameters of an input or output name, None where they name none.
 
     Args:
         parameters: of the tensor.
-        where: "input 'x'" or "output 'y'", for messages.
+        kind: "input" or "output".
+        name: the tensor's, for messages.
 
     Raises:
         BadInput: one parameter without the other, or a value of the wrong kind.
     """
-    region = parameters.get(_REGION)
+    if _KEYS.isdisjoint(parameters):
+        return None
+    region, whose = parameters.get(_REGION), where(kind, name)
     if region is None:
         if _SIZE in parameters or _OFFSET in parameters:
-            raise BadInput(f"{where} has '{_SIZE}' or '{_OFFSET}' without '{_REGION}'")
+            raise BadInput(f"{whose} has '{_SIZE}' or '{_OFFSET}' without '{_REGION}'")
         return None
     if type(region) is not str:
-        raise BadInput(f"'{_REGION}' of {where} is {quote(region)}, expected a region's name")
+        raise BadInput(f"'{_REGION}' of {whose} is {quote(region)}, expected a region's name")
     if _SIZE not in parameters:
-        raise BadInput(f"{where} has '{_REGION}' without '{_SIZE}'")
-    offset = number(parameters.get(_OFFSET, 0), _OFFSET, where)
-    return Span(region, offset, number(parameters[_SIZE], _SIZE, where))
+        raise BadInput(f"{whose} has '{_REGION}' without '{_SIZE}'")
+    offset = number(parameters.get(_OFFSET, 0), _OFFSET, whose)
+    return Span(region, offset, number(parameters[_SIZE], _SIZE, whose))
 
 
 def array_in(regions: Regions | None, span: Span, shape: Sequence[int], datatype: str, name: str) -> Array:
@@ -100,7 +105,7 @@ def array_in(regions: Regions | None, span: Span, shape: Sequence[int], datatype
     Raises:
         BadInput: the span is not to be had, or holds no such tensor.
     """
-    blob = _known(regions, f"input {quote(name)}").read(*span)
+    blob = _known(regions, where("input", name)).read(*span)
     return binary_tensors.array_at(blob, 0, len(blob), shape, datatype, name)
 
 
@@ -108,13 +113,12 @@ def targets_of(outputs: Iterable[RequestedOutput], regions: Regions | None) -> d
     """Where those outputs go that are to be written into regions, by name. Raises as `array_in` does."""
     targets: dict[str, Target] = {}
     for output in outputs:
-        where = f"output {quote(output.name)}"
-        if (span := span_of(output.parameters, where)) is not None:
-            targets[output.name] = Target(span, _known(regions, where).target(*span))
+        if (span := span_of(output.parameters, "output", output.name)) is not None:
+            targets[output.name] = Target(span, _known(regions, where("output", output.name)).target(*span))
     return targets
 
 
-def _known(regions: Regions | None, where: str) -> Regions:
+def _known(regions: Regions | None, whose: str) -> Regions:
     if regions is None:
-        raise BadInput(f"{where} lies in shared memory, which is not supported here")
+        raise BadInput(f"{whose} lies in shared memory, which is not supported here")
     return regions

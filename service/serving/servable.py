@@ -7,7 +7,7 @@ Owned by the event loop's thread. Knows nothing of files, of HTTP, or of which v
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -170,31 +170,26 @@ class Servable:
         if trace is not None:
             trace.asked(self.model, self.version, rows or 1)
         timeout_s = request.timeout_us / 1e6 if request.timeout_us else None
-        wish = {"origin": origin, "priority": request.priority, "timeout_s": timeout_s, "trace": trace}
 
         async def run(inputs: Arrays = request.inputs) -> Answer:
-            answer = await self.batcher.submit(inputs, rows, deadline, **wish)  # type: ignore[arg-type]
-            self._check_finite(self.signature.select(request, answer.outputs), request.inputs)
+            answer = await self.batcher.submit(
+                inputs, rows, deadline, origin=origin, priority=request.priority, timeout_s=timeout_s, trace=trace
+            )
+            # Not the outputs that were asked for where all were: this is on the way of every request.
+            answered = self.signature.select(request, answer.outputs) if request.outputs else answer.outputs
+            self._check_finite(answered, request.inputs)
             return answer
 
-        answer, cached = await self._answer(request, deadline, timeout_s, run)
-        outputs = self.signature.select(request, answer.outputs)
-        return InferResponse(self.model, self.version, outputs, request.id, answer.timing, cached)
-
-    async def _answer(
-        self,
-        request: InferRequest,
-        deadline: Deadline,
-        timeout_s: float | None,
-        run: Callable[..., Awaitable[Answer]],
-    ) -> tuple[Answer, bool]:
-        """What `run` answers, in its sequence's turn or from the cache where there is one; whether it was kept."""
+        cached = False
         if self.sequencer is not None and request.sequence is not None:
             wait_s = timeout_s if self.config.dynamic_batching.allow_timeout_override else None
-            return await self.sequencer.answer(request.sequence, request.inputs, deadline, run, wait_s), False
-        if self.cache is not None:
-            return await self.cache.answer(request.inputs, run)
-        return await run(), False
+            answer = await self.sequencer.answer(request.sequence, request.inputs, deadline, run, wait_s)
+        elif self.cache is not None:
+            answer, cached = await self.cache.answer(request.inputs, run)
+        else:
+            answer = await run()
+        outputs = self.signature.select(request, answer.outputs)
+        return InferResponse(self.model, self.version, outputs, request.id, answer.timing, cached)
 
     async def hold_golden(self) -> GoldenReport | None:
         """Holds the golden cases through the queue, among the clients' requests; None without golden cases.

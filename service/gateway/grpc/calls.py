@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -39,18 +38,25 @@ class Call:
         self.path = path
         self.began_ns = time.perf_counter_ns()
         self.trailing: tuple[tuple[str, str], ...] = ()
-        self.id = ids.chosen(self.metadata.get("x-request-id", "").encode())
+        self.id = ids.new()
+        for name, value in context.invocation_metadata() or ():
+            if name == "x-request-id" and isinstance(value, str):
+                self.id = ids.chosen(value.encode())
 
-    @cached_property
+    @property
     def metadata(self) -> dict[str, str]:
         """The texts of the call's metadata, by lower-case name."""
         return {name: value for name, value in self._context.invocation_metadata() or () if isinstance(value, str)}
 
-    @cached_property
+    @property
     def origin(self) -> str:
         """The peer's address without its port, "" where it has none."""
-        kind, _, address = unquote(self._context.peer()).partition(":")
-        return address.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
+        kind, _, address = self._context.peer().partition(":")
+        if kind not in ("ipv4", "ipv6"):
+            return ""
+        if "%" in address:  # of the brackets around an IPv6 address
+            address = unquote(address)
+        return str(address.rpartition(":")[0].strip("[]"))
 
     def deadline(self, now_s: float) -> Deadline:
         """The call's own deadline, run or not; the parameter `timeout` bounds the wait for a run alone."""

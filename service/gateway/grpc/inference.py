@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from service.core.errors import BadInput, Draining
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
+from service.gateway.grpc.gathering import Gathering
 from service.gateway.grpc.readable import check_readable
 from service.gateway.grpc.stream import answers_to
 from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
@@ -57,11 +58,13 @@ class Inference:
         self._clock = clock
         self._shared_memory = shared_memory
         self._stopping = stopping
+        self._gathering = Gathering(clock)
 
-    async def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Any:
+    def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Awaitable[Any]:
         """The ModelInferResponse to one ModelInferRequest, which came in by `method`."""
-        if not self._tracing.on:
-            return await self._infer(request, call)
+        return self._followed(request, call, method) if self._tracing.on else self._infer(request, call)
+
+    async def _followed(self, request: Any, call: Call, method: str) -> Any:
         with traced.followed(self._tracing, call, request.model_name, method):
             return await self._infer(request, call)
 
@@ -70,15 +73,20 @@ class Inference:
         ref = ModelRef(request.model_name, request.model_version or None)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(call.check_shared_memory)
-            read = partial(messages.decode, request, servable.inputs, regions)
-            asked, targets = await self._heavy.do("read a request", read) if _is_heavy(request) else read()
+            if _is_heavy(request):
+                read = partial(messages.decode, request, servable.inputs, regions)
+                asked, targets = await self._heavy.do("read a request", read)
+            else:
+                asked, targets = messages.decode(request, servable.inputs, regions)
+            if servable.max_batch_size > 1:
+                await self._gathering.join()
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
                 answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
             counted.answered(answer)
-            write = partial(_written, answer, asked, targets, holder)
-            heavy = is_heavy_answer(answer.outputs, asked.outputs)
-            return await self._heavy.do("write an answer", write) if heavy else write()
+            if is_heavy_answer(answer.outputs, asked.outputs):
+                return await self._heavy.do("write an answer", partial(_written, answer, asked, targets, holder))
+            return _written(answer, asked, targets, holder)
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """The answers to a stream of requests, each when it is there; `id` tells which is whose.

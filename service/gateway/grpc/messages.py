@@ -7,11 +7,12 @@ Source: Open Inference Protocol v2, gRPC; Triton's grpc_service.proto.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tritonclient.grpc import service_pb2
 
-from service.core.contract import DATATYPES, Array, InferRequest, InferResponse, TensorSpec
+from service.core.contract import DATATYPES, Array, InferRequest, InferResponse, RequestedOutput, TensorSpec
 from service.core.errors import BadInput
 from service.gateway import binary_tensors
 from service.gateway.entries import outputs_of, parameters_of, shape_of, spec_of
@@ -21,6 +22,7 @@ from service.gateway.quote import quote
 from service.gateway.region_tensors import Regions, Target, array_in, span_of, targets_of
 
 _ID_LIMIT = 1024
+_NONE: Mapping[str, Target] = MappingProxyType({})
 _EMPTY_FINAL = "triton_enable_empty_final_response"  # of streams that answer a request several times; none here does
 
 
@@ -45,22 +47,20 @@ def decode(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | Non
     inputs = _inputs(message, specs, regions)
     parameters = values_of(message.parameters)
     parameters.pop(_EMPTY_FINAL, None)
-    asked = read_parameters(parameters)
-    outputs = outputs_of(
-        {"outputs": [{"name": wanted.name, "parameters": values_of(wanted.parameters)} for wanted in message.outputs]}
-    )
-    if len(message.id) > _ID_LIMIT:
+    asked, outputs, request_id = read_parameters(parameters), _outputs(message.outputs), message.id
+    if len(request_id) > _ID_LIMIT:
         raise BadInput(f"'id' of the request must be a string of at most {_ID_LIMIT} characters")
     request = InferRequest(
         inputs=inputs,
         outputs=outputs,
-        id=message.id,
+        id=request_id,
         parameters=asked.others,
         timeout_us=asked.timeout_us,
         priority=asked.priority,
         sequence=asked.sequence,
     )
-    return Asked(request, targets_of((output for output in outputs if output.parameters), regions))
+    wanted = [output for output in outputs if output.parameters]
+    return Asked(request, targets_of(wanted, regions) if wanted else _NONE)
 
 
 def encode(response: InferResponse, targets: Mapping[str, Target]) -> Any:
@@ -70,14 +70,15 @@ def encode(response: InferResponse, targets: Mapping[str, Target]) -> Any:
         BadInput: an output does not fit its shared memory.
     """
     message = service_pb2.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id)
+    raw, outputs = message.raw_output_contents, message.outputs
     for name, array in response.outputs.items():
-        message.outputs.add(name=name, datatype=DATATYPES[array.dtype], shape=array.shape)
+        outputs.add(name=name, datatype=DATATYPES[array.dtype], shape=array.shape)
         target = targets.get(name)
         if target is None:
-            message.raw_output_contents.append(bytes(binary_tensors.bytes_of(array)))
+            raw.append(bytes(binary_tensors.bytes_of(array)))
         else:
             target.write(array, name)
-            message.raw_output_contents.append(b"")
+            raw.append(b"")
     return message
 
 
@@ -91,7 +92,9 @@ def sequence_of(message: Any) -> tuple[str, Any] | None:
 
 def values_of(parameters: Any) -> dict[str, Any]:
     """The plain values of a map of InferParameter."""
-    values = {}
+    values: dict[str, Any] = {}
+    if not parameters:
+        return values
     for name, parameter in parameters.items():
         choice = parameter.WhichOneof("parameter_choice")
         values[name] = getattr(parameter, choice) if choice else None
@@ -104,7 +107,9 @@ def _inputs(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | No
     raw = _Raw(message.raw_input_contents)
     arrays: dict[str, Array] = {}
     for tensor in message.inputs:
-        _, spec = spec_of({"name": tensor.name, "datatype": tensor.datatype}, specs)
+        spec = specs.get(tensor.name)
+        if spec is None or tensor.datatype != spec.datatype:
+            _, spec = spec_of({"name": tensor.name, "datatype": tensor.datatype}, specs)  # raises
         if spec.name in arrays:
             raise BadInput(f"input {quote(spec.name)} is given twice")
         arrays[spec.name] = _array(tensor, spec, raw, regions)
@@ -112,11 +117,18 @@ def _inputs(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | No
     return arrays
 
 
+def _outputs(wanted: Any) -> tuple[RequestedOutput, ...]:
+    if not wanted:
+        return ()
+    return outputs_of({"outputs": [{"name": each.name, "parameters": values_of(each.parameters)} for each in wanted]})
+
+
 def _array(tensor: Any, spec: TensorSpec, raw: _Raw, regions: Regions | None) -> Array:
     name = spec.name
     shape = shape_of({"shape": list(tensor.shape)}, name)
-    parameters = parameters_of({"parameters": values_of(tensor.parameters)}, "input", name)
-    span = span_of(parameters, f"input {quote(name)}") if parameters else None
+    span = None
+    if tensor.parameters:
+        span = span_of(parameters_of({"parameters": values_of(tensor.parameters)}, "input", name), "input", name)
     if (raw.used or span is not None) and tensor.contents.ListFields():
         raise BadInput(f"input {quote(name)} has 'contents', and its data is given otherwise as well")
     if span is not None:

@@ -25,6 +25,22 @@ _SILENCE_MS = 120_000  # after which a client is asked whether it is still there
 Register = Callable[[Any], None]
 
 
+class ByName:
+    """A server to which methods are added that it looks up by their names, a call at a time.
+
+    The generated code registers each method besides, and grpc.aio then waits anew for every one of them at every call.
+
+    Args:
+        server: of grpc.aio.
+    """
+
+    def __init__(self, server: Any) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
+        """Leaves it at the names."""
+
+
 class GrpcServer:
     """One listening port and the calls that come in.
 
@@ -71,8 +87,9 @@ class GrpcServer:
             ),
             maximum_concurrent_rpcs=_CALLS_LIMIT,
         )
-        register(self._server)
-        add_reflection(self._server, services, stopping)
+        by_name = ByName(self._server)
+        register(by_name)
+        add_reflection(by_name, services, stopping)
         self.host = f"[{host}]" if ":" in host else host
         try:
             self.port: int = self._server.add_insecure_port(f"{self.host}:{port}")

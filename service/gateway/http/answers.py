@@ -14,6 +14,8 @@ from service.gateway.codec import HEADER_LENGTH, JSON, Encoded
 from service.gateway.compression import encoded
 from service.gateway.problems import Problem
 
+_HEADER_LENGTH = HEADER_LENGTH.encode()
+
 
 def json_answer(content: Any, status: int = 200) -> Response:
     """`content` as JSON."""
@@ -24,10 +26,22 @@ async def inference_answer(answer: Encoded, request_headers: Mapping[bytes, byte
     """An inference answer in a coding that the client takes, with its JSON's length where binary data follows it."""
     accepted = request_headers.get(b"accept-encoding", b"")
     body, coding = await encoded(answer.body, accepted) if accepted else (answer.body, "")
-    headers = {} if answer.header_length is None else {HEADER_LENGTH: str(answer.header_length)}
+    headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(body))]
+    if answer.header_length is not None:
+        headers.append((_HEADER_LENGTH, b"%d" % answer.header_length))
     if coding:
-        headers |= {"content-encoding": coding, "vary": "Accept-Encoding"}
-    return Response(body, headers=headers, media_type=answer.content_type)
+        headers += [(b"content-encoding", coding.encode()), (b"vary", b"Accept-Encoding")]
+    return _Ready(body, headers)
+
+
+class _Ready(Response):
+    """An answer whose headers are bytes already, which Starlette would make of texts and look through first."""
+
+    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = body
+        self.raw_headers = headers
 
 
 def problem_answer(problem: Problem) -> Response:

@@ -68,14 +68,15 @@ class OpenInference:
         """Answers one inference request, JSON or binary."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
         body = await read_body(headers, request.receive, self._max_body_bytes)
-        with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
+        ref = ref_of(request)
+        with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             length = header_length_of(headers)
             read = partial(codec.decode, body, length, servable.inputs, regions)
             heavy = is_heavy_body(body, length, servable.inputs)
             asked, form = await self._heavy.do("read a request", read) if heavy else read()
             deadline = deadline_of(headers, began_s)
-            with self._catalog.holder(ref_of(request), servable, asked.sequence) as holder:
+            with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
                 work = holder.infer(asked, deadline, origin=origin_of(request.scope))
                 counted.answered(answer := await while_client_waits(work, request.receive))

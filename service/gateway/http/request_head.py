@@ -54,12 +54,16 @@ class RequestIds:
         for name, value in scope["headers"]:
             if name == _REQUEST_ID:
                 return self.chosen(value)
-        return self.chosen(b"")
+        return self.new()
 
     def chosen(self, given: bytes) -> str:
         """The client's id if it may stand in a log line, else one of our own."""
         if given and _LEGAL_ID.fullmatch(given):
             return str(given, "ascii")
+        return self.new()
+
+    def new(self) -> str:
+        """One of our own."""
         return f"{self._prefix}-{next(self._numbers):x}"
 
 

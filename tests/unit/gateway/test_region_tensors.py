@@ -120,8 +120,8 @@ class TestInputs:
 class TestParameters:
     def test_the_offset_may_be_left_out(self) -> None:
         given = {"shared_memory_region": "r", "shared_memory_byte_size": 5}
-        assert span_of(given, "input 'x'") == Span("r", 0, 5)
-        assert span_of({"binary_data_size": 5}, "input 'x'") is None
+        assert span_of(given, "input", "x") == Span("r", 0, 5)
+        assert span_of({"binary_data_size": 5}, "input", "x") is None
 
     @pytest.mark.parametrize(
         ("given", "words"),
@@ -142,7 +142,7 @@ class TestParameters:
     )
     def test_the_others_are_checked(self, given: dict[str, Any], words: str) -> None:
         with pytest.raises(BadInput, match=words):
-            span_of(given, "input 'x'")
+            span_of(given, "input", "x")
 
 
 class TestOutputs:
