@@ -68,8 +68,7 @@ class Batcher:
         seams: BatcherSeams = USUAL,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._loop, self._clock, self._observer = loop, clock, observer
-        self._on_pump = seams.on_pump
+        self._loop, self._clock, self._observer, self._on_pump = loop, clock, observer, seams.on_pump
         self._ledger = Ledger()
         self._order = Order(self._ledger.answer) if config.keeps_order else None
         self._former = Former(config, curve, stacking)

@@ -87,9 +87,8 @@ class GrpcServer:
             ),
             maximum_concurrent_rpcs=_CALLS_LIMIT,
         )
-        by_name = ByName(self._server)
-        register(by_name)
-        add_reflection(by_name, services, stopping)
+        register(self._server)
+        add_reflection(ByName(self._server), services, stopping)
         self.host = f"[{host}]" if ":" in host else host
         try:
             self.port: int = self._server.add_insecure_port(f"{self.host}:{port}")
