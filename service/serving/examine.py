@@ -75,19 +75,24 @@ def examine(files: VersionFiles, config: ModelConfig, runners: Sequence[Runner])
 
     Raises:
         Refused: the golden cases do not hold.
-        BadModel: it does not run on its golden cases, or its `pad` is wrong.
+        BadModel: it does not run on its golden cases, or elsewhere on any made-up input, or its `pad` is wrong.
     """
     signature = signature_of(files, runners[0])
     try:
         rows = trial_rows(runners[0].run, signature, files.golden)
     except (BadInput, RunFailed) as error:
+        if config.runner is not None:  # whether a server answers at all has to show somehow
+            raise _does_not_run(files, "any made-up input, and it has no golden cases", error) from error
         return _untried(signature, config, runners[0], error)
     try:
         return _examine(files, config, runners, signature, rows)
     except (BadInput, RunFailed) as error:
         what = "its own golden cases" if files.golden is not None else "made-up input a second time"
-        where = f"version '{files.version}' of model '{files.model}'"
-        raise BadModel(f"{where} does not run on {what}: {error}") from error
+        raise _does_not_run(files, what, error) from error
+
+
+def _does_not_run(files: VersionFiles, what: str, error: RetortError) -> BadModel:
+    return BadModel(f"version '{files.version}' of model '{files.model}' does not run on {what}: {error}")
 
 
 def _untried(signature: Signature, config: ModelConfig, runner: Runner, error: RetortError) -> Examined:

@@ -107,10 +107,10 @@ class _Stream:
         try:
             await asyncio.wait({taking, stop}, return_when=asyncio.FIRST_COMPLETED)
             stopped = taking.cancel()  # False where it is done
-            if not stopped:
-                taking.result()
             await asyncio.gather(taking, return_exceptions=True)
             await asyncio.gather(*self.tasks)
+            if not stopped:
+                taking.result()  # raises what ended the reading, now that what was read is answered
         finally:
             taking.cancel()
             stop.cancel()

@@ -370,3 +370,13 @@ async def test_texts_go_through(house: House) -> None:
         catalog = await house.started()
         x = np.array([[b"a", "é".encode(), b"", b"0"]], dtype=object)
         assert np.array_equal((await ask(catalog, x=x)).outputs["y"], x)
+
+
+async def test_a_remote_that_no_probe_can_show_alive_is_refused(
+    house: House,
+) -> None:
+    with Remote(models.never_runs()) as running:
+        point(house, running)
+        catalog = await house.started()
+        assert states(catalog) == {"1": "FAILED"}
+        assert "does not run on any made-up input, and it has no golden cases" in catalog.versions("m")[0].reason

@@ -85,6 +85,28 @@ async def test_a_client_that_leaves_takes_its_requests_along() -> None:
     assert [task for task in asyncio.all_tasks() if task.get_name().startswith("stream")] == []
 
 
+async def test_what_was_read_before_the_reading_ended_is_answered_however_long_it_takes() -> None:
+    slow = asyncio.Event()
+
+    async def broken() -> AsyncIterator[int]:
+        yield 1
+        raise ConnectionError("gone")
+
+    async def answer(number: int) -> int:
+        await slow.wait()
+        return number
+
+    stream = answers_to(broken(), answer)
+    first = asyncio.ensure_future(anext(stream))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not first.done()
+    slow.set()
+    assert await first == 1
+    with pytest.raises(ConnectionError, match="gone"):
+        await anext(stream)
+
+
 async def test_what_ends_the_reading_is_raised_after_the_answers() -> None:
     async def broken() -> AsyncIterator[int]:
         yield 1
