@@ -7,14 +7,14 @@ server's words where it does not answer.
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from tritonclient.grpc import service_pb2
 
-from service.core.contract import DATATYPES, DTYPES, Array
+from conformance.tensors import listed, of_json, pack, unpack
+from service.core.contract import DATATYPES, Array
 from tests.conformance.node_cases import NodeCase
 from tests.support.process import ServerProcess
 
@@ -92,43 +92,6 @@ def _is_text(element: bytes) -> bool:
 def entry(name: str, array: Array) -> dict[str, Any]:
     """An input without its data."""
     return {"name": name, "datatype": DATATYPES[array.dtype], "shape": list(array.shape)}
-
-
-def listed(array: Array) -> list[Any]:
-    """Flat, row-major."""
-    return [element.decode() if isinstance(element, bytes) else element for element in array.ravel().tolist()]
-
-
-def of_json(data: list[Any], datatype: str, shape: list[int]) -> Array:
-    """The array of a JSON output."""
-    if datatype != "BYTES":
-        return np.asarray(data, dtype=DTYPES[datatype]).reshape(shape)
-    return _objects([element.encode() for element in data], shape)
-
-
-def pack(array: Array) -> bytes:
-    """The wire's bytes: little-endian, row-major, texts behind their length."""
-    if array.dtype != np.object_:
-        return array.tobytes()
-    return b"".join(struct.pack("<I", len(element)) + element for element in array.ravel())
-
-
-def unpack(blob: bytes, datatype: str, shape: list[int]) -> Array:
-    """The array of a binary output."""
-    if datatype != "BYTES":
-        return np.frombuffer(blob, DTYPES[datatype]).reshape(shape)
-    elements, at = [], 0
-    while at < len(blob):
-        (size,) = struct.unpack_from("<I", blob, at)
-        elements.append(blob[at + 4 : at + 4 + size])
-        at += 4 + size
-    return _objects(elements, shape)
-
-
-def _objects(elements: list[bytes], shape: list[int]) -> Array:
-    array: Array = np.empty(len(elements), dtype=np.object_)
-    array[:] = elements
-    return array.reshape(shape)
 
 
 TRANSPORTS: Mapping[str, Ask] = {"HTTP binary": over_binary, "gRPC": over_grpc, "JSON": over_json}

@@ -23,6 +23,13 @@ def tensor(rows: Any, **more: Any) -> dict[str, Any]:
     return {"name": INPUT, "shape": list(rows.shape), "datatype": "FP32", "data": rows.tolist(), **more}
 
 
+def image(client: Any, rows: Any, **more: Any) -> Any:
+    """Rows as an input of Triton's client, `tritonclient.http` or `tritonclient.grpc`."""
+    sent = client.InferInput(INPUT, list(rows.shape), "FP32")
+    sent.set_data_from_numpy(rows, **more)
+    return sent
+
+
 def is_answer_of(version: str, logits: Any, count: int) -> bool:
     """Whether `logits` are what `version` answers to the first `count` rows."""
     return bool(np.abs(np.reshape(logits, (count, -1)) - ANSWERS[version][:count]).max() < TOLERANCE)

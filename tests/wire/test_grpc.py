@@ -23,6 +23,7 @@ from tritonclient.utils import InferenceServerException
 
 from service.gateway.heavy import HEAVY_BYTES
 from tests.support.process import ServerProcess
+from tests.wire import digits
 from tests.wire.conftest import REPOSITORY
 from tests.wire.digits import ANSWERS, INPUT, OUTPUT, ROWS, VERSIONS, is_answer_of
 
@@ -40,9 +41,7 @@ def channel(server: ServerProcess) -> Iterator[Any]:
 
 
 def image(rows: Any) -> Any:
-    sent = triton.InferInput(INPUT, list(rows.shape), "FP32")
-    sent.set_data_from_numpy(rows)
-    return sent
+    return digits.image(triton, rows)
 
 
 def test_health_is_told(client: Any) -> None:
@@ -179,7 +178,7 @@ def test_each_error_has_its_code(client: Any) -> None:
             lambda: client.infer("digits", []),
         ],
         "StatusCode.DEADLINE_EXCEEDED": [
-            lambda: client.infer("digits", [image(ROWS[:1])], client_timeout=1e-6),
+            lambda: client.infer("digits", [image(ROWS[:1])], client_timeout=-1.0),
         ],
     }
     for code, calls in table.items():

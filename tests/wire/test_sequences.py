@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc_triton
+import tritonclient.grpc.aio as grpc_triton_aio
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
@@ -73,14 +75,38 @@ def test_sequences_of_many_clients_never_mix(stateful: ServerProcess) -> None:
     def follow(client_id: int) -> list[float]:
         with triton.InferenceServerClient(f"127.0.0.1:{stateful.port}") as client:
             x = [sent("x", np.full((1, 4), client_id, np.float32))]
-            return [
-                float(client.infer("sums", x, sequence_id=client_id, sequence_start=at == 0).as_numpy("y")[0, 0])
-                for at in range(10)
-            ]
+            answers = []
+            for at in range(10):
+                step = {"sequence_id": client_id, "sequence_start": at == 0, "sequence_end": at == 9}
+                answers.append(float(client.infer("sums", x, **step).as_numpy("y")[0, 0]))
+        return answers
 
     with ThreadPoolExecutor(16) as pool:
         for client_id, answers in zip(range(1, 33), pool.map(follow, range(1, 33)), strict=True):
             assert answers == [client_id * (at + 1) for at in range(10)]
+
+
+async def test_a_thousand_interleaved_sequences_never_mix(stateful: ServerProcess) -> None:
+    count, steps = 1000, 4
+    values = np.random.default_rng(7).integers(-50, 50, (steps, count, 1, 4)).astype(np.float32)  # sums stay exact
+
+    async with grpc_triton_aio.InferenceServerClient(stateful.grpc) as client:
+
+        async def step(at: int, number: int) -> Any:
+            tensor = grpc_triton.InferInput("x", [1, 4], "FP32")
+            tensor.set_data_from_numpy(values[at, number])
+            begun, ended = at == 0, at == steps - 1
+            answer = await client.infer(
+                "sums", [tensor], sequence_id=f"thousand-{number}", sequence_start=begun, sequence_end=ended
+            )
+            return answer.as_numpy("y")
+
+        # Step by step over all of them, so that every one is open while every other one advances.
+        answers = [
+            np.stack(await asyncio.gather(*(step(at, number) for number in range(count)))) for at in range(steps)
+        ]
+    np.testing.assert_array_equal(np.asarray(answers), np.cumsum(values, axis=0))
+    assert 'retort_sequences_open{model="sums",version="1"} 0' in stateful.http.get("/metrics").text
 
 
 def test_json_clients_name_sequences_too_and_errors_say_what_is_missing(stateful: ServerProcess) -> None:

@@ -13,6 +13,7 @@ import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 from tests.support.process import ServerProcess
+from tests.wire import digits
 from tests.wire.digits import ANSWERS, INPUT, OUTPUT, ROWS, VERSIONS, is_answer_of
 
 COMBINATIONS = list(itertools.product([True, False], [True, False]))
@@ -25,9 +26,7 @@ def client(server: ServerProcess) -> Iterator[Any]:
 
 
 def image(rows: Any, binary: bool = True) -> Any:
-    sent = triton.InferInput(INPUT, list(rows.shape), "FP32")
-    sent.set_data_from_numpy(rows, binary_data=binary)
-    return sent
+    return digits.image(triton, rows, binary_data=binary)
 
 
 def test_health_is_told(client: Any) -> None:

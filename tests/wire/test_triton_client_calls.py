@@ -22,6 +22,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.support.process import ServerProcess
 from tests.unit.runtime.graphs import linear
+from tests.wire import digits
 from tests.wire.digits import INPUT, OUTPUT, ROWS, VERSIONS, is_answer_of
 
 # The asynchronous client asks whether a server is ready and drops the answer unread, which aiohttp says when it is
@@ -54,9 +55,7 @@ async def call(request: pytest.FixtureRequest, sharing: ServerProcess) -> AsyncI
 
 
 def image() -> Any:
-    sent = triton.InferInput(INPUT, list(ROWS[:2].shape), "FP32")
-    sent.set_data_from_numpy(ROWS[:2])
-    return sent
+    return digits.image(triton, ROWS[:2])
 
 
 def is_right(answer: Any) -> bool:

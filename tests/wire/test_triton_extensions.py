@@ -12,7 +12,8 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 
 from tests.support.process import ServerProcess
-from tests.wire.digits import ANSWERS, INPUT, OUTPUT, ROWS, is_answer_of
+from tests.wire import digits
+from tests.wire.digits import ANSWERS, OUTPUT, ROWS, is_answer_of
 
 CODINGS = [None, "gzip", "deflate"]
 
@@ -24,9 +25,7 @@ def client(server: ServerProcess) -> Iterator[Any]:
 
 
 def image(rows: Any, binary: bool = True) -> Any:
-    sent = triton.InferInput(INPUT, list(rows.shape), "FP32")
-    sent.set_data_from_numpy(rows, binary_data=binary)
-    return sent
+    return digits.image(triton, rows, binary_data=binary)
 
 
 @pytest.mark.parametrize("binary", [True, False])

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from service.gateway.http import build
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
@@ -32,11 +33,15 @@ def health() -> FakeHealth:
 @pytest.fixture
 def connect(catalog: FakeCatalog, health: FakeHealth) -> Iterator[Callable[..., TestClient]]:
     """Makes clients of the application; `peer` and `base_url` say where they seem to sit."""
-    app = cast("Any", build(cast("Any", catalog), cast("Any", health), max_body_bytes=LIMIT_BYTES, access_log=True))
+    yield from opening(build(cast("Any", catalog), cast("Any", health), max_body_bytes=LIMIT_BYTES, access_log=True))
+
+
+def opening(app: ASGIApp) -> Iterator[Callable[..., TestClient]]:
+    """What makes clients of `app`, and closes them all in the end."""
     opened: list[TestClient] = []
 
     def open_client(peer: tuple[str, int] = PEER, base_url: str = LOOPBACK) -> TestClient:
-        opened.append(TestClient(app, base_url=base_url, client=peer))
+        opened.append(TestClient(cast("Any", app), base_url=base_url, client=peer))
         return opened[-1]
 
     yield open_client

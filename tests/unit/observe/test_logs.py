@@ -3,11 +3,9 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-import structlog
 
 from service.observe import logs
 
@@ -18,17 +16,6 @@ FORGERIES = [
     "x\x1b[2Jforged",
     "\ud800",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-    logs.REQUEST_ID.set("")
 
 
 def written(

@@ -15,7 +15,7 @@ from service.gateway.http import build
 from service.observe.log_settings import LogSettings
 from service.observe.trace_settings import TraceSettings
 from service.observe.tracing import TRACE, Arrival, Tracing
-from tests.unit.gateway.conftest import LOOPBACK, PEER
+from tests.unit.gateway.conftest import opening
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth
 
 GLOBAL, MODEL, LOGS = "/v2/trace/setting", "/v2/models/m/trace/setting", "/v2/logging"
@@ -74,24 +74,13 @@ def connect(
         traces.append(Trace(arrival))
         return traces[-1]
 
-    app = cast(
-        "Any",
-        build(
-            cast("Any", catalog),
-            cast("Any", health),
-            max_body_bytes=100_000,
-            controls=Controls(Tracing(TraceSettings(spans=True), spans=follow), LogSettings(output)),
-        ),
+    app = build(
+        cast("Any", catalog),
+        cast("Any", health),
+        max_body_bytes=100_000,
+        controls=Controls(Tracing(TraceSettings(spans=True), spans=follow), LogSettings(output)),
     )
-    opened: list[TestClient] = []
-
-    def open_client(peer: tuple[str, int] = PEER, base_url: str = LOOPBACK) -> TestClient:
-        opened.append(TestClient(app, base_url=base_url, client=peer))
-        return opened[-1]
-
-    yield open_client
-    for client in opened:
-        client.close()
+    yield from opening(app)
 
 
 @pytest.fixture
