@@ -17,7 +17,7 @@ from service.core.contract import DATATYPES, Array, InferRequest, InferResponse,
 from service.core.errors import BadInput
 from service.gateway import binary_tensors, json_tensors
 from service.gateway.entries import Blobs, inputs_of, outputs_of, parameters_of
-from service.gateway.parameters import flag, read_parameters
+from service.gateway.parameters import flag, read_id, read_parameters
 from service.gateway.quote import quote
 from service.gateway.raw_request import raw_request
 from service.gateway.region_tensors import Regions, Target, targets_of
@@ -25,8 +25,6 @@ from service.gateway.region_tensors import Regions, Target, targets_of
 JSON = "application/json"
 BINARY = "application/octet-stream"
 HEADER_LENGTH = "inference-header-content-length"
-
-_ID_LIMIT = 1024
 
 
 class Form(NamedTuple):
@@ -83,7 +81,7 @@ def decode(
     request = InferRequest(
         inputs=inputs,
         outputs=outputs,
-        id=_id(document),
+        id=read_id(document.get("id")),
         parameters=asked.others,
         timeout_us=asked.timeout_us,
         priority=asked.priority,
@@ -133,15 +131,6 @@ def _head(body: bytes, length: int) -> memoryview:
     if length > len(body):
         raise BadInput(f"the header Inference-Header-Content-Length is {length}, but the body has {len(body)} bytes")
     return memoryview(body)[:length]
-
-
-def _id(document: dict[str, Any]) -> str:
-    given = document.get("id")
-    if given is None:
-        return ""
-    if type(given) is not str or len(given) > _ID_LIMIT:
-        raise BadInput(f"'id' of the request must be a string of at most {_ID_LIMIT} characters")
-    return given
 
 
 def _form(everything: bool, outputs: tuple[RequestedOutput, ...], regions: Regions | None) -> Form:

@@ -17,6 +17,7 @@ RESERVED = "triton_"
 _SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
 _CONSUMED = _SEQUENCE | {"timeout", "priority", "binary_data_output"}
 _UINT64_LIMIT = 1 << 64
+_ID_LIMIT = 1024
 _SEQUENCE_ID_LIMIT = 128  # characters; Triton's own limit of a text id
 
 
@@ -57,6 +58,15 @@ def read_parameters(parameters: Mapping[str, Any]) -> RequestParameters:
         flag(parameters, "binary_data_output", "the request"),
         {name: value for name, value in parameters.items() if name not in _CONSUMED},
     )
+
+
+def read_id(given: object) -> str:
+    """The request's own `id`, which its answer echoes; "" for none. Raises BadInput."""
+    if given is None:
+        return ""
+    if type(given) is not str or len(given) > _ID_LIMIT:
+        raise BadInput(f"'id' of the request must be a string of at most {_ID_LIMIT} characters")
+    return given
 
 
 def check_names(parameters: Mapping[str, Any], kind: str, name: str = "") -> None:

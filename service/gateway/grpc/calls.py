@@ -17,8 +17,8 @@ from structlog.stdlib import BoundLogger
 
 from service.core.deadline import Deadline
 from service.gateway.access import check_admin_call, check_settings_call, check_shared_memory_call
-from service.gateway.http.request_head import RequestIds
 from service.gateway.problems import CallProblem, call_problem_of, was_meant
+from service.gateway.request_ids import RequestIds
 from service.observe.logs import REQUEST_ID
 
 T = TypeVar("T")

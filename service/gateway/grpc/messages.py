@@ -17,11 +17,10 @@ from service.core.errors import BadInput
 from service.gateway import binary_tensors
 from service.gateway.entries import outputs_of, parameters_of, shape_of, spec_of
 from service.gateway.grpc import contents
-from service.gateway.parameters import read_parameters
+from service.gateway.parameters import read_id, read_parameters
 from service.gateway.quote import quote
 from service.gateway.region_tensors import Regions, Target, array_in, span_of, targets_of
 
-_ID_LIMIT = 1024
 _NONE: Mapping[str, Target] = MappingProxyType({})
 _EMPTY_FINAL = "triton_enable_empty_final_response"  # of streams that answer a request several times; none here does
 
@@ -47,13 +46,11 @@ def decode(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | Non
     inputs = _inputs(message, specs, regions)
     parameters = values_of(message.parameters)
     parameters.pop(_EMPTY_FINAL, None)
-    asked, outputs, request_id = read_parameters(parameters), _outputs(message.outputs), message.id
-    if len(request_id) > _ID_LIMIT:
-        raise BadInput(f"'id' of the request must be a string of at most {_ID_LIMIT} characters")
+    asked, outputs = read_parameters(parameters), _outputs(message.outputs)
     request = InferRequest(
         inputs=inputs,
         outputs=outputs,
-        id=request_id,
+        id=read_id(message.id),
         parameters=asked.others,
         timeout_us=asked.timeout_us,
         priority=asked.priority,

@@ -23,9 +23,10 @@ from structlog.stdlib import BoundLogger
 from service.core.errors import Draining
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
-from service.gateway.http.request_head import RequestIds, origin_of
+from service.gateway.http.request_head import origin_of, request_id_of
 from service.gateway.problems import problem, problem_of, was_meant
 from service.gateway.quote import quote
+from service.gateway.request_ids import RequestIds
 from service.observe.logs import REQUEST_ID
 from service.observe.tracing import TRACE, Tracing, nothing_followed
 
@@ -89,7 +90,7 @@ class Entrance:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = self._ids.of(scope)
+        request_id = self._ids.chosen(request_id_of(scope))
         REQUEST_ID.set(request_id)
         began_ns = time.perf_counter_ns()
         trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Mapping
-from itertools import count
 
 from starlette.types import Scope
 
@@ -16,7 +13,6 @@ _HEADER_LENGTH = b"inference-header-content-length"
 _TIMEOUT = b"retort-timeout-ms"
 _REQUEST_ID = b"x-request-id"
 _DIGITS_LIMIT = 15
-_LEGAL_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 def header_length_of(headers: Mapping[bytes, bytes]) -> int | None:
@@ -42,29 +38,12 @@ def origin_of(scope: Scope) -> str:
     return client[0] if client else ""
 
 
-class RequestIds:
-    """The id of each request: the client's `X-Request-Id` if it is short and plain, else one of our own."""
-
-    def __init__(self) -> None:
-        self._prefix = secrets.token_hex(4)
-        self._numbers = count(1)
-
-    def of(self, scope: Scope) -> str:
-        """The id of the request of `scope`."""
-        for name, value in scope["headers"]:
-            if name == _REQUEST_ID:
-                return self.chosen(value)
-        return self.new()
-
-    def chosen(self, given: bytes) -> str:
-        """The client's id if it may stand in a log line, else one of our own."""
-        if given and _LEGAL_ID.fullmatch(given):
-            return str(given, "ascii")
-        return self.new()
-
-    def new(self) -> str:
-        """One of our own."""
-        return f"{self._prefix}-{next(self._numbers):x}"
+def request_id_of(scope: Scope) -> bytes:
+    """The client's `X-Request-Id`, b"" without one."""
+    for name, value in scope["headers"]:
+        if name == _REQUEST_ID:
+            return bytes(value)
+    return b""
 
 
 def _whole_number(value: bytes | None, name: str, expected: str) -> int | None:
