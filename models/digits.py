@@ -21,12 +21,14 @@ from rich.progress import Progress, TextColumn
 from models import cards
 from models.compress.int8_static import Int8Static, int8_static
 from models.compress.preprocess import Preprocess, preprocess
+from models.compress.technique import Material
 from models.data import digits
 from models.data.samples import Samples, arrays_to_npz
 from models.evaluate import appraise, gate, golden, measure
 from models.evaluate.ledger import Ledger
 from models.publish import publish, publish_config
 from models.train.augment import Distortion
+from models.train.examples import Examples
 from models.train.export import OPSET, export
 from models.train.loop import Epoch, Trainer, TrainSettings
 from models.train.networks import DigitsNet, reproducible
@@ -79,7 +81,7 @@ def to_onnx(network: DigitsNet) -> bytes:
 
 def compress(full: bytes, parts: Parts) -> bytes:
     """Makes version `1-int8` from version `1` and the calibration part."""
-    return int8_static(preprocess(full, Preprocess()), parts["calibration"].inputs, Int8Static())
+    return int8_static(preprocess(full, Preprocess()), Int8Static(), Material(parts["calibration"].inputs))
 
 
 def recipes(settings: TrainSettings) -> tuple[Recipe, Recipe]:
@@ -88,7 +90,7 @@ def recipes(settings: TrainSettings) -> tuple[Recipe, Recipe]:
         name="digits-cnn",
         seed=settings.seed,
         steps=(
-            Step(technique="train", arguments={"network": "DigitsNet", "width": WIDTH, **asdict(settings)}),
+            Step(technique="train", arguments={"network": "DigitsNet", "width": WIDTH, **settings.arguments()}),
             Step(technique="distort", arguments=asdict(Distortion())),
             Step(technique="export", arguments={"opset": OPSET}),
         ),
@@ -156,8 +158,8 @@ def _origin(version: str, recipe: Recipe, parts: Parts) -> cards.Origin:
     )
 
 
-def _tensors(samples: Samples) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(samples.inputs[digits.INPUT]), torch.from_numpy(samples.labels)
+def _tensors(samples: Samples) -> Examples:
+    return Examples((torch.from_numpy(samples.inputs[digits.INPUT]),), torch.from_numpy(samples.labels))
 
 
 def main(

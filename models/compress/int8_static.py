@@ -23,6 +23,7 @@ from onnxruntime.quantization import (
 )
 
 from models.compress.checks import NotApplied, op_counts, same_signature
+from models.compress.technique import Material, Technique
 from service.core.contract import Array, Arrays
 
 
@@ -51,15 +52,16 @@ class Int8Static:
     calibration_rows: int = 50
 
 
-def int8_static(model: bytes, calibration: Arrays, arguments: Int8Static) -> bytes:
+def int8_static(model: bytes, arguments: Int8Static, material: Material) -> bytes:
     """The model with quantised nodes.
 
     Args:
         model: a preprocessed ONNX file.
-        calibration: input name -> (n, ...), in the model's dtypes.
         arguments: how.
+        material: with a calibration set.
 
     Raises:
+        NoCalibration: there is no calibration set.
         NotApplied: no node of these types occurs, nothing was quantised, or the signature changed.
     """
     if not op_counts(model).keys() & set(arguments.op_types):
@@ -69,7 +71,7 @@ def int8_static(model: bytes, calibration: Arrays, arguments: Int8Static) -> byt
         quantize_static(
             onnx.load_from_string(model),
             path,
-            _Rows(calibration, arguments.calibration_rows),
+            _Rows(material.rows("int8_static"), arguments.calibration_rows),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(arguments.op_types),
             per_channel=arguments.per_channel,
@@ -110,3 +112,6 @@ class _Rows(CalibrationDataReader):  # type: ignore[misc]
         n = len(next(iter(arrays.values())))
         for start in range(0, n, rows):
             yield {name: array[start : start + rows] for name, array in arrays.items()}
+
+
+TECHNIQUE = Technique("int8_static", Int8Static, int8_static)

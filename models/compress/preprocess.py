@@ -14,6 +14,7 @@ import onnx
 from onnxruntime.quantization import quant_pre_process
 
 from models.compress.checks import same_signature
+from models.compress.technique import Material, Technique
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ class Preprocess:
     optimise: bool = True
 
 
-def preprocess(model: bytes, arguments: Preprocess) -> bytes:
-    """The same model with a cleaned graph.
+def preprocess(model: bytes, arguments: Preprocess, material: Material | None = None) -> bytes:
+    """The same model with a cleaned graph; no material is looked at.
 
     Raises:
         NotApplied: the model's inputs or outputs would have changed.
@@ -65,3 +66,6 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             for subgraph in (attribute.g, *attribute.graphs):
                 yield from _nodes(subgraph)
+
+
+TECHNIQUE = Technique("preprocess", Preprocess, preprocess)

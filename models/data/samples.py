@@ -1,4 +1,4 @@
-"""Samples: named arrays with the samples on axis 0, and their labels; their hashes; their form as .npz bytes.
+"""Samples: named arrays with the samples on axis 0, their labels or targets, their hashes, their form as .npz bytes.
 
 A sample's hash covers its inputs only, so that the same image under two labels still counts as one.
 Knows no dataset by name.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,41 +18,61 @@ from numpy.typing import NDArray
 from service.core.contract import Array, Arrays
 
 LABELS = "labels"
+TARGETS = "targets"
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Some samples of a classification task.
+    """Some samples: inputs, and with them class labels, or what a regression should give, or neither.
 
     Attributes:
         inputs: model input's name -> array (n, ...), in the dtype that the model takes.
-        labels: int64 (n,), class indices.
+        labels: int64 (n,), class indices; empty where the samples are not of a classification.
+        targets: float64 (n, ...), what a regression should answer; None elsewhere.
     """
 
     inputs: Arrays
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    targets: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(array) for name, array in self.inputs.items()}
-        if not lengths or set(lengths.values()) != {len(self.labels)}:
-            raise ValueError(f"{len(self.labels)} labels do not fit inputs of {lengths} samples.")
+        for what, answers in ((LABELS, self.labels), (TARGETS, self.targets)):
+            if answers is not None and len(answers) and set(lengths.values()) != {len(answers)}:
+                raise ValueError(f"{len(answers)} {what} do not fit inputs of {lengths} samples.")
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"Inputs of {lengths} samples do not fit together.")
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is a class for each sample."""
+        return len(self.labels) == len(self) > 0
 
     def take(self, rows: Iterable[int]) -> Samples:
         """The samples at these positions, in this order."""
         at = np.fromiter(rows, dtype=np.int64)
-        return Samples({name: array[at] for name, array in self.inputs.items()}, self.labels[at])
+        inputs = {name: array[at] for name, array in self.inputs.items()}
+        labels = self.labels[at] if self.labelled else self.labels
+        return Samples(inputs, labels, None if self.targets is None else self.targets[at])
 
     def row_hashes(self) -> list[str]:
         """One SHA-256 a sample, over its inputs in the order of their names: shape, dtype and little-endian bytes."""
         return [self._row_hash(row) for row in range(len(self))]
 
     def sha256(self) -> str:
-        """SHA-256 of the set: its sorted row hashes, each with its label; the order of the samples does not matter."""
-        lines = sorted(f"{row} {label}\n" for row, label in zip(self.row_hashes(), self.labels, strict=True))
+        """SHA-256 of the set: its sorted row hashes, each with its label or target; the order does not matter."""
+        lines = sorted(f"{row} {answer}\n" for row, answer in zip(self.row_hashes(), self._answers(), strict=True))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def _answers(self) -> list[str]:
+        if self.labelled:
+            return [str(label) for label in self.labels]
+        if self.targets is not None:
+            return [hashlib.sha256(np.ascontiguousarray(row, "<f8").tobytes()).hexdigest() for row in self.targets]
+        return [""] * len(self)
 
     def _row_hash(self, row: int) -> str:
         digest = hashlib.sha256()
@@ -64,21 +84,26 @@ class Samples:
 
 
 def to_npz(samples: Samples) -> bytes:
-    """The samples as .npz bytes: one array per input under its name, and `labels`. Equal samples give equal bytes."""
-    return arrays_to_npz({**samples.inputs, LABELS: samples.labels})
+    """The samples as .npz bytes: one array per input under its name, and `labels` or `targets`.
+
+    Equal samples give equal bytes.
+    """
+    answers: dict[str, NDArray[Any]] = {LABELS: samples.labels} if samples.labelled else {}
+    if samples.targets is not None:
+        answers[TARGETS] = samples.targets
+    return arrays_to_npz({**samples.inputs, **answers})
 
 
 def from_npz(data: bytes) -> Samples:
-    """Reads what `to_npz` wrote, without pickles.
+    """Reads what `to_npz` wrote, without pickles; with neither `labels` nor `targets` these are inputs only.
 
     Raises:
-        ValueError: no array `labels`, or lengths that differ.
+        ValueError: no input, or lengths that differ.
     """
     arrays = read_arrays(data)
-    if LABELS not in arrays:
-        raise ValueError("The .npz has no array `labels`.")
-    labels = arrays.pop(LABELS).astype(np.int64)
-    return Samples(arrays, labels)
+    labels = arrays.pop(LABELS, np.empty(0)).astype(np.int64)
+    targets = arrays.pop(TARGETS, None)
+    return Samples(arrays, labels, None if targets is None else targets.astype(np.float64))
 
 
 def arrays_to_npz(arrays: dict[str, NDArray[Any]]) -> bytes:

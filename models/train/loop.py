@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.train.examples import Examples
+from models.train.settings import TrainSettings, optimizer, schedule
+
+__all__ = ["Augment", "Epoch", "Objective", "TrainSettings", "Trainer", "cross_entropy"]
+
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+Objective = Callable[[nn.Module, Examples], Tensor]
 
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """How to train; every field goes into the card.
-
-    Attributes:
-        patience: epochs without a lower development loss after which training ends.
-        label_smoothing: share of the target spread over the other classes.
-    """
-
-    epochs: int = 80
-    batch_rows: int = 32
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    label_smoothing: float = 0.05
-    patience: int = 20
-    seed: int = 0
+EVALUATION_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +43,37 @@ class Trainer:
 
     Args:
         network: maps (n, ...) to logits (n, classes); its parameters are initialised already.
-        training: inputs (n, ...) and int64 labels (n,).
-        development: the same, for early stopping only.
-        augment: distorts a batch of inputs; None leaves them alone.
+        training: what is learnt from.
+        development: for early stopping only.
+        objective: the loss, a mean over the rows of a batch; None takes the cross entropy.
+        augment: distorts the first input of a batch; None leaves it alone.
+        after_step: called after each change of the weights, to hold masks, shared values or ranges.
         checkpoint: written after each epoch; if it is there at the start, training goes on from it.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        training: tuple[Tensor, Tensor],
-        development: tuple[Tensor, Tensor],
+        training: Examples,
+        development: Examples,
         settings: TrainSettings,
         *,
+        objective: Objective | None = None,
         augment: Augment | None = None,
+        after_step: Callable[[], None] = lambda: None,
         checkpoint: Path | None = None,
     ) -> None:
         self._network = network
         self._training, self._development = training, development
         self._settings = settings
+        self._objective = objective or cross_entropy(settings.label_smoothing)
         self._augment = augment
+        self._after_step = after_step
         self._checkpoint = checkpoint
         self._generator = torch.Generator().manual_seed(settings.seed)
-        self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        steps = settings.epochs * -(-len(training[1]) // settings.batch_rows)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, max_lr=settings.learning_rate, total_steps=steps
-        )
+        self._optimizer = optimizer(network.parameters(), settings)
+        steps = settings.epochs * -(-len(training) // settings.batch_rows)
+        self._schedule = schedule(self._optimizer, settings, steps)
         self._history: list[Epoch] = []
         self._best: dict[str, Tensor] = {}
 
@@ -108,36 +100,42 @@ class Trainer:
         return tuple(self._history)
 
     def _epoch(self, number: int) -> Epoch:
-        inputs, labels = self._training
         self._network.train()
         total = 0.0
-        order = torch.randperm(len(labels), generator=self._generator)
-        for start in range(0, len(labels), self._settings.batch_rows):
-            rows = order[start : start + self._settings.batch_rows]
-            batch = inputs[rows]
-            if self._augment is not None:
-                batch = self._augment(batch, self._generator)
-            loss = functional.cross_entropy(
-                self._network(batch), labels[rows], label_smoothing=self._settings.label_smoothing
-            )
-            self._optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            self._optimizer.step()
-            self._schedule.step()
-            total += loss.item() * len(rows)
+        order = torch.randperm(len(self._training), generator=self._generator)
+        for rows in order.split(self._settings.batch_rows):
+            total += self._step(self._training.take(rows)) * len(rows)
         if not math.isfinite(total):
             raise ArithmeticError(f"Training diverged in epoch {number}: its loss is {total}.")
         development_loss, accuracy = self._evaluate()
         best = development_loss < min((e.development_loss for e in self._history), default=float("inf"))
         if best:
             self._best = {name: value.clone() for name, value in self._network.state_dict().items()}
-        return Epoch(number, total / len(labels), development_loss, accuracy, best)
+        return Epoch(number, total / len(self._training), development_loss, accuracy, best)
+
+    def _step(self, batch: Examples) -> float:
+        if self._augment is not None:
+            first, *others = batch.inputs
+            batch = replace(batch, inputs=(self._augment(first, self._generator), *others))
+        loss = self._objective(self._network, batch)
+        value = loss.item()
+        if self._settings.l1:
+            loss = loss + self._settings.l1 * sum(w.abs().sum() for w in self._network.parameters() if w.ndim > 1)
+        self._optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        if self._settings.max_grad_norm:
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.max_grad_norm)
+        self._optimizer.step()
+        self._schedule.step()
+        self._after_step()
+        return value
 
     @torch.no_grad()
     def _evaluate(self) -> tuple[float, float]:
-        inputs, labels = self._development
         self._network.eval()
-        logits = self._network(inputs)
+        parts = torch.arange(len(self._development)).split(EVALUATION_ROWS)
+        logits = torch.cat([self._network(*self._development.take(rows).inputs) for rows in parts])
+        labels = self._development.labels
         accuracy = (logits.argmax(1) == labels).float().mean().item()
         return functional.cross_entropy(logits, labels).item(), accuracy
 
@@ -175,3 +173,12 @@ class Trainer:
         self._schedule.load_state_dict(state["schedule"])
         self._generator.set_state(state["generator"])
         torch.set_rng_state(state["dropout"])
+
+
+def cross_entropy(label_smoothing: float = 0.0) -> Objective:
+    """The mean cross entropy of the network's logits."""
+
+    def objective(network: nn.Module, batch: Examples) -> Tensor:
+        return functional.cross_entropy(network(*batch.inputs), batch.labels, label_smoothing=label_smoothing)
+
+    return objective

@@ -6,6 +6,7 @@ import pytest
 
 from models.compress.int8_static import Int8Static, int8_static
 from models.compress.preprocess import Preprocess, preprocess
+from models.compress.technique import Material
 from models.data.samples import Samples
 from models.evaluate import appraise, measure
 from tests.unit.models.compress.networks import convolutional, images
@@ -18,7 +19,7 @@ def full_onnx() -> bytes:
 
 @pytest.fixture(scope="session")
 def variant_onnx(full_onnx: bytes) -> bytes:
-    return int8_static(preprocess(full_onnx, Preprocess()), images(), Int8Static())
+    return int8_static(preprocess(full_onnx, Preprocess()), Int8Static(), Material(images()))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from models import describe
 from models.compress.int8_static import Int8Static, int8_static
 from models.compress.preprocess import Preprocess, preprocess
+from models.compress.technique import Material
 from tests.unit.models.compress.networks import convolutional, images
 from tests.unit.runtime import graphs
 from tests.unit.runtime.graphs import value
@@ -38,7 +39,7 @@ def test_zeros_are_counted_out_and_shapes_are_no_parameters() -> None:
 
 def test_quantisation_adds_operators_and_no_parameters() -> None:
     full = convolutional()
-    quantised = int8_static(preprocess(full, Preprocess()), images(), Int8Static())
+    quantised = int8_static(preprocess(full, Preprocess()), Int8Static(), Material(images()))
     found = describe.graph(quantised, parent=full)
     assert found.parameters == describe.graph(full).parameters
     assert found.parent_op_counts == describe.graph(full).op_counts

@@ -9,11 +9,14 @@ import pytest
 from models.compress.checks import NotApplied, op_counts
 from models.compress.int8_static import Int8Static, int8_static
 from models.compress.preprocess import Preprocess, preprocess
+from models.compress.technique import Material
 from models.evaluate.sensitivity import batch_sensitivity
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from tests.unit.models.compress.networks import convolutional, images
 from tests.unit.runtime import graphs
+
+CALIBRATION = Material(images())
 
 
 def runner(model: bytes) -> OnnxRunner:
@@ -27,7 +30,7 @@ def full() -> bytes:
 
 @pytest.fixture(scope="module")
 def quantised(full: bytes) -> bytes:
-    return int8_static(full, images(), Int8Static())
+    return int8_static(full, Int8Static(), CALIBRATION)
 
 
 def test_weights_are_signed_bytes_and_activations_unsigned(quantised: bytes) -> None:
@@ -47,7 +50,7 @@ def test_scales_are_per_channel(full: bytes, quantised: bytes) -> None:
         return max(int(np.prod(of_name[n.input[1]].dims)) for n in graph.node if n.op_type == "DequantizeLinear")
 
     assert longest_scale(quantised) == 16
-    assert longest_scale(int8_static(full, images(), Int8Static(per_channel=False))) == 1
+    assert longest_scale(int8_static(full, Int8Static(per_channel=False), CALIBRATION)) == 1
 
 
 def test_the_file_is_smaller_and_the_signature_the_same(full: bytes, quantised: bytes) -> None:
@@ -63,18 +66,18 @@ def test_answers_stay_close_and_rows_independent(full: bytes, quantised: bytes) 
 
 
 def test_equal_arguments_give_equal_bytes(full: bytes, quantised: bytes) -> None:
-    assert int8_static(full, images(), Int8Static()) == quantised
-    assert int8_static(full, images(), Int8Static(calibration_rows=5)) == quantised
+    assert int8_static(full, Int8Static(), CALIBRATION) == quantised
+    assert int8_static(full, Int8Static(calibration_rows=5), CALIBRATION) == quantised
 
 
 def test_the_calibration_set_decides_the_scales(full: bytes, quantised: bytes) -> None:
     wider = {name: array * 3 for name, array in images().items()}
-    assert int8_static(full, wider, Int8Static()) != quantised
+    assert int8_static(full, Int8Static(), Material(wider)) != quantised
 
 
 @pytest.mark.parametrize("calibrator", ["Entropy", "Percentile"])
 def test_other_calibrators_work(full: bytes, calibrator: str) -> None:
-    assert op_counts(int8_static(full, images(), Int8Static(calibrator=calibrator)))["QuantizeLinear"] > 0
+    assert op_counts(int8_static(full, Int8Static(calibrator=calibrator), CALIBRATION))["QuantizeLinear"] > 0
 
 
 def test_excluded_nodes_stay_as_they_are(full: bytes) -> None:
@@ -82,7 +85,7 @@ def test_excluded_nodes_stay_as_they_are(full: bytes) -> None:
     for at, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{at}"
     excluded = Int8Static(exclude_nodes=("Conv_0",))
-    kept = onnx.load_from_string(int8_static(model.SerializeToString(), images(), excluded))
+    kept = onnx.load_from_string(int8_static(model.SerializeToString(), excluded, CALIBRATION))
     types = {weight.name: weight.data_type for weight in kept.graph.initializer}
     assert types["kernel"] == onnx.TensorProto.FLOAT
     assert "w" not in types
@@ -90,17 +93,17 @@ def test_excluded_nodes_stay_as_they_are(full: bytes) -> None:
 
 def test_a_graph_without_anything_to_quantise_is_refused() -> None:
     with pytest.raises(NotApplied, match="finds no Conv, Gemm, MatMul to quantise"):
-        int8_static(graphs.identity(), {"x": np.zeros((4, 4), dtype=np.float32)}, Int8Static())
+        int8_static(graphs.identity(), Int8Static(), Material({"x": np.zeros((4, 4), dtype=np.float32)}))
 
 
 def test_a_step_that_silently_does_nothing_is_refused(full: bytes) -> None:
     everything = tuple(node.name for node in onnx.load_from_string(full).graph.node)
     with pytest.raises(NotApplied, match="put no QuantizeLinear"):
-        int8_static(full, images(), replace(Int8Static(), op_types=("Conv",), exclude_nodes=everything))
+        int8_static(full, replace(Int8Static(), op_types=("Conv",), exclude_nodes=everything), CALIBRATION)
 
 
 def test_a_file_that_grows_is_refused() -> None:
     """Two weights are not worth their scales."""
     tiny = preprocess(graphs.linear(rows=2, columns=1), Preprocess())
     with pytest.raises(NotApplied, match="made the file larger"):
-        int8_static(tiny, {"x": np.ones((4, 2), dtype=np.float32)}, Int8Static())
+        int8_static(tiny, Int8Static(), Material({"x": np.ones((4, 2), dtype=np.float32)}))

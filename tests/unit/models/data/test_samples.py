@@ -79,9 +79,21 @@ def test_npz_gives_back_what_it_was_given_and_equal_bytes_for_equal_samples() ->
     assert to_npz(samples()) == to_npz(one)
 
 
-def test_npz_without_labels_is_refused() -> None:
-    with pytest.raises(ValueError, match="no array `labels`"):
-        from_npz(arrays_to_npz({"image": np.zeros((2, 2))}))
+def test_npz_without_labels_holds_inputs_only() -> None:
+    bare = from_npz(arrays_to_npz({"x": np.arange(4.0)}))
+    assert (len(bare), bare.labelled, bare.targets) == (4, False, None)
+    assert bare.take([2]).inputs["x"] == [2.0]
+
+
+def test_targets_travel_count_and_decide_the_hash() -> None:
+    one, other = (Samples({"x": np.arange(2.0)}, targets=np.array([[0.5], [end]])) for end in (1.0, 2.0))
+    again = from_npz(to_npz(one))
+    assert again.targets is not None
+    assert np.array_equal(again.targets, [[0.5], [1.0]])
+    assert again.sha256() == one.sha256() != other.sha256()
+    assert not one.labelled
+    with pytest.raises(ValueError, match="1 targets do not fit"):
+        Samples({"x": np.arange(2.0)}, targets=np.array([0.5]))
 
 
 def test_a_pickle_in_an_npz_is_not_opened() -> None:

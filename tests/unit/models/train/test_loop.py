@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch comes with requirements/torch.txt")
 
+from models.train.examples import Examples  # noqa: E402
 from models.train.loop import Epoch, Trainer, TrainSettings  # noqa: E402
 from models.train.networks import reproducible  # noqa: E402
 
@@ -15,7 +16,7 @@ SETTINGS = TrainSettings(epochs=6, batch_rows=16, learning_rate=0.05, patience=6
 def clouds(n: int, seed: int, shift: float = 1.5):  # type: ignore[no-untyped-def]
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % 2
-    return torch.randn(n, 4, generator=generator) + shift * labels.unsqueeze(1), labels
+    return Examples((torch.randn(n, 4, generator=generator) + shift * labels.unsqueeze(1),), labels)
 
 
 def network(seed: int = 3):  # type: ignore[no-untyped-def]
@@ -65,9 +66,9 @@ def test_the_best_epochs_weights_are_kept_and_the_network_is_left_in_eval_mode()
             best.append(epoch)
 
     trainer(net, TrainSettings(epochs=12, batch_rows=16, learning_rate=0.5, patience=12, seed=3)).run(note)
-    inputs, labels = clouds(64, seed=1)
+    development = clouds(64, seed=1)
     assert not net.training
-    loss = torch.nn.functional.cross_entropy(net(inputs), labels).item()
+    loss = torch.nn.functional.cross_entropy(net(*development.inputs), development.labels).item()
     assert loss == pytest.approx(best[-1].development_loss, abs=1e-6)
 
 
