@@ -18,7 +18,7 @@ EVALUATION_ROWS = 1000
 
 
 def distillation(teacher: nn.Module, temperature: float, share: float) -> Objective:
-    """share * T^2 * KL(teacher at T || student at T) + (1 - share) * cross entropy with the labels.
+    """The loss share * T^2 * KL(teacher at T || student at T) + (1 - share) * cross entropy with the labels.
 
     The factor T^2 keeps the two parts' gradients in proportion when T changes (section 2 of the paper).
 

@@ -116,7 +116,7 @@ class _Normalisation:
         # The squares of differences in a second round: a difference of squares would lose half the digits.
         variance = _Sum.apply((rows - mean.view(shape)).square().sum(axes)) / n
         if norm.track_running_stats:
-            self._track(mean.detach(), variance.detach() * n / (n - 1))
+            self._track(mean.detach(), variance.detach() * n / (n - 1).clamp(min=1))
         scale = torch.rsqrt(variance + norm.eps)
         answer = (rows - mean.view(shape)) * scale.view(shape)
         if norm.affine:

@@ -1,10 +1,10 @@
 """Runs one function in several processes that train together, and says which of them died if one does.
 
-    launch(2, "models.families.digits:train_full", {"folder": "work"})
+    launch(2, "package.module:function", {"folder": "work"})
 
 starts the processes by torch's own launcher (the one behind `torchrun`) on this machine alone: they meet on loopback,
 over gloo on CPUs and nccl where every process has a GPU. By hand the same is
-`torchrun --standalone --nproc-per-node 2 -m models.train.launch models.families.digits:train_full '{"folder": "work"}'`.
+`torchrun --standalone --nproc-per-node 2 -m models.train.launch MODULE:FUNCTION ARGUMENTS-AS-JSON`.
 """
 
 from __future__ import annotations

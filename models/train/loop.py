@@ -93,7 +93,7 @@ class Trainer:
         Raises:
             KeyboardInterrupt: a signal asked for the end.
             BadCheckpoint: the checkpoint is of a run with other settings, network, data or processes, or was damaged.
-            ArithmeticError: the loss became NaN or infinite.
+            ArithmeticError: the loss, or that of the development set, became NaN or infinite.
         """
         if self._ranks.rank:
             torch.manual_seed(torch.initial_seed() + self._ranks.rank)
@@ -118,8 +118,7 @@ class Trainer:
         batches = at.order.split(self._settings.batch_rows)
         for rows in batches[at.steps :]:
             loss, asked = self._step(rows, stop)
-            if not math.isfinite(loss):
-                raise ArithmeticError(f"Training diverged in epoch {number}: its loss is {loss}.")
+            _assert_finite("loss", loss, number)
             at.steps += 1
             at.total += loss
             on_step(Step(number, at.steps, len(batches), loss / len(rows)))
@@ -177,12 +176,18 @@ class Trainer:
             loss += functional.cross_entropy(logits, part.labels, reduction="sum").item()
             hits += int((logits.argmax(1) == part.labels).sum())
         loss, right = self._ranks.total([loss, hits])
+        _assert_finite("development loss", loss, number)
         best = loss / n < min((epoch.development_loss for epoch in self._position.history), default=float("inf"))
         return Epoch(number, self._position.total / len(self._training), loss / n, right / n, best)
 
     def _out_of_patience(self) -> bool:
         since = next((i for i, epoch in enumerate(reversed(self._position.history)) if epoch.best), 0)
         return since >= self._settings.patience
+
+
+def _assert_finite(what: str, loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise ArithmeticError(f"Training diverged in epoch {epoch}: its {what} is {loss}.")
 
 
 @dataclass(frozen=True, slots=True)
