@@ -72,6 +72,7 @@ def card(
         quality=(appraisal.quality,),
         batching=appraisal.batching,
         speed=appraisal.speed,
+        speed_notes=appraisal.notes,
         gain_kind=appraisal.gain_kind,
         verdict=appraisal.decision.verdict if appraisal.decision else None,
         reasons=appraisal.decision.reasons if appraisal.decision else (),
