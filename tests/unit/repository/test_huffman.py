@@ -99,3 +99,8 @@ def test_a_code_that_ends_behind_the_stream_is_refused() -> None:
 def test_a_count_that_the_stream_cannot_hold_takes_no_memory() -> None:
     with takes_at_most(100_000), pytest.raises(BadCode):
         decode_symbols(lengths(1, 1), b"\0" * 10, 1 << 40)
+
+
+def test_the_measure_of_memory_sees_arrays() -> None:
+    with pytest.raises(AssertionError), takes_at_most(100_000):
+        assert np.full(200_000, 1, np.uint8).all()
