@@ -82,6 +82,6 @@ def card(
 
 
 def _golden(appraisal: Appraisal, max_abs: float, top1: bool) -> Golden:
-    here = appraisal.speed[0]
+    here = appraisal.quality
     tolerance = GoldenTolerance(provider=here.provider, cpu_class=here.cpu_class, max_abs=max_abs)
     return Golden(tolerances=(tolerance,), top1=top1)
