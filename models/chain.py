@@ -41,7 +41,7 @@ def make(plan: Plan, version: str, model: bytes, calibration: Arrays | None, *, 
 
 def run(plan: Plan, model: bytes, calibration: Arrays | None, *, on_step: OnStep) -> bytes:
     """As `make`, the ONNX file alone."""
-    material = Material(calibration, _SEED if plan.seed is None else plan.seed)
+    material = Material(calibration, seed_of(plan))
     for number, step in enumerate(plan.steps, 1):
         name = step.technique.name
         on_step(f"{plan.name}: {name} ({number} of {len(plan.steps)})")
@@ -50,6 +50,11 @@ def run(plan: Plan, model: bytes, calibration: Arrays | None, *, on_step: OnStep
         except (NotApplied, NoCalibration) as error:
             raise StepFailed(f"Recipe {plan.name}, step {number} of {len(plan.steps)} ({name}): {error}") from error
     return model
+
+
+def seed_of(plan: Plan) -> int:
+    """What a recipe draws from; 0 where it says nothing, for it then draws nothing that matters."""
+    return _SEED if plan.seed is None else plan.seed
 
 
 def _coded(plan: Plan, onnx: bytes, on_step: OnStep) -> bytes:

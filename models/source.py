@@ -11,7 +11,6 @@ from pathlib import Path
 
 import onnx as onnx_format
 
-from models import describe
 from service.core.contract import TensorSpec, common_first_axis
 from service.core.errors import RetortError
 from service.repository.layout import Repository, SingleFile
@@ -85,11 +84,6 @@ def whole(files: VersionFiles) -> bytes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         return onnx_format.load(Path(folder, "model.onnx")).SerializeToString(deterministic=True)
-
-
-def describe_file(source: Source, name: str) -> dict[str, str]:
-    """What a card says of a model that came as a file: its name and hash."""
-    return {"file": name, "sha256": describe.sha256(source.onnx)}
 
 
 def judged_output(source: Source, name: str | None) -> TensorSpec:

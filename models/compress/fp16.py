@@ -86,9 +86,9 @@ def _is_large(tensor: onnx.TensorProto) -> bool:
 def _with_large_activations(proto: onnx.ModelProto, rows: Arrays) -> set[str]:
     """Names of the nodes that read or give a number on these rows which float16 cannot hold."""
     shown = onnx.shape_inference.infer_shapes(proto)
-    known = {value.name for value in (*shown.graph.input, *shown.graph.output)}
+    made = {name for node in shown.graph.node for name in node.output} - {value.name for value in shown.graph.output}
     floats = [info for info in shown.graph.value_info if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
-    shown.graph.output.extend(info for info in floats if info.name not in known)
+    shown.graph.output.extend(info for info in floats if info.name in made)
     answers = _answers(shown.SerializeToString(), rows)
     large = {name for name, array in {**rows, **answers}.items() if _overflows(array)}
     return {node.name for node in proto.graph.node if large.intersection([*node.input, *node.output])}

@@ -16,6 +16,7 @@ from onnx import helper
 
 from models.compress import graph as graphs
 from models.compress.checks import NotApplied, op_counts, same_signature
+from models.compress.embeddings import quantise_tables, tables
 from models.compress.gemm_to_matmul import gemm_to_matmul
 from models.compress.technique import Material, Technique
 
@@ -33,10 +34,12 @@ class Int8PerRow:
 
     Attributes:
         reduce_range: weights in 7 bits, for CPUs without VNNI, whose kernels saturate in 16 bits.
+        embeddings: tables of look-ups in 8 bits too, with one scale a row of the table.
         exclude_nodes: names of nodes that stay as they are.
     """
 
     reduce_range: bool = False
+    embeddings: bool = True
     exclude_nodes: tuple[str, ...] = ()
 
 
@@ -49,6 +52,8 @@ def int8_per_row(model: bytes, arguments: Int8PerRow, material: Material | None 
     proto = graphs.read(model, _STEP)
     found = graphs.weighted(proto, graphs.LINEAR, _STEP, arguments.exclude_nodes, may_share=True)
     gemm_to_matmul(proto, found)
+    if arguments.embeddings:
+        quantise_tables(proto, tables(proto, arguments.exclude_nodes))
     products = {one.node.name for one in found}
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     inner = [graphs.Weighted(node, weights[node.input[1]]) for node in proto.graph.node if node.name in products]

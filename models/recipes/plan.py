@@ -6,10 +6,10 @@ Pure data; files are `reading`'s, running is `models.chain`'s.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from models.compress.technique import Technique
+from models.compress.technique import Technique, arguments_of
 from service.repository.card import Argument, Recipe, Step
 
 EXCLUDE = "exclude_nodes"
@@ -25,7 +25,7 @@ class PlanStep:
 
     def as_step(self) -> Step:
         """The step as a card has it, defaults included."""
-        return Step(technique=self.technique.name, arguments=asdict(self.arguments))
+        return Step(technique=self.technique.name, arguments=arguments_of(self.arguments))
 
     @property
     def excludes(self) -> bool:
