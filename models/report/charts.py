@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from models.report.front import front
 from models.report.rows import Interval, Row
@@ -32,14 +33,14 @@ Costs = Mapping[str, tuple[float, Interval | None]]
 def size_chart(rows: Sequence[Row]) -> str:
     """Size on disk against the headline figure; empty where too little is known."""
     costs = {row.version: (row.bytes / 1024, None) for row in rows if row.bytes is not None}
-    return _chart(rows, costs, "size on disk, kiB (logarithmic)", log=True)
+    return _chart(rows, costs, "size on disk, kiB (logarithmic)")
 
 
 def latency_chart(rows: Sequence[Row], batch: int) -> str:
     """Time of a run as a share of the full version's at one batch size, against the headline figure."""
     paces = {row.version: pace for row in rows if (pace := row.pace(batch))}
     costs: Costs = {version: (pace.share, pace.share_interval) for version, pace in paces.items()}
-    return _chart(rows, costs, f"time of a run of {batch} rows, full version = 1 (logarithmic)", log=True)
+    return _chart(rows, costs, f"time of a run of {batch} rows, full version = 1 (logarithmic)")
 
 
 def class_chart(row: Row, labels: Sequence[str]) -> str:
@@ -64,7 +65,7 @@ def class_chart(row: Row, labels: Sequence[str]) -> str:
     return _svg(draw, width=5.2, height=0.8 + 0.2 * len(named))
 
 
-def _chart(rows: Sequence[Row], costs: Costs, label: str, *, log: bool) -> str:
+def _chart(rows: Sequence[Row], costs: Costs, label: str) -> str:
     shown = [row for row in rows if row.headline and row.version in costs]
     first = next((row.headline for row in shown if row.headline), None)
     if first is None:
@@ -78,14 +79,22 @@ def _chart(rows: Sequence[Row], costs: Costs, label: str, *, log: bool) -> str:
         for row in shown:
             _point(axes, row, *costs[row.version], legend=row.card.verdict not in seen)
             seen.add(row.card.verdict)
-        if log:
-            axes.set_xscale("log")
+        _logarithmic(axes)
         axes.set_xlabel(label)
         axes.set_ylabel(first.name)
-        axes.legend(frameon=False, loc="best", fontsize=8)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=4, fontsize=8)
         axes.grid(alpha=0.25)
 
     return _svg(draw, width=5.6, height=3.6)
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Ratios matter, so a logarithmic axis; its ticks in plain numbers."""
+    axes.set_xscale("log")
+    axes.margins(x=0.12)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _point(axes: Axes, row: Row, cost: float, interval: Interval | None, *, legend: bool) -> None:

@@ -65,6 +65,11 @@ class Row:
         return self.card.version
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Where the time goes, where the card says it."""
+        return tuple(getattr(self.card, "speed_notes", ()))
+
+    @property
     def is_full(self) -> bool:
         """Whether it is no variant."""
         return self.card.variant_of is None
