@@ -42,15 +42,15 @@ def read(model: bytes, step: str) -> onnx.ModelProto:
         NotApplied: weights lie outside the file, or the opset is older than `LEAST_OPSET`.
     """
     proto = onnx.load_from_string(model)
-    for tensor in proto.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise NotApplied(f"{step} needs every weight inside the file, and {tensor.name!r} is kept outside it.")
     if opset(proto) < LEAST_OPSET:
         raise NotApplied(
             f"{step} needs opset {LEAST_OPSET} or newer, and the model has {opset(proto)}: export it anew, "
             "or convert it with onnx.version_converter."
         )
     _lift_constants(proto.graph)
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise NotApplied(f"{step} needs every weight inside the file, and {tensor.name!r} is kept outside it.")
     # The torch exporter tells the shape of a transposed weight wrongly, over which shape inference stumbles.
     weights = {tensor.name for tensor in proto.graph.initializer}
     _keep(proto.graph.value_info, [info for info in proto.graph.value_info if info.name not in weights])
