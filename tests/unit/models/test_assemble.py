@@ -77,7 +77,9 @@ def variants(setup: Setup, full: Published) -> dict[str, Published]:
 
 
 @pytest.fixture(scope="module")
-def server(variants: dict[str, Published], setup: Setup, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    variants: dict[str, Published], setup: Setup, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     assert variants
     with ServerProcess(["--repository", str(setup.folder.parent)], tmp_path_factory.mktemp("served")) as running:
         yield running
