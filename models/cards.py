@@ -29,10 +29,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """The full version that a variant was made from."""
+    """The full version that a variant was made from; `sha256` is its model.onnx's where weights lie beside that."""
 
     version: str
     onnx: bytes
+    sha256: str = ""
 
 
 def card(
@@ -61,7 +62,7 @@ def card(
         model=origin.model,
         version=origin.version,
         variant_of=full.version if full else None,
-        parent=Parent(version=full.version, sha256=describe.sha256(full.onnx)) if full else None,
+        parent=_parent(full) if full else None,
         files=describe.file_entries(files),
         licence=origin.licence,
         golden=None if golden_max_abs is None else _golden(appraisal, golden_max_abs, golden_top1),
@@ -79,6 +80,10 @@ def card(
         not_verified=origin.not_verified,
         produced_by=describe.producer(),
     )
+
+
+def _parent(full: Full) -> Parent:
+    return Parent(version=full.version, sha256=full.sha256 or describe.sha256(full.onnx))
 
 
 def _golden(appraisal: Appraisal, max_abs: float, top1: bool) -> Golden:

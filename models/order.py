@@ -121,12 +121,13 @@ def prepare(
     read = source.read(model)
     folder = source.model_folder(publish)
     full_version = version or read.version or FULL_VERSION
-    variants = _name(wanted, names, full_version)
+    rows = read.fixed_rows
+    variants = _name([plan if rows is None else plan.fitted(rows) for plan in wanted], names, full_version)
     for one in (*variants, *([] if version is None else [Wanted(wanted[0], version)])):
         _check_name(one.version)
     for one in variants:
         assemble.refuse_published(folder, one.version)
-    sets, task, output = _data(read, files, how)
+    sets, task, output = read_data(read, files, how)
     if how.until_pass and sets.development is None:
         raise BadOrder("--until-pass chooses on development rows: give --test, of which a part is used, or --dev.")
     setup = assemble.Setup(
@@ -166,7 +167,12 @@ def _check_name(version: str) -> None:
         raise BadOrder(f"{version!r} cannot be a version: an id is letters, digits, '_', '.' and '-'.")
 
 
-def _data(read: source.Source, files: Files, how: How) -> tuple[assemble.Sets, appraise.Task, str]:
+def read_data(read: source.Source, files: Files, how: How) -> tuple[assemble.Sets, appraise.Task, str]:
+    """The sets in the user's files, the task, and the name of the judged output.
+
+    Raises:
+        BadSource, BadData, BadOrder: what is wrong, in one sentence.
+    """
     calibration, development, test = (
         None if path is None else npz_files.read_samples(path, read.inputs, answers=path != files.calibration)
         for path in (files.calibration, files.development, files.test)
@@ -188,6 +194,20 @@ def _data(read: source.Source, files: Files, how: How) -> tuple[assemble.Sets, a
     name = files.given[-1].stem if files.given else "none"
     data = assemble.describe_data(name, source_text, there, given.overlaps_removed)
     return assemble.Sets(data, given.test, given.development, given.calibration), task, output.name
+
+
+def read_test(
+    read: source.Source, path: Path, task: appraise.Task | None, output: str | None
+) -> tuple[Samples, appraise.Task, str]:
+    """The whole test file, the task, and the name of the judged output.
+
+    Raises:
+        BadSource, BadData, BadOrder: what is wrong, in one sentence.
+    """
+    samples = npz_files.read_samples(path, read.inputs, answers=True)
+    judged = source.judged_output(read, output)
+    task = _task(task, samples, None, Files(test=path))
+    return _answered(path, samples, task, read, judged) or samples, task, judged.name
 
 
 def _task(
@@ -222,7 +242,7 @@ def _answered(
 
 
 def _answer_shape(path: Path, samples: Samples, read: source.Source, output: TensorSpec) -> tuple[int, ...]:
-    rows = max((spec.dims[0] for spec in read.inputs if spec.dims and isinstance(spec.dims[0], int)), default=1)
+    rows = read.fixed_rows or 1
     runner = OnnxRunner.load(read.onnx, {}, RunnerOptions(provider="cpu", threads=1))
     try:
         answer = runner.run({name: array[np.arange(rows) % len(array)] for name, array in samples.inputs.items()})

@@ -85,9 +85,7 @@ def compress(  # noqa: PLR0913, PLR0917 - one parameter an option
     files = Files(calibration, dev, test)
     how = How(task, output, profile, until_pass, runs, threads, licence, ledger)
     if remeasure:
-        from models.commands import compress_remeasure  # noqa: PLC0415
-
-        raise typer.Exit(compress_remeasure.run(model, files, how, as_json=as_json))
+        raise typer.Exit(_remeasure(model, test, how, as_json))
     if publish is None or not recipe:
         missing = "--publish" if publish is None else "--recipe"
         raise typer.BadParameter("is needed; `retort compress --list` shows the recipes", param_hint=missing)
@@ -150,6 +148,28 @@ def _run(job: Job, as_json: bool) -> int:
         _tell_ended(job, outcomes, errors)
         return ended
     return _exit_code(outcomes)
+
+
+def _remeasure(path: Path, test: Path | None, how: How, as_json: bool) -> int:
+    from models.commands import compress_table  # noqa: PLC0415
+    from models.remeasuring import Again, remeasure  # noqa: PLC0415
+    from service.core.errors import RetortError  # noqa: PLC0415
+
+    if test is None:
+        raise typer.BadParameter("is needed with --remeasure, which measures on it", param_hint="--test")
+    done: list[Again] = []
+    try:
+        for again in remeasure(path, test, how):
+            done.append(again)
+            typer.echo(f"{again.after.version}: its card has this machine's figures", err=True)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (RetortError, OSError, ValueError) as error:
+        _give_up(f"{str(error).rstrip('.')}.")
+    finally:
+        if done:
+            typer.echo(compress_table.remeasured_json(done) if as_json else compress_table.remeasured_text(done))
+    return 0 if all(again.after.verdict in ("pass", None) for again in done) else FAILED
 
 
 def _exit_code(outcomes: list[Outcome]) -> int:
