@@ -58,12 +58,17 @@ def test_four_bits_make_a_smaller_file_than_eight(mlp: Real) -> None:
     assert 0.25 < sizes[1] < 0.33
 
 
-def test_smaller_blocks_and_zero_points_are_more_exact(mlp: Real) -> None:
-    errors = [
-        mlp.error(int4(mlp.onnx, arguments))
-        for arguments in (Int4(block_rows=16, symmetric=False), Int4(), Int4(block_rows=128))
-    ]
+def test_smaller_blocks_are_more_exact_and_larger_ones_smaller(mlp: Real) -> None:
+    made = [int4(mlp.onnx, Int4(block_rows=rows)) for rows in (16, 32, 128)]
+    errors, sizes = [mlp.error(model) for model in made], [len(model) for model in made]
     assert errors == sorted(errors)
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_zero_points_make_four_bits_more_exact(mlp: Real) -> None:
+    with_points, without = (int4(mlp.onnx, Int4(symmetric=symmetric)) for symmetric in (False, True))
+    assert mlp.error(with_points) < mlp.error(without)
+    assert len(with_points) > len(without)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(33, 64), (100, 70), (31, 256), (64, 33)])
