@@ -84,6 +84,21 @@ def test_activations_beyond_float16_on_the_calibration_set_stay_in_float32() -> 
     assert relative(data, seen) < 2e-3
 
 
+def test_neighbours_in_float32_do_not_pass_through_float16() -> None:
+    """What the converter does by itself, and why the calibration set alone would not help."""
+    data = chain(60000.0)
+    after = onnx.load_from_string(fp16(data, Fp16(exclude_nodes=("times", "second", "by")), NOTHING))
+    casts = [(node.input[0], node.output[0]) for node in after.graph.node if node.op_type == "Cast"]
+    assert len(casts) == 2  # of the rows before the first product, and of what it gives
+    assert relative(data, after.SerializeToString()) < 2e-3
+
+
+def test_negative_control_the_converter_alone_overflows_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_join", lambda graph: None)
+    with pytest.raises(NotApplied, match="numbers that are not finite on the calibration set"):
+        fp16(chain(60000.0), Fp16(), Material(ROWS))
+
+
 def test_chosen_nodes_and_types_stay_in_float32() -> None:
     after = fp16(chain(), Fp16(exclude_nodes=("second",)), NOTHING)
     assert (types(after)["w0"], types(after)["w1"]) == (TensorProto.FLOAT16, TensorProto.FLOAT)
