@@ -86,11 +86,16 @@ class Rounding(nn.Module):
 
 
 class RoundedWeights(nn.Module):
-    """A convolution or a linear layer whose weights are rounded to 8 bits, with a scale an output channel."""
+    """A convolution or a linear layer whose weights are rounded to 8 bits, with a scale an output channel.
 
-    def __init__(self, inner: nn.Conv2d | nn.Linear) -> None:
+    Args:
+        inner: the layer.
+        source: name of the `Rounding` that its input comes from.
+    """
+
+    def __init__(self, inner: nn.Conv2d | nn.Linear, source: str) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.source = inner, source
 
     def scale(self) -> Tensor:
         """The scales, float32 (output channels,)."""
@@ -102,14 +107,15 @@ class RoundedWeights(nn.Module):
         """What the layer gives with its rounded weights."""
         weight, scale = self.inner.weight, self.scale()
         zeros = torch.zeros(len(scale), dtype=torch.int32, device=scale.device)
-        return apply(self.inner, values, torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -128, 127))
+        rounded = torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -128, 127)
+        return apply(self.inner, values, rounded, self.inner.bias)
 
 
-def apply(layer: nn.Conv2d | nn.Linear, values: Tensor, weight: Tensor) -> Tensor:
-    """The layer with another weight of the same shape."""
+def apply(layer: nn.Conv2d | nn.Linear, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The layer with another weight and bias of the same shapes."""
     if isinstance(layer, nn.Linear):
-        return functional.linear(values, weight, layer.bias)
-    return layer._conv_forward(values, weight, layer.bias)
+        return functional.linear(values, weight, bias)
+    return layer._conv_forward(values, weight, bias)
 
 
 def prepare(network: nn.Module, calibration: Examples, form: Form = "cpu") -> fx.GraphModule:
@@ -128,12 +134,14 @@ def prepare(network: nn.Module, calibration: Examples, form: Form = "cpu") -> fx
     inner = [node for node in traced.graph.nodes if isinstance(_module(node, modules), _QUANTISED)]
     if not inner:
         raise ValueError("Nothing in the network can be quantised: it has no Conv2d and no Linear.")
-    places = {_source(node.args[0], modules): None for node in inner}
-    places |= {_end(node, modules): None for node in inner if isinstance(_module(node, modules), nn.Conv2d)}
+    sources = {node: _source(node.args[0], modules) for node in inner}
+    ends = [_end(node, modules) for node in inner if isinstance(_module(node, modules), nn.Conv2d)]
+    places = dict.fromkeys([*sources.values(), *(end for end in ends if not _is_answer(end))])
+    names = {place: f"rounding_{number}" for number, place in enumerate(places)}
     for node in inner:
-        traced.set_submodule(str(node.target), RoundedWeights(modules[str(node.target)]))
-    for number, node in enumerate(place for place in places if not _is_answer(place)):
-        _round_after(traced, node, f"rounding_{number}", Rounding(form))
+        traced.set_submodule(str(node.target), RoundedWeights(modules[str(node.target)], names[sources[node]]))
+    for place, name in names.items():
+        _round_after(traced, place, name, Rounding(form))
     traced.graph.lint()
     traced.recompile()
     _calibrate(traced, calibration)
