@@ -13,11 +13,11 @@ from typer.testing import CliRunner, Result
 pytest.importorskip("torch", reason="torch comes with requirements/torch.txt")
 pytest.importorskip("onnxscript", reason="onnxscript comes with the workshop extra")
 
-from models.commands import train as command  # noqa: E402
-from models.data.mnist import NoData  # noqa: E402
-from models.evaluate.ledger import Ledger  # noqa: E402
-from models.families import making, registry  # noqa: E402
-from tests.unit.models.families import small  # noqa: E402
+from models.commands import train as command
+from models.data.mnist import NoData
+from models.evaluate.ledger import Ledger
+from models.families import making, registry
+from tests.unit.models.families import small
 
 
 def run(*arguments: str) -> Result:
