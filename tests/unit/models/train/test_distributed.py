@@ -86,8 +86,8 @@ def test_a_killed_rank_ends_the_run_by_name_and_nothing_is_lost(tmp_path: Path, 
     """Rank 1 dies in the middle of the epoch, after step 5; the last checkpoint is of step 4."""
     start_s = time.monotonic()
     with pytest.raises(RankDied, match=r"Rank 1 of 2 was killed by SIGKILL"):
-        launch(2, TRAIN, {"folder": str(tmp_path), "die_at": [1, 5, 1, signal.SIGKILL]}, stuck_s=60)
-    assert time.monotonic() - start_s < 45  # less than what a wait for the dead would take
+        launch(2, TRAIN, {"folder": str(tmp_path), "die_at": [1, 5, 1, signal.SIGKILL]}, stuck_s=600)
+    assert time.monotonic() - start_s < 100  # far less than what a wait for the dead would take
     assert [path.name for path in tmp_path.iterdir()] == ["run-of-2.pt"]
     launch(2, TRAIN, {"folder": str(tmp_path)}, stuck_s=60)
     resumed = found(tmp_path, 0, 2)
