@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from models.train import distributed
 from models.train.checkpoint import Checkpoint
 from models.train.distil import distillation
 from models.train.distributed import Ranks
@@ -56,6 +58,7 @@ def train(
     distil: bool = False,
     die_at: list[int] | None = None,
     weighted: bool = True,
+    synchronised: bool = True,
 ) -> None:
     """Trains, notes the gradients of the first three steps and the weights at the end in `folder`.
 
@@ -67,7 +70,10 @@ def train(
         distil: from a teacher instead of from labels alone.
         die_at: epoch, step, rank and signal number.
         weighted: False plants the fault that shares of unequal size count alike.
+        synchronised: False plants the fault that batch normalisation takes each rank's own statistics.
     """
+    if not synchronised:
+        distributed.global_statistics = lambda network, ranks: nullcontext()  # type: ignore[assignment, misc]
     if not weighted:
         Ranks.weight = lambda self, own, all_rows: 1.0  # type: ignore[method-assign]
     torch.set_num_threads(1)

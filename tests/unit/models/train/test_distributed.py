@@ -21,7 +21,9 @@ CASES = {
     "last-of-one": {"kind": "norm", "rows": 97},  # the last batch is one row: rank 0 has none
     "distil": {"distil": True},
     "unweighted": {"weighted": False},
+    "unsynchronised": {"kind": "norm", "synchronised": False},
 }
+RIGHT = {"weighted": True, "synchronised": True}
 GRADIENTS, WEIGHTS = 1e-6, 1e-5
 
 
@@ -40,7 +42,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in CASES:
         (folder / name).mkdir()
     launch(2, f"{entries.__name__}:train_each", {"folder": str(folder), "cases": CASES}, stuck_s=60)
-    alone = {name: {**arguments, "weighted": True} for name, arguments in CASES.items() if name != "last-of-one"}
+    alone = {name: {**arguments, **RIGHT} for name, arguments in CASES.items() if name != "last-of-one"}
     entries.train_each(str(folder), alone)
     return folder
 
@@ -76,6 +78,11 @@ def test_negative_control_shares_that_count_alike_give_another_gradient(together
     gaps = [(a - b).abs().max().item() for a, b in zip(one["gradients"], two["gradients"], strict=True)]
     assert max(gaps[:-1]) < GRADIENTS  # shares of six and six
     assert gaps[-1] > 1000 * GRADIENTS  # of three and four
+
+
+def test_negative_control_statistics_of_each_rank_alone_give_another_gradient(together: Path) -> None:
+    one, two = found(together / "unsynchronised", 0, 1), found(together / "unsynchronised", 0, 2)
+    assert (one["gradients"][0] - two["gradients"][0]).abs().max() > 1000 * GRADIENTS
 
 
 def test_only_rank_0_writes_a_checkpoint(together: Path) -> None:
