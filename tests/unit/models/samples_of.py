@@ -71,7 +71,7 @@ def two_outputs() -> bytes:
 
 
 def touchy() -> bytes:
-    """x [batch, 16] -> logits [batch, 5], whose `first` suffers in 8 bits from a large column of x that it leaves out."""
+    """x [batch, 16] -> logits [batch, 5]; in 8 bits, `first` suffers from a large column of x that has no weight."""
     first = numpy_helper.to_array(_weight("w1", 16, 64)).copy()
     first[0] = 0
     nodes = [

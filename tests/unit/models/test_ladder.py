@@ -79,6 +79,7 @@ def test_the_first_rung_that_passes_is_taken_and_stands_in_the_recipe(ground: Gr
     assert found.tried[2].endswith("pass on the development set: every rule holds.")
 
 
+@pytest.mark.slow
 def test_negative_control_where_no_rung_helps_the_least_faulty_is_taken(ground: Ground, judge: ladder.Judge) -> None:
     found = climb(b"  - {reduce_range: true}\n  - {exclude_worst: 3}\n", ground, judge)
     assert len(found.tried) == 3
