@@ -114,7 +114,7 @@ def explain(full: Profile, variant: Profile) -> tuple[str, ...]:
 
 def _unfused(variant: Profile) -> tuple[str, ...]:
     spent = variant.of(*_QUANTISERS)
-    if spent.us < TELLING_SHARE * variant.us:
+    if not spent.nodes or spent.us < TELLING_SHARE * variant.us:
         return ()
     named = " and ".join(name for name in _QUANTISERS if name in variant.operators)
     return (
@@ -147,7 +147,7 @@ def _added(full: Profile, variant: Profile) -> tuple[str, ...]:
         theirs = full.of(name)
         extra_us = own.us - theirs.us
         known = name in _QUANTISERS or name in _STANDS_FOR
-        if not known and own.nodes > theirs.nodes and extra_us >= TELLING_SHARE * variant.us:
+        if not known and own.nodes > theirs.nodes and 0 < TELLING_SHARE * variant.us <= extra_us:
             sentences.append(
                 f"{own.nodes - theirs.nodes} {name} nodes more than in the full version cost {_us(extra_us)} of "
                 f"{_us(variant.us)} us."
