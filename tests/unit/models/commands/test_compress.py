@@ -145,7 +145,7 @@ def test_another_choice_with_the_same_test_set_is_refused(given: Path, run: Run)
     (given / "safe.yaml").write_bytes(SAFE.replace(b"[first]", b"[first], reduce_range: true"))
     result = run("--as", "1-other", recipes=("safe.yaml",))
     assert result.exit_code == command.ERROR
-    assert "retort: Recipe 'safe' was already chosen with other arguments" in result.stderr
+    assert "1-other: not made. Recipe 'safe' was already chosen with other arguments" in result.stderr
     assert published(given) == ["1", "1-safe"]
 
 
