@@ -60,6 +60,11 @@ def test_quantisers_that_were_not_fused() -> None:
     )
 
 
+def test_scales_that_are_looked_for_at_every_run() -> None:
+    _, sentence = explain(made(MatMul=(2, 30.0)), made(MatMulInteger=(2, 20.0), DynamicQuantizeLinear=(2, 25.0)))
+    assert sentence.startswith("25 of 45 us go into 2 DynamicQuantizeLinear nodes, which look for a scale anew")
+
+
 def test_an_operator_that_costs_more_than_what_it_stands_for() -> None:
     _, sentence = explain(made(FusedConv=(3, 30.0)), made(ConvInteger=(3, 360.0)))
     assert sentence == (
