@@ -157,3 +157,11 @@ def test_without_a_test_set_the_card_will_say_so(net: Path) -> None:
 def test_the_whole_test_file_can_be_read_for_measuring_again(net: Path) -> None:
     samples, task, output = order.read_test(order.source.read(net), net.parent / "test.npz", None, None)
     assert (len(samples), task, output) == (50, "classification", "logits")
+
+
+def test_a_model_of_fixed_rows_is_calibrated_on_whole_runs(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(samples_of.perceptron(rows=3))
+    samples_of.write(tmp_path / "calibration.npz", samples_of.xs(100))
+    job = prepared(tmp_path / "net.onnx", {"calibration": "calibration.npz"})
+    assert job.setup.sets.data.splits["calibration"].n == 99
+    assert job.wanted[0].plan.recipe.steps[1].arguments["calibration_rows"] == 3
