@@ -183,7 +183,8 @@ def read_data(read: source.Source, files: Files, how: How) -> tuple[assemble.Set
         _answered(path, one, task, read, output) for path, one in ((files.development, development), (files.test, test))
     )
     given = roles.assign(calibration, development, test)
-    parts = {"calibration": given.calibration, "development": given.development, "test": given.test}
+    calibration = _whole_runs(given.calibration, read.fixed_rows)
+    parts = {"calibration": calibration, "development": given.development, "test": given.test}
     for name, part in parts.items():
         if part is not None and not len(part):
             raise BadOrder(f"No {name} rows are left: all of them are in the sets that it must not touch.")
@@ -193,7 +194,12 @@ def read_data(read: source.Source, files: Files, how: How) -> tuple[assemble.Set
         source_text += f"; {roles.DEVELOPMENT_SHARE:.0%} of the test file, by hash, are the development set"
     name = files.given[-1].stem if files.given else "none"
     data = assemble.describe_data(name, source_text, there, given.overlaps_removed)
-    return assemble.Sets(data, given.test, given.development, given.calibration), task, output.name
+    return assemble.Sets(data, given.test, given.development, calibration), task, output.name
+
+
+def _whole_runs(samples: Samples | None, rows: int | None) -> Samples | None:
+    """As many samples as fill whole runs of a model that takes `rows` at a time."""
+    return samples if samples is None or rows is None else samples.take(range(len(samples) - len(samples) % rows))
 
 
 def read_test(

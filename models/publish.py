@@ -71,8 +71,11 @@ def replace_card(version_folder: Path, card: bytes) -> None:
     For what was measured later on another machine: a card may learn, the files that it speaks of may not.
     """
     beside = version_folder.parent / f".{version_folder.name}-card.tmp"
-    _write(beside, card)
-    beside.replace(version_folder / "card.json")
+    try:
+        _write(beside, card)
+        beside.replace(version_folder / "card.json")
+    finally:
+        beside.unlink(missing_ok=True)
     _sync_folder(version_folder)
 
 

@@ -124,8 +124,6 @@ def _run(job: Job, as_json: bool) -> int:
 
     from models.commands import compress_table  # noqa: PLC0415
     from models.compressing import publish_full, publish_variants  # noqa: PLC0415
-    from models.evaluate.ledger import AlreadyChosen  # noqa: PLC0415
-    from models.publish import AlreadyPublished  # noqa: PLC0415
     from service.core.errors import RetortError  # noqa: PLC0415
 
     outcomes: list[Outcome] = []
@@ -139,7 +137,7 @@ def _run(job: Job, as_json: bool) -> int:
                 steps.say(compress_table.sentence(outcome))
         except KeyboardInterrupt:
             ended = INTERRUPTED
-        except (AlreadyChosen, AlreadyPublished, RetortError, OSError, ValueError) as error:
+        except (RetortError, OSError, ValueError) as error:
             steps.say(f"retort: {str(error).rstrip('.')}.")
             ended = ERROR
     if outcomes:

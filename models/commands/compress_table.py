@@ -79,7 +79,7 @@ def remeasured_json(done: Sequence[Again]) -> str:
 
 
 def _figures(card: Card) -> dict[str, Any]:
-    keys = {"version", "verdict", "reasons", "gain_kind", "size", "quality", "batching", "speed", "recipe"}
+    keys = {"version", "verdict", "reasons", "gain_kind", "size", "quality", "batching", "speed"}
     return card.model_dump(mode="json", include=keys)
 
 

@@ -74,6 +74,28 @@ def test_a_variants_rows_are_those_that_tell_it_from_its_full_version() -> None:
     assert np.array_equal(same, found["output/logits"].argmax(axis=1))
 
 
+def flat(by: float) -> bytes:
+    """x [batch, 16] -> logits whose classes are all but equal: the more so, the smaller `by`."""
+    proto = onnx.load_from_string(samples_of.perceptron(classes=2))
+    (last,) = (weight for weight in proto.graph.initializer if weight.name == "w2")
+    column = numpy_helper.to_array(last)[:, :1]
+    last.CopyFrom(numpy_helper.from_array(np.concatenate([column, column * np.float32(1 + by)], axis=1), "w2"))
+    return proto.SerializeToString()
+
+
+def test_where_few_rows_are_sure_no_more_unsure_ones_are_taken_than_it_takes() -> None:
+    found = record(flat(0.01), samples_of.xs(500))
+    assert found.rows == cases.LEAST_ROWS
+    lead = leads(read_arrays(found.npz)["output/logits"])
+    everywhere = leads(samples_of.answers(flat(0.01), samples_of.xs(500))["logits"])
+    assert lead.min() > np.median(everywhere)
+    assert found.top1
+
+
+def test_negative_control_classes_that_the_tolerance_could_exchange_are_not_asked_for() -> None:
+    assert not record(flat(1e-4), samples_of.xs(500)).top1
+
+
 def test_equal_rows_are_recorded_once() -> None:
     twice = {"x": np.repeat(samples_of.xs(20)["x"], 5, axis=0)}
     arrays = read_arrays(record(samples_of.perceptron(), twice).npz)
@@ -99,7 +121,8 @@ def test_a_regression_has_no_class_to_keep() -> None:
 def test_a_model_of_fixed_rows_has_one_case() -> None:
     found = record(samples_of.perceptron(rows=1), samples_of.xs(50))
     assert found.rows == 1
-    assert record(samples_of.perceptron(rows=4), samples_of.xs(50)).rows == 4
+    for mixes in (True, False):
+        assert record(samples_of.perceptron(rows=4), samples_of.xs(50), mixes=mixes).rows == 4
 
 
 def test_too_few_rows_for_a_fixed_size_give_no_case() -> None:
