@@ -26,11 +26,13 @@ class Bench:
         parts: training, development and calibration; never test.
         work: where stages and checkpoints are kept, and progress is shown.
         quick: make everything in its small form, for a test of the path and not of the result.
+        data: the folder that was named, for what a family reads beside its samples, such as given weights.
     """
 
     parts: Parts
     work: Workbench
     quick: bool = False
+    data: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
