@@ -60,30 +60,30 @@ def find(data: Path | None, name: str) -> Path:
     return found
 
 
-def read(path: Path, rows: int | None = None) -> Samples:
-    """The images of one file, all or the first `rows`, decoded.
+def read(path: Path, every: int = 1) -> Samples:
+    """The images of one file, decoded.
 
     Args:
         path: a .npz with `jpeg` uint8, all images' bytes in a row; `offsets` int64 (n + 1,), where each one begins
             and ends there; `y` uint8 (n,), classes 0..9.
-        rows: how many.
+        every: 1 takes all images, 50 every fiftieth; a file may hold one class after the other.
 
     Raises:
         NoData: the file is none of this kind, or an image in it is none of this size.
     """
     try:
         arrays = read_arrays(path.read_bytes())
-        jpeg, offsets, labels = arrays["jpeg"], arrays["offsets"][: None if rows is None else rows + 1], arrays["y"]
+        data, offsets, labels = arrays["jpeg"].tobytes(), arrays["offsets"], arrays["y"]
     except (ValueError, KeyError, OSError) as error:
         raise NoData(f"{path} is no .npz with the arrays jpeg, offsets and y: {error}.") from error
-    n = len(offsets) - 1
-    if n < 1 or len(labels) < n or labels[:n].max() >= len(LABELS):
+    if len(offsets) != len(labels) + 1 or not len(labels) or labels.max() >= len(LABELS):
         raise NoData(f"{path} holds {len(offsets)} offsets and {len(labels)} labels, which do not fit ten classes.")
-    images = np.empty((n, 3, SIDE_PIXELS, SIDE_PIXELS), np.float32)
-    data = jpeg.tobytes()
-    for row in range(n):
-        images[row] = _decoded(data[offsets[row] : offsets[row + 1]], f"{path}, image {row}").transpose(2, 0, 1)
-    return Samples({INPUT: images}, labels[:n].astype(np.int64))
+    rows = range(0, len(labels), every)
+    images = np.empty((len(rows), 3, SIDE_PIXELS, SIDE_PIXELS), np.float32)
+    for at, row in enumerate(rows):
+        pixels = _decoded(data[offsets[row] : offsets[row + 1]], f"{path}, image {row}")
+        images[at] = pixels.transpose(2, 0, 1)
+    return Samples({INPUT: images}, labels[::every].astype(np.int64))
 
 
 def cut(train: Samples, test: Samples, held_out: Mapping[str, int]) -> Splits:
