@@ -149,9 +149,7 @@ def _full(family: Family, bench: Bench, setup: assemble.Setup) -> tuple[Made, as
     return made, assemble.publish_full(made, setup)
 
 
-def _variant(
-    variant: Variant, bench: Bench, setup: assemble.Setup, made: Made, full: assemble.Published
-) -> Outcome:
+def _variant(variant: Variant, bench: Bench, setup: assemble.Setup, made: Made, full: assemble.Published) -> Outcome:
     there = _card(setup.folder, variant.version)
     if there is not None:
         return Outcome(variant.version, there, published_before=True)
