@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch comes with requirements/torch.txt")
-pytest.importorskip("torch_pruning", reason="torch-pruning comes with the workshop extra")
+pytest.importorskip("torch_pruning", reason="torch-pruning comes with requirements/torch.txt")
 pytest.importorskip("onnxscript", reason="onnxscript comes with the workshop extra")
 pytest.importorskip("PIL.Image", reason="pillow comes with the workshop extra")
 

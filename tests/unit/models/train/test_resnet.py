@@ -100,7 +100,7 @@ def test_the_export_answers_as_the_network_does_and_pools_in_a_node_that_can_be_
 
 
 def test_channels_inside_the_blocks_are_pruned_and_the_trunk_stays() -> None:
-    pytest.importorskip("torch_pruning", reason="torch-pruning comes with the workshop extra")
+    pytest.importorskip("torch_pruning", reason="torch-pruning comes with requirements/torch.txt")
     from models.train.prune_structured import PruneStructured, prune_channels, rebuild  # noqa: PLC0415
 
     network = ResNet(2)
