@@ -82,7 +82,7 @@ _SGD = TrainSettings(
 )
 FULL = Teaching(_SGD, rows=10_000)
 PRUNED = Teaching(replace(_SGD, learning_rate=0.02), rows=12_000, temperature=4.0, share=0.9)
-STUDENT = Teaching(replace(_SGD, learning_rate=0.02), rows=20_000, temperature=4.0, share=0.9)
+STUDENT = Teaching(replace(_SGD, learning_rate=0.02), rows=12_000, temperature=4.0, share=0.9)
 
 PRUNING = PruneStructured(ratio=0.5, scope="uniform", round_to=8)
 
@@ -241,9 +241,9 @@ FAMILY = Family(
             "Half of the channels inside the blocks are cut out, and the full version teaches what is left.",
             make_pruned,
         ),
-        Variant("1-pruned-int8", "Pruned, and in 8 bits.", make_pruned_int8),
         Variant("1-resnet20-distilled", "A third of the layers, taught by the full version.", make_student),
         Variant("1-resnet20-int8", "The student in 8 bits.", make_student_int8),
+        Variant("1-pruned-int8", "Pruned, and in 8 bits.", make_pruned_int8),
     ),
     not_verified=NOT_VERIFIED,
 )
