@@ -29,10 +29,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """The full version that a variant was made from."""
+    """The full version that a variant was made from; `sha256` is its model.onnx's where weights lie beside that."""
 
     version: str
     onnx: bytes
+    sha256: str = ""
 
 
 def card(
@@ -61,7 +62,7 @@ def card(
         model=origin.model,
         version=origin.version,
         variant_of=full.version if full else None,
-        parent=Parent(version=full.version, sha256=describe.sha256(full.onnx)) if full else None,
+        parent=_parent(full) if full else None,
         files=describe.file_entries(files),
         licence=origin.licence,
         golden=None if golden_max_abs is None else _golden(appraisal, golden_max_abs, golden_top1),
@@ -72,6 +73,7 @@ def card(
         quality=(appraisal.quality,),
         batching=appraisal.batching,
         speed=appraisal.speed,
+        speed_notes=appraisal.notes,
         gain_kind=appraisal.gain_kind,
         verdict=appraisal.decision.verdict if appraisal.decision else None,
         reasons=appraisal.decision.reasons if appraisal.decision else (),
@@ -80,7 +82,11 @@ def card(
     )
 
 
+def _parent(full: Full) -> Parent:
+    return Parent(version=full.version, sha256=full.sha256 or describe.sha256(full.onnx))
+
+
 def _golden(appraisal: Appraisal, max_abs: float, top1: bool) -> Golden:
-    here = appraisal.speed[0]
+    here = appraisal.quality
     tolerance = GoldenTolerance(provider=here.provider, cpu_class=here.cpu_class, max_abs=max_abs)
     return Golden(tolerances=(tolerance,), top1=top1)

@@ -42,15 +42,15 @@ def read(model: bytes, step: str) -> onnx.ModelProto:
         NotApplied: weights lie outside the file, or the opset is older than `LEAST_OPSET`.
     """
     proto = onnx.load_from_string(model)
-    for tensor in proto.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise NotApplied(f"{step} needs every weight inside the file, and {tensor.name!r} is kept outside it.")
     if opset(proto) < LEAST_OPSET:
         raise NotApplied(
             f"{step} needs opset {LEAST_OPSET} or newer, and the model has {opset(proto)}: export it anew, "
             "or convert it with onnx.version_converter."
         )
     _lift_constants(proto.graph)
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise NotApplied(f"{step} needs every weight inside the file, and {tensor.name!r} is kept outside it.")
     # The torch exporter tells the shape of a transposed weight wrongly, over which shape inference stumbles.
     weights = {tensor.name for tensor in proto.graph.initializer}
     _keep(proto.graph.value_info, [info for info in proto.graph.value_info if info.name not in weights])
@@ -161,7 +161,7 @@ def add(graph: onnx.GraphProto, name: str, array: NDArray[np.generic]) -> str:
 
 
 def put_nodes(graph: onnx.GraphProto, instead: dict[str, list[onnx.NodeProto]]) -> None:
-    """Replaces nodes, by name, with others at the same place; the order stays topological."""
+    """Replaces nodes, by name, with others, or none, at the same place; the order stays topological."""
     _keep(graph.node, [new for old in graph.node for new in instead.get(old.name, [old])])
 
 

@@ -19,11 +19,13 @@ class Int4:
     Attributes:
         block_rows: rows of a weight that share a scale; a power of two, at least 16.
         symmetric: without zero points.
+        embeddings: tables of look-ups in 8 bits too, with one scale a row of the table.
         exclude_nodes: names of nodes that stay as they are.
     """
 
     block_rows: int = 32
     symmetric: bool = True
+    embeddings: bool = True
     exclude_nodes: tuple[str, ...] = ()
 
 
@@ -33,7 +35,7 @@ def int4(model: bytes, arguments: Int4, material: Material | None = None) -> byt
     Raises:
         NotApplied: there is none, one cannot be changed, or the file grew.
     """
-    blocks = Blocks(4, arguments.block_rows, arguments.symmetric, arguments.exclude_nodes)
+    blocks = Blocks(4, arguments.block_rows, arguments.symmetric, arguments.embeddings, arguments.exclude_nodes)
     return to_nbits(model, blocks, "int4")
 
 

@@ -25,6 +25,7 @@ _STEP = "int8_dynamic"
 # What each type of node becomes.
 _BECOMES: Mapping[str, str] = MappingProxyType(
     {
+        "Gemm": "MatMulInteger",
         "MatMul": "MatMulInteger",
         "Attention": "QAttention",
         "LSTM": "DynamicQuantizeLSTM",
@@ -38,13 +39,13 @@ class Int8Dynamic:
     """Arguments of `int8_dynamic`; each goes into the card.
 
     Attributes:
-        op_types: what is quantised; Gemm counts as MatMul. Of Gather only tables of float32 are.
+        op_types: what is quantised; Gemm becomes MatMul and Add first. Of Gather only tables of float32 are.
         per_channel: one scale an output channel of a weight, instead of one a weight.
         reduce_range: weights in 7 bits, for CPUs without VNNI.
         exclude_nodes: names of nodes that stay as they are.
     """
 
-    op_types: tuple[str, ...] = ("MatMul", "Attention", "LSTM", "Gather")
+    op_types: tuple[str, ...] = ("Gemm", "MatMul", "Attention", "LSTM", "Gather")
     per_channel: bool = True
     reduce_range: bool = False
     exclude_nodes: tuple[str, ...] = ()
@@ -80,17 +81,15 @@ def int8_dynamic(model: bytes, arguments: Int8Dynamic, material: Material | None
 def _wanted(proto: onnx.ModelProto, arguments: Int8Dynamic) -> dict[str, str]:
     """The nodes to quantise, name -> type, after Gemm was turned into MatMul."""
     graphs.known_nodes(proto, arguments.exclude_nodes, _STEP)
-    linear: set[str] = set()
-    if "MatMul" in arguments.op_types:
-        found = graphs.weighted(proto, graphs.LINEAR, _STEP, arguments.exclude_nodes, may_share=True, may_lack=True)
-        gemm_to_matmul(proto, found)
-        linear = {one.node.name for one in found}
+    linear = [op_type for op_type in arguments.op_types if op_type in graphs.LINEAR]
+    found = graphs.weighted(proto, linear, _STEP, arguments.exclude_nodes, may_share=True, may_lack=True)
+    gemm_to_matmul(proto, found)
+    wanted = {one.node.name: "MatMul" for one in found}
+    others = set(arguments.op_types) - set(graphs.LINEAR)
     weights = {tensor.name for tensor in proto.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
-    wanted = {}
     for node in proto.graph.node:
         held = weights.intersection(node.input[:1] if node.op_type == "Gather" else node.input[1:2])
-        other = node.op_type in arguments.op_types and node.op_type != "MatMul"
-        if node.name in linear or (other and held and node.name not in arguments.exclude_nodes):
+        if held and node.op_type in others and node.name not in arguments.exclude_nodes:
             wanted[node.name] = node.op_type
     if not wanted:
         raise NotApplied(f"{_STEP} finds no {', '.join(arguments.op_types)} with a constant float32 weight.")

@@ -16,6 +16,7 @@ from onnx import helper
 
 from models.compress import graph as graphs
 from models.compress.checks import NotApplied, op_counts, same_signature
+from models.compress.embeddings import quantise_tables, tables
 from models.compress.gemm_to_matmul import gemm_to_matmul
 from models.compress.technique import Material, Technique
 
@@ -33,10 +34,12 @@ class Int8PerRow:
 
     Attributes:
         reduce_range: weights in 7 bits, for CPUs without VNNI, whose kernels saturate in 16 bits.
+        embeddings: tables of look-ups in 8 bits too, with one scale a row of the table.
         exclude_nodes: names of nodes that stay as they are.
     """
 
     reduce_range: bool = False
+    embeddings: bool = True
     exclude_nodes: tuple[str, ...] = ()
 
 
@@ -49,6 +52,8 @@ def int8_per_row(model: bytes, arguments: Int8PerRow, material: Material | None 
     proto = graphs.read(model, _STEP)
     found = graphs.weighted(proto, graphs.LINEAR, _STEP, arguments.exclude_nodes, may_share=True)
     gemm_to_matmul(proto, found)
+    if arguments.embeddings:
+        quantise_tables(proto, tables(proto, arguments.exclude_nodes))
     products = {one.node.name for one in found}
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     inner = [graphs.Weighted(node, weights[node.input[1]]) for node in proto.graph.node if node.name in products]
@@ -69,7 +74,7 @@ def _rewrite(proto: onnx.ModelProto, products: list[graphs.Weighted], weight_ste
     for product in products:
         rows = product.node.input[0]
         before = [] if rows in shared.rows else shared.quantise(rows)
-        instead[product.node.name] = before + _product(proto.graph, product, shared)
+        instead[product.node.name] = before + _product(product, shared)
     graphs.put_nodes(proto.graph, instead)
 
 
@@ -81,6 +86,7 @@ class _Shared:
         self._graph = graph
         self._weight_steps = weight_steps
         self._weights: dict[str, tuple[str, str]] = {}
+        self._taken = graphs.names(graph)
         self.rows: dict[str, tuple[str, str]] = {}
         self._least = graphs.add(graph, "per_row_least", np.array(_LEAST_MAGNITUDE, dtype=np.float32))
         self._step = graphs.add(graph, "per_row_step", np.array(1 / _ACTIVATION_STEPS, dtype=np.float32))
@@ -91,9 +97,8 @@ class _Shared:
 
     def quantise(self, rows: str) -> list[onnx.NodeProto]:
         """Nodes that give `rows` in 8 bits, and each row's magnitude; their names are then in `self.rows`."""
-        taken = graphs.names(self._graph)
         steps = ("magnitudes", "largest", "scale", "even", "int8")
-        magnitudes, largest, scale, even, int8 = (graphs.fresh(f"{rows}_{step}", taken) for step in steps)
+        magnitudes, largest, scale, even, int8 = (self.name(f"{rows}_{step}") for step in steps)
         self.rows[rows] = int8, scale
         nodes = [
             helper.make_node("Abs", [rows], [magnitudes]),
@@ -103,6 +108,12 @@ class _Shared:
             helper.make_node("QuantizeLinear", [even, self._step, self.zero_point], [int8]),
         ]
         return _named(nodes)
+
+    def name(self, wanted: str) -> str:
+        """A name that no tensor has, and that nobody gets a second time."""
+        name = graphs.fresh(wanted, self._taken)
+        self._taken.add(name)
+        return name
 
     def weight(self, product: graphs.Weighted) -> tuple[str, str]:
         """The names of a weight in 8 bits, and of what takes the products back to float32, one number a column."""
@@ -119,13 +130,12 @@ class _Shared:
         return self._weights[name]
 
 
-def _product(graph: onnx.GraphProto, product: graphs.Weighted, shared: _Shared) -> list[onnx.NodeProto]:
+def _product(product: graphs.Weighted, shared: _Shared) -> list[onnx.NodeProto]:
     """MatMulInteger, and the way back to float32."""
     int8, back = shared.weight(product)
     rows, row_scale = shared.rows[product.node.input[0]]
     output = product.node.output[0]
-    taken = graphs.names(graph)
-    whole, real, even = (graphs.fresh(f"{output}_{step}", taken) for step in ("int32", "float", "even"))
+    whole, real, even = (shared.name(f"{output}_{step}") for step in ("int32", "float", "even"))
     nodes = [
         helper.make_node("MatMulInteger", [rows, int8, shared.zero_point], [whole]),
         helper.make_node("Cast", [whole], [real], to=onnx.TensorProto.FLOAT),

@@ -16,6 +16,7 @@ import onnx
 
 from models.compress import graph as graphs
 from models.compress.checks import NotApplied, op_counts, same_signature
+from models.compress.embeddings import quantise_tables, tables
 from models.compress.gemm_to_matmul import gemm_to_matmul
 
 ACCURACY_LEVEL = 4
@@ -29,12 +30,14 @@ class Blocks:
         bits: 4 or 8.
         rows: of the weight that share a scale; a power of two, at least 16.
         symmetric: no zero points: a little smaller, a little less exact.
+        embeddings: tables of look-ups in 8 bits too, with one scale a row of the table.
         exclude_nodes: names of nodes that stay as they are.
     """
 
     bits: int
     rows: int
     symmetric: bool
+    embeddings: bool
     exclude_nodes: tuple[str, ...]
 
 
@@ -47,17 +50,16 @@ def to_nbits(model: bytes, blocks: Blocks, step: str) -> bytes:
     if blocks.rows < 16 or blocks.rows & (blocks.rows - 1):
         raise NotApplied(f"{step} cuts weights into blocks of a power of two of at least 16 rows, not {blocks.rows}.")
     proto = graphs.read(model, step)
-    gemm_to_matmul(proto, graphs.weighted(proto, graphs.LINEAR, step, blocks.exclude_nodes))
-    chosen = {one.node.name for one in graphs.weighted(proto, ["MatMul"], step, _present(proto, blocks.exclude_nodes))}
+    found = graphs.weighted(proto, graphs.LINEAR, step, blocks.exclude_nodes)
+    gemm_to_matmul(proto, found)
+    if blocks.embeddings:
+        quantise_tables(proto, tables(proto, blocks.exclude_nodes))
+    chosen = {one.node.name for one in found}
     others = [node.name for node in proto.graph.node if node.name not in chosen]
     result = graphs.write(_quantise(proto, blocks, others))
     _assert_in_blocks(model, result, len(chosen), step)
     same_signature(model, result, step)
     return result
-
-
-def _present(proto: onnx.ModelProto, names: tuple[str, ...]) -> list[str]:
-    return [node.name for node in proto.graph.node if node.name in names]
 
 
 def _quantise(proto: onnx.ModelProto, blocks: Blocks, others: list[str]) -> onnx.ModelProto:

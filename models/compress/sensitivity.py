@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import onnx
 
@@ -45,7 +46,7 @@ def grouped(nodes: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     if len(nodes) <= MOST_SINGLE_NODES:
         return tuple((node,) for node in nodes)
     ends = [round(len(nodes) * block / BLOCKS) for block in range(BLOCKS + 1)]
-    return tuple(tuple(nodes[start:end]) for start, end in zip(ends, ends[1:], strict=False))
+    return tuple(tuple(nodes[start:end]) for start, end in pairwise(ends))
 
 
 def rank_groups(

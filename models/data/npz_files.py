@@ -92,7 +92,8 @@ def _arrays(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise BadData(f"There is no file {path}.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:  # numpy leaves a file that it opened itself open where it is no archive
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise BadData(f"{path} is one array; an .npz file with one array per input is expected.")
             return {name: _member(path, archive, name) for name in archive.files}
@@ -121,9 +122,9 @@ def _check_input(path: Path, spec: TensorSpec, array: Array) -> None:
         raise BadData(f"The model's input {quoted(spec.name)} takes text, which the workshop cannot measure.")
     if array.dtype != spec.dtype:
         raise BadData(f"{where} is of dtype {array.dtype}, the model takes {spec.dtype}.")
-    if array.ndim != max(len(spec.dims), 1):
+    if spec.dims and array.ndim != len(spec.dims):
         raise BadData(f"{where} has shape {_shape(array.shape)}, the model takes {_dims(spec)}.")
-    for axis, (size, dim) in enumerate(zip(array.shape, spec.dims, strict=True)):
+    for axis, (size, dim) in enumerate(zip(array.shape, spec.dims, strict=False)):
         if axis and isinstance(dim, int) and dim != size:
             raise BadData(f"{where} has shape {_shape(array.shape)}, the model takes {_dims(spec)}.")
     if array.dtype.kind == "f":

@@ -35,6 +35,7 @@ class Deep:
         learning_rate: while pruning; `sharing_learning_rate` while the shared values are trained.
         temperature: see `distillation`; also `share`.
         distortion: of the images that it learns from.
+        seed: of the first round; each later one adds 1.
     """
 
     layers: tuple[str, ...]
@@ -86,7 +87,7 @@ def compress(bench: Bench, name: str, teacher: nn.Module, network: nn.Module, pl
     told = {"teacher": describe.sha256(weights.to_bytes(teacher))}
     objective = distillation(teacher, plan.temperature, plan.share)
     base = TrainSettings(
-        batch_rows=plan.batch_rows, learning_rate=plan.learning_rate, weight_decay=0.0, seed=plan.seed, patience=10**6
+        batch_rows=plan.batch_rows, learning_rate=plan.learning_rate, weight_decay=0.0, seed=plan.seed, patience=1000
     )
 
     def learn(stage: str, settings: TrainSettings, depends_on: Mapping[str, Any], *, held: bool) -> None:
@@ -98,15 +99,18 @@ def compress(bench: Bench, name: str, teacher: nn.Module, network: nn.Module, pl
     for number, (keep, epochs) in enumerate(rounds, 1):
         pruning.prune(network, {f"{layer}.weight": part for layer, part in zip(plan.layers, keep, strict=True)})
         before = {"rounds": rounds[:number], "layers": plan.layers, **_learning(plan)}
-        learn(f"prune-{number}", replace(base, epochs=epochs), before, held=True)
+        learn(f"prune-{number}", replace(base, epochs=epochs, seed=plan.seed + number - 1), before, held=True)
     sharing.share(network, dict(zip(plan.layers, plan.values, strict=True)))
-    settings = replace(base, epochs=plan.sharing_epochs, learning_rate=plan.sharing_learning_rate)
+    settings = replace(
+        base,
+        epochs=plan.sharing_epochs,
+        learning_rate=plan.sharing_learning_rate,
+        seed=plan.seed + len(rounds),
+    )
     everything = {"rounds": rounds, "layers": plan.layers, "values": plan.values, **_learning(plan)}
     learn("share", settings, everything, held=False)
     sharing.settle(network)
     return network
-
-
 
 
 def _learning(plan: Deep) -> dict[str, Any]:

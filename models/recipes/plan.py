@@ -6,13 +6,14 @@ Pure data; files are `reading`'s, running is `models.chain`'s.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from models.compress.technique import Technique
+from models.compress.technique import Technique, arguments_of
 from service.repository.card import Argument, Recipe, Step
 
 EXCLUDE = "exclude_nodes"
+BATCH = "calibration_rows"
 LADDER = "ladder"
 
 
@@ -25,7 +26,7 @@ class PlanStep:
 
     def as_step(self) -> Step:
         """The step as a card has it, defaults included."""
-        return Step(technique=self.technique.name, arguments=asdict(self.arguments))
+        return Step(technique=self.technique.name, arguments=arguments_of(self.arguments))
 
     @property
     def excludes(self) -> bool:
@@ -84,6 +85,16 @@ class Plan:
     def excludes(self) -> bool:
         """Whether single nodes can be left out of any step."""
         return any(step.excludes for step in self.steps)
+
+    def fitted(self, rows: int) -> Plan:
+        """The plan for a model whose runs take exactly `rows` rows: calibration batches are as large."""
+        steps = tuple(
+            replace(step, arguments=replace(step.arguments, **{BATCH: rows}))
+            if any(one.name == BATCH for one in fields(step.arguments))
+            else step
+            for step in self.steps
+        )
+        return replace(self, steps=steps)
 
     def on_rung(self, number: int, worst: tuple[str, ...] = ()) -> Plan:
         """The plan that rung `number`, counted from 1, asks for.

@@ -1,7 +1,7 @@
 """Decodes canonical Huffman codes, most significant bit first, from a table of code lengths.
 
 A table is used only if its code is complete, so that every bit pattern means one symbol; a stream must hold exactly
-the symbols that were promised and nothing behind them. Memory is bounded by the promised symbols, not by a header.
+the symbols that were promised and nothing behind them, and no memory is taken for more than it can hold.
 Source: RFC 1951, section 3.2.2, for the canonical form; the order of bits is the other one.
 """
 
@@ -32,7 +32,7 @@ def decode_symbols(lengths: npt.NDArray[np.uint8], stream: bytes, count: int) ->
             most 65,536.
         stream: the codes one after another, zero bits up to the last byte's end. Where only one symbol occurs, its
             length is 1 and the stream is empty: nothing needs to be said.
-        count: how many symbols it holds.
+        count: how many symbols it holds; where only one occurs the stream sets no bound, and the caller must.
 
     Returns:
         (count,) the symbols, which are indices into `lengths`.
