@@ -15,6 +15,7 @@ from torch import nn
 
 from models.compress.int8_static import Int8Static
 from models.data import cifar10
+from models.families.by_recipe import by_recipe
 from models.families.eight_bits import Choice, eight_bits, first
 from models.families.family import Bench, Family, Variant
 from models.families.training import Run, train
@@ -244,6 +245,8 @@ FAMILY = Family(
         Variant("1-resnet20-distilled", "A third of the layers, taught by the full version.", make_student),
         Variant("1-resnet20-int8", "The student in 8 bits.", make_student_int8),
         Variant("1-pruned-int8", "Pruned, and in 8 bits.", make_pruned_int8),
+        by_recipe("1-fp16", "fp16", "Weights in half precision."),
+        by_recipe("1-deep", "deep", "Small weights cut, values shared, the file Huffman-coded; nothing fine-tuned."),
     ),
     not_verified=NOT_VERIFIED,
 )
