@@ -82,8 +82,8 @@ _SGD = TrainSettings(
     schedule="cosine",
 )
 FULL = Teaching(_SGD, rows=10_000)
-PRUNED = Teaching(replace(_SGD, learning_rate=0.02), rows=12_000, temperature=4.0, share=0.9)
-STUDENT = Teaching(replace(_SGD, learning_rate=0.02), rows=12_000, temperature=4.0, share=0.9)
+PRUNED = Teaching(replace(_SGD, learning_rate=0.02), rows=6_000, temperature=4.0, share=0.9)
+STUDENT = Teaching(replace(_SGD, learning_rate=0.02), rows=8_000, temperature=4.0, share=0.9)
 
 PRUNING = PruneStructured(ratio=0.5, scope="uniform", round_to=8)
 
