@@ -13,6 +13,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
     {
         "digits": "models.families.digits",
         "mnist": "models.families.mnist",
+        "cifar10": "models.families.cifar10",
     }
 )
 
