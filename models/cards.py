@@ -10,6 +10,7 @@ from models.evaluate.appraise import Appraisal
 from service.repository.card import Card, Data, Golden, GoldenTolerance, Parent, Recipe
 
 ONNX = "model.onnx"
+CODED = "model.deep"
 GOLDEN = "golden.npz"
 
 
@@ -35,19 +36,27 @@ class Full:
 
 
 def card(
-    origin: Origin, files: Mapping[str, bytes], appraisal: Appraisal, *, golden_max_abs: float, full: Full | None = None
+    origin: Origin,
+    files: Mapping[str, bytes],
+    appraisal: Appraisal,
+    *,
+    golden_max_abs: float | None,
+    golden_top1: bool = True,
+    onnx: bytes | None = None,
+    full: Full | None = None,
 ) -> Card:
     """The card of a version.
 
     Args:
         origin: how it was made.
-        files: name -> content of the version's other files, model.onnx and golden.npz.
+        files: name -> content of the version's other files, model.onnx or its coded form, and golden.npz.
         appraisal: what was measured of it.
-        golden_max_abs: absolute tolerance of its golden outputs where it was appraised.
+        golden_max_abs: absolute tolerance of its golden outputs where it was appraised; None without golden cases.
+        golden_top1: whether the golden outputs name classes, which must be the same.
+        onnx: what the runtime loads, where that is not a file but what one decodes to.
         full: for a variant, the version it was made from.
     """
-    here = appraisal.quality
-    tolerance = GoldenTolerance(provider=here.provider, cpu_class=here.cpu_class, max_abs=golden_max_abs)
+    loaded, parent = files[ONNX] if onnx is None else onnx, full.onnx if full else None
     return Card(
         model=origin.model,
         version=origin.version,
@@ -55,10 +64,10 @@ def card(
         parent=Parent(version=full.version, sha256=describe.sha256(full.onnx)) if full else None,
         files=describe.file_entries(files),
         licence=origin.licence,
-        golden=Golden(tolerances=(tolerance,), top1=True),
+        golden=None if golden_max_abs is None else _golden(appraisal, golden_max_abs, golden_top1),
         recipe=origin.recipe,
         data=origin.data,
-        graph=describe.graph(files[ONNX], parent=full.onnx if full else None, needs=origin.needs),
+        graph=describe.graph(loaded, parent=parent, needs=origin.needs),
         size=appraisal.size,
         quality=(appraisal.quality,),
         batching=appraisal.batching,
@@ -69,3 +78,9 @@ def card(
         not_verified=origin.not_verified,
         produced_by=describe.producer(),
     )
+
+
+def _golden(appraisal: Appraisal, max_abs: float, top1: bool) -> Golden:
+    here = appraisal.speed[0]
+    tolerance = GoldenTolerance(provider=here.provider, cpu_class=here.cpu_class, max_abs=max_abs)
+    return Golden(tolerances=(tolerance,), top1=top1)

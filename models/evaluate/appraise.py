@@ -6,14 +6,17 @@ The test set is read here and nowhere earlier: whatever was chosen was chosen be
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from models.data.samples import Samples
 from models.evaluate import gate, measure, quality
 from models.evaluate.resident import resident_bytes
+from service.core.contract import Arrays
 from service.repository.card import Size
 from service.repository.card_measures import Batching, Quality, Speed
 
 RESIDENT_ROWS = 32
+Task = Literal["classification", "regression", "embedding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,9 @@ class Trial:
     bench: measure.Bench
     test: Samples
     output: str
-    runs: int
+    runs: int = 300
+    task: Task = "classification"
+    calibration: Arrays | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Appraisal:
     speed: tuple[Speed, ...]
     decision: gate.Decision | None = None
     gain_kind: gate.GainKind | None = None
+    notes: tuple[str, ...] = ()
 
 
 def appraise_full(onnx: bytes, trial: Trial) -> Appraisal:
@@ -55,7 +61,15 @@ def appraise_full(onnx: bytes, trial: Trial) -> Appraisal:
     )
 
 
-def appraise_variant(onnx: bytes, trial: Trial, *, full_onnx: bytes, full: Size, profile: gate.Profile) -> Appraisal:
+def appraise_variant(
+    onnx: bytes,
+    trial: Trial,
+    *,
+    full_onnx: bytes,
+    full: Size,
+    profile: gate.Profile,
+    coded_bytes: int | None = None,
+) -> Appraisal:
     """Measures a variant beside its full version, of which `full` are the sizes, and asks the gate."""
     own, parent = _load(onnx, trial), _load(full_onnx, trial)
     inputs = trial.test.inputs
@@ -70,6 +84,7 @@ def appraise_variant(onnx: bytes, trial: Trial, *, full_onnx: bytes, full: Size,
     size = Size(
         file_bytes=len(onnx),
         parent_file_bytes=full.file_bytes,
+        coded_bytes=coded_bytes,
         resident_bytes=resident_bytes(onnx, rows=RESIDENT_ROWS),
     )
     evidence = measure.evidence(

@@ -26,11 +26,13 @@ class Bench:
         parts: training, development and calibration; never test.
         work: where stages and checkpoints are kept, and progress is shown.
         quick: make everything in its small form, for a test of the path and not of the result.
+        processes: how many share the work of training, where a family's training can be shared.
     """
 
     parts: Parts
     work: Workbench
     quick: bool = False
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,10 @@ class Family:
         data_name: of the data set, as cards write it; so `source` and `licence`.
         config: its model.yaml.
         load: (folder of the data or None, folder of a cache) -> the parts training, development, calibration and test.
-        full: makes version `1`.
+        full: makes the full version.
         variants: in the order in which they are made.
         not_verified: what its cards do not claim.
+        version: id of the full version; the variants' ids begin with it.
     """
 
     name: str
@@ -67,3 +70,4 @@ class Family:
     full: Callable[[Bench], Made]
     variants: tuple[Variant, ...]
     not_verified: tuple[str, ...] = ()
+    version: str = "1"
