@@ -27,12 +27,14 @@ class Bench:
         work: where stages and checkpoints are kept, and progress is shown.
         quick: make everything in its small form, for a test of the path and not of the result.
         processes: how many share the work of training, where a family's training can be shared.
+        data: the folder that the parts were read from, for what else lies there; None where none was named.
     """
 
     parts: Parts
     work: Workbench
     quick: bool = False
     processes: int = 1
+    data: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

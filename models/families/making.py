@@ -128,7 +128,7 @@ def _carry_out(family: Family, order: Order, progress: Progress, note: Callable[
     )
     hashes = {name: split.sha256 for name, split in setup.sets.data.splits.items()}
     seen = {name: part for name, part in splits.parts.items() if name != "test"}
-    bench = Bench(seen, Workbench(order.work, progress, {"data": hashes}), order.quick, order.processes)
+    bench = Bench(seen, Workbench(order.work, progress, {"data": hashes}), order.quick, order.processes, order.data)
     made, full = _full(family, bench, setup)
     note(Outcome(family.version, full.card, full.reused, full.notes))
     for variant in family.variants:
@@ -149,9 +149,7 @@ def _full(family: Family, bench: Bench, setup: assemble.Setup) -> tuple[Made, as
     return made, assemble.publish_full(made, setup)
 
 
-def _variant(
-    variant: Variant, bench: Bench, setup: assemble.Setup, made: Made, full: assemble.Published
-) -> Outcome:
+def _variant(variant: Variant, bench: Bench, setup: assemble.Setup, made: Made, full: assemble.Published) -> Outcome:
     there = _card(setup.folder, variant.version)
     if there is not None:
         return Outcome(variant.version, there, published_before=True)

@@ -13,6 +13,8 @@ _MODULES: Mapping[str, str] = MappingProxyType(
     {
         "digits": "models.families.digits",
         "mnist": "models.families.mnist",
+        "banking77": "models.families.banking77",
+        "sst2": "models.families.sst2",
     }
 )
 

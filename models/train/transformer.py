@@ -95,6 +95,7 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
+        self.shape = shape
         self.tokens = nn.Embedding(shape.vocabulary, shape.width)
         self.positions = nn.Embedding(shape.positions, shape.width)
         self.norm = nn.LayerNorm(shape.width, shape.epsilon)
@@ -115,15 +116,16 @@ class TextClassifier(nn.Module):
     """Classes of texts: the mean of an encoder's hidden states over the tokens, scaled to length one if asked, a head.
 
     Args:
-        shape: of the encoder.
+        encoder: as trained elsewhere, or the sizes of one that is to be trained.
         classes: how many.
         unit: scale the mean to Euclidean length 1, as MiniLM's sentence embeddings are.
     """
 
-    def __init__(self, shape: Shape, classes: int, *, unit: bool = False) -> None:
+    def __init__(self, encoder: Encoder | Shape, classes: int, *, unit: bool = False) -> None:
         super().__init__()
         self.unit = unit
-        self.encoder = Encoder(shape)
+        self.encoder = encoder if isinstance(encoder, Encoder) else Encoder(encoder)
+        shape = self.encoder.shape
         self.dropout = nn.Dropout(shape.dropout)
         self.head = nn.Linear(shape.width, classes)
 

@@ -52,5 +52,3 @@ def from_bytes(network: nn.Module, data: bytes) -> None:
     state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
     network.load_state_dict(state)
     network.eval()
-
-
