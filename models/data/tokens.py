@@ -16,6 +16,7 @@ from service.core.contract import Arrays
 
 IDS, MASK = "input_ids", "attention_mask"
 PAD, UNKNOWN, FIRST, LAST = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+SPECIAL = (PAD, UNKNOWN, FIRST, LAST)
 
 
 class NotATokenizer(ValueError):
@@ -23,18 +24,24 @@ class NotATokenizer(ValueError):
 
 
 def train_word_pieces(texts: Sequence[str], vocabulary: int) -> bytes:
-    """A WordPiece tokenizer of at most `vocabulary` pieces for these texts, as tokenizer.json; lower case."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = [PAD, UNKNOWN, FIRST, LAST]
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
-    # Sorted, for the pieces must not depend on the order of the texts.
+    """A WordPiece tokenizer of at most `vocabulary` pieces for these texts, as tokenizer.json; lower case.
+
+    The same texts in any order give the same bytes. Every character has its pieces, be they more than `vocabulary`.
+    """
+    tokenizer = _word_pieces({})
+    characters = sorted(set(tokenizer.normalizer.normalize_str(" ".join(texts))) - {" "})
+    # Told first, the pieces of one character have fixed numbers; left to the trainer they have others at each run,
+    # and by their numbers it decides between pairs that are equally frequent.
+    first = [*SPECIAL, *characters, *(f"##{character}" for character in characters)]
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=first, show_progress=False)
     tokenizer.train_from_iterator(sorted(texts), trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{FIRST} $A {LAST}", special_tokens=[(one, tokenizer.token_to_id(one)) for one in (FIRST, LAST)]
+    pieces = sorted(set(tokenizer.get_vocab()) - set(SPECIAL))
+    whole = _word_pieces({piece: at for at, piece in enumerate([*SPECIAL, *pieces])})
+    whole.add_special_tokens(list(SPECIAL))
+    whole.post_processor = processors.TemplateProcessing(
+        single=f"{FIRST} $A {LAST}", special_tokens=[(one, whole.token_to_id(one)) for one in (FIRST, LAST)]
     )
-    return tokenizer.to_str().encode()
+    return whole.to_str().encode()
 
 
 def read(tokenizer_json: bytes) -> Tokenizer:
@@ -70,3 +77,10 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Arrays:
         IDS: np.array([one.ids for one in encoded], np.int64).reshape(shape),
         MASK: np.array([one.attention_mask for one in encoded], np.int64).reshape(shape),
     }
+
+
+def _word_pieces(vocabulary: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer

