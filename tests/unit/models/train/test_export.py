@@ -142,7 +142,7 @@ def test_negative_control_parity_catches_a_weight_that_moved(network, exported: 
     other.load_state_dict(network.state_dict())
     with torch.no_grad():
         other.classifier[-1].bias[3] += 0.01
-    with pytest.raises(ValueError, match="differ from the network's by 0.01, above 0.0001"):
+    with pytest.raises(ValueError, match=r"differ from the network's by 0\.01, above 0\.0001"):
         parity(other, exported, images)
     assert parity(other, exported, images, tolerance=0.1) == pytest.approx(0.01, rel=1e-2)
 
