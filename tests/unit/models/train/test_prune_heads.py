@@ -84,7 +84,9 @@ def test_importance_is_the_derivative_by_a_factor_on_each_head() -> None:
     made, given = network(), examples(6)
     factors = torch.ones(SHAPE.layers, SHAPE.heads, requires_grad=True)
     hooks = [
-        layer.attention.mixed.register_forward_hook(lambda _, __, given, at=at: given * factors[at][None, :, None, None])
+        layer.attention.mixed.register_forward_hook(
+            lambda _, __, given, at=at: given * factors[at][None, :, None, None]
+        )
         for at, layer in enumerate(made.encoder.layers)
     ]
     by_factor = torch.zeros(SHAPE.layers, SHAPE.heads)

@@ -72,6 +72,6 @@ def test_the_teacher_brings_the_student_nearer_to_itself() -> None:
         return float((student(*given.inputs) - teacher(*given.inputs)).abs().mean())
 
     before = distance()
-    settings = TrainSettings(epochs=4, batch_rows=32, learning_rate=3e-3, patience=4)
+    settings = TrainSettings(epochs=12, batch_rows=16, learning_rate=1e-2, patience=12)
     Trainer(student, given, given, settings, objective=distillation(teacher, 1.0, 1.0)).run()
     assert distance() < 0.7 * before
