@@ -72,6 +72,7 @@ def card(
         quality=(appraisal.quality,),
         batching=appraisal.batching,
         speed=appraisal.speed,
+        speed_notes=appraisal.notes,
         gain_kind=appraisal.gain_kind,
         verdict=appraisal.decision.verdict if appraisal.decision else None,
         reasons=appraisal.decision.reasons if appraisal.decision else (),
@@ -81,6 +82,6 @@ def card(
 
 
 def _golden(appraisal: Appraisal, max_abs: float, top1: bool) -> Golden:
-    here = appraisal.speed[0]
+    here = appraisal.quality
     tolerance = GoldenTolerance(provider=here.provider, cpu_class=here.cpu_class, max_abs=max_abs)
     return Golden(tolerances=(tolerance,), top1=top1)

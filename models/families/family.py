@@ -39,11 +39,19 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One variant of a family: its version's id, one sentence on what it is, and how it is made of the full version."""
+    """One variant of a family.
+
+    Attributes:
+        version: its id.
+        summary: one sentence on what it is.
+        make: makes it of the full version.
+        trained: whether making it is training, which several processes may share.
+    """
 
     version: str
     summary: str
     make: Callable[[Bench, Made], Made]
+    trained: bool = True
 
 
 @dataclass(frozen=True, slots=True)

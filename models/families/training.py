@@ -66,7 +66,7 @@ def train(bench: Bench, network: nn.Module, run: Run) -> nn.Module:
             objective=run.objective,
             augment=run.augment,
             after_step=run.after_step,
-            checkpoint=bench.work.checkpoint(run.name, depends_on),
+            checkpoint=bench.work.checkpoint(run.name, {**depends_on, "processes": bench.processes}),
         )
         with bench.work.progress.task(run.name, settings.epochs) as step:
             trainer.run(lambda epoch: step(_figures(epoch)))
