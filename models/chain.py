@@ -5,7 +5,9 @@ The calibration set is all the data that a chain is given.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 
 from models.compress.checks import NotApplied
 from models.compress.technique import Material, NoCalibration
@@ -45,10 +47,15 @@ def run(plan: Plan, model: bytes, calibration: Arrays | None, *, on_step: OnStep
     for number, step in enumerate(plan.steps, 1):
         name = step.technique.name
         on_step(f"{plan.name}: {name} ({number} of {len(plan.steps)})")
+        where = f"Recipe {plan.name}, step {number} of {len(plan.steps)} ({name})"
         try:
-            model = step.technique.run(model, step.arguments, material)
+            with redirect_stdout(sys.stderr):  # what libraries print is no answer of ours
+                model = step.technique.run(model, step.arguments, material)
         except (NotApplied, NoCalibration) as error:
-            raise StepFailed(f"Recipe {plan.name}, step {number} of {len(plan.steps)} ({name}): {error}") from error
+            raise StepFailed(f"{where}: {error}") from error
+        except Exception as error:  # of the libraries that techniques are built on, which raise what they like
+            what = next(iter(str(error).splitlines()), "").rstrip(".")
+            raise StepFailed(f"{where} broke off with {type(error).__name__}: {what}.") from error
     return model
 
 

@@ -121,7 +121,8 @@ def prepare(
     read = source.read(model)
     folder = source.model_folder(publish)
     full_version = version or read.version or FULL_VERSION
-    variants = _name(wanted, names, full_version)
+    rows = read.fixed_rows
+    variants = _name([plan if rows is None else plan.fitted(rows) for plan in wanted], names, full_version)
     for one in (*variants, *([] if version is None else [Wanted(wanted[0], version)])):
         _check_name(one.version)
     for one in variants:
@@ -222,7 +223,7 @@ def _answered(
 
 
 def _answer_shape(path: Path, samples: Samples, read: source.Source, output: TensorSpec) -> tuple[int, ...]:
-    rows = max((spec.dims[0] for spec in read.inputs if spec.dims and isinstance(spec.dims[0], int)), default=1)
+    rows = read.fixed_rows or 1
     runner = OnnxRunner.load(read.onnx, {}, RunnerOptions(provider="cpu", threads=1))
     try:
         answer = runner.run({name: array[np.arange(rows) % len(array)] for name, array in samples.inputs.items()})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx as onnx_format
 
-from service.core.contract import TensorSpec, common_first_axis
+from service.core.contract import TensorSpec
 from service.core.errors import RetortError
 from service.repository.layout import Repository, SingleFile
 from service.repository.names import is_name
@@ -44,9 +44,10 @@ class Source:
     version: str | None = None
 
     @property
-    def batched(self) -> bool:
-        """Whether all inputs and outputs begin with one and the same variable axis."""
-        return common_first_axis([*self.inputs, *self.outputs]) is not None
+    def fixed_rows(self) -> int | None:
+        """How many rows a run takes, no more and no fewer; None where that is free."""
+        fixed = [spec.dims[0] for spec in self.inputs if spec.dims and isinstance(spec.dims[0], int)]
+        return min(fixed, default=None)
 
 
 def read(path: Path) -> Source:

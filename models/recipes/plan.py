@@ -13,6 +13,7 @@ from models.compress.technique import Technique, arguments_of
 from service.repository.card import Argument, Recipe, Step
 
 EXCLUDE = "exclude_nodes"
+BATCH = "calibration_rows"
 LADDER = "ladder"
 
 
@@ -84,6 +85,16 @@ class Plan:
     def excludes(self) -> bool:
         """Whether single nodes can be left out of any step."""
         return any(step.excludes for step in self.steps)
+
+    def fitted(self, rows: int) -> Plan:
+        """The plan for a model whose runs take exactly `rows` rows: calibration batches are as large."""
+        steps = tuple(
+            replace(step, arguments=replace(step.arguments, **{BATCH: rows}))
+            if any(one.name == BATCH for one in fields(step.arguments))
+            else step
+            for step in self.steps
+        )
+        return replace(self, steps=steps)
 
     def on_rung(self, number: int, worst: tuple[str, ...] = ()) -> Plan:
         """The plan that rung `number`, counted from 1, asks for.
