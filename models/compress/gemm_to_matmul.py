@@ -33,7 +33,7 @@ def _nodes(graph: onnx.GraphProto, gemm: Weighted) -> list[onnx.NodeProto]:
     nodes = []
     rows = node.input[0]
     if told.get("transA"):
-        turned = graphs.fresh(f"{rows}_turned", graphs.names(graph))
+        turned = graphs.fresh(f"{node.name}_turned", graphs.names(graph))
         nodes.append(helper.make_node("Transpose", [rows], [turned], name=f"{node.name}_rows", perm=[1, 0]))
         rows = turned
     has_bias = len(node.input) > 2 and node.input[2]

@@ -74,7 +74,7 @@ def _rewrite(proto: onnx.ModelProto, products: list[graphs.Weighted], weight_ste
     for product in products:
         rows = product.node.input[0]
         before = [] if rows in shared.rows else shared.quantise(rows)
-        instead[product.node.name] = before + _product(proto.graph, product, shared)
+        instead[product.node.name] = before + _product(product, shared)
     graphs.put_nodes(proto.graph, instead)
 
 
@@ -86,6 +86,7 @@ class _Shared:
         self._graph = graph
         self._weight_steps = weight_steps
         self._weights: dict[str, tuple[str, str]] = {}
+        self._taken = graphs.names(graph)
         self.rows: dict[str, tuple[str, str]] = {}
         self._least = graphs.add(graph, "per_row_least", np.array(_LEAST_MAGNITUDE, dtype=np.float32))
         self._step = graphs.add(graph, "per_row_step", np.array(1 / _ACTIVATION_STEPS, dtype=np.float32))
@@ -96,9 +97,8 @@ class _Shared:
 
     def quantise(self, rows: str) -> list[onnx.NodeProto]:
         """Nodes that give `rows` in 8 bits, and each row's magnitude; their names are then in `self.rows`."""
-        taken = graphs.names(self._graph)
         steps = ("magnitudes", "largest", "scale", "even", "int8")
-        magnitudes, largest, scale, even, int8 = (graphs.fresh(f"{rows}_{step}", taken) for step in steps)
+        magnitudes, largest, scale, even, int8 = (self.name(f"{rows}_{step}") for step in steps)
         self.rows[rows] = int8, scale
         nodes = [
             helper.make_node("Abs", [rows], [magnitudes]),
@@ -108,6 +108,12 @@ class _Shared:
             helper.make_node("QuantizeLinear", [even, self._step, self.zero_point], [int8]),
         ]
         return _named(nodes)
+
+    def name(self, wanted: str) -> str:
+        """A name that no tensor has, and that nobody gets a second time."""
+        name = graphs.fresh(wanted, self._taken)
+        self._taken.add(name)
+        return name
 
     def weight(self, product: graphs.Weighted) -> tuple[str, str]:
         """The names of a weight in 8 bits, and of what takes the products back to float32, one number a column."""
@@ -124,13 +130,12 @@ class _Shared:
         return self._weights[name]
 
 
-def _product(graph: onnx.GraphProto, product: graphs.Weighted, shared: _Shared) -> list[onnx.NodeProto]:
+def _product(product: graphs.Weighted, shared: _Shared) -> list[onnx.NodeProto]:
     """MatMulInteger, and the way back to float32."""
     int8, back = shared.weight(product)
     rows, row_scale = shared.rows[product.node.input[0]]
     output = product.node.output[0]
-    taken = graphs.names(graph)
-    whole, real, even = (graphs.fresh(f"{output}_{step}", taken) for step in ("int32", "float", "even"))
+    whole, real, even = (shared.name(f"{output}_{step}") for step in ("int32", "float", "even"))
     nodes = [
         helper.make_node("MatMulInteger", [rows, int8, shared.zero_point], [whole]),
         helper.make_node("Cast", [whole], [real], to=onnx.TensorProto.FLOAT),

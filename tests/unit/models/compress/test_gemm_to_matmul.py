@@ -79,6 +79,24 @@ def test_the_product_keeps_the_name_of_the_node() -> None:
     assert nodes == {"MatMul": "layer", "Add": "layer_bias"}
 
 
+def test_two_layers_that_turn_the_same_rows_do_not_clash() -> None:
+    model_ = onnx.load_from_string(gemm(transA=1))
+    twin = onnx.NodeProto.FromString(model_.graph.node[0].SerializeToString())
+    twin.name, twin.output[0] = "twin", "z"
+    model_.graph.node.append(twin)
+    model_.graph.output.append(value("z", TensorProto.FLOAT, [5, 3]))
+    for name in ("w", "b"):
+        copy = onnx.TensorProto.FromString(
+            next(t for t in model_.graph.initializer if t.name == name).SerializeToString()
+        )
+        copy.name = f"{name}_of_twin"
+        model_.graph.initializer.append(copy)
+    twin = model_.graph.node[1]
+    twin.input[1], twin.input[2] = "w_of_twin", "b_of_twin"
+    answers = load(rewritten(model_.SerializeToString())).run(ROWS)
+    assert np.array_equal(answers["y"], answers["z"])
+
+
 def test_without_a_bias_only_the_product_is_left() -> None:
     assert op_counts(rewritten(gemm(None))) == {"MatMul": 1}
 
