@@ -109,7 +109,8 @@ FAMILY = Family(
             TUNING,
             _fewer_heads,
         ),
-        by_recipe("1-int8", "int8-static"),
+        by_recipe("1-int8-per-row", "int8-per-row", "Eight bits, scales of each token: requests can share a run."),
+        by_recipe("1-int8-weights", "int8-weights", "Weights in blocks of 8 bits."),
     ),
     not_verified=NOT_VERIFIED,
 )
