@@ -62,12 +62,32 @@ def fp16(model: bytes, arguments: Fp16, material: Material) -> bytes:
         op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *arguments.block_op_types],
         node_block_list=sorted(blocked),
     )
+    _join(converted.graph)
     result = graphs.write(converted)
     _assert_halved(model, result)
     same_signature(model, result, _STEP)
     if rows is not None:
         _assert_finite(model, result, rows)
     return result
+
+
+def _join(graph: onnx.GraphProto) -> None:
+    """Lets neighbours that stay in float32 read each other: the converter puts float16 between them, which overflows.
+
+    The same at the ends: an input that a node reads in float32, an output that one gives. The names are those that
+    the converter gives to what it adds.
+    """
+    down = {node.output[0]: node.input[0] for node in graph.node if _is_cast(node, "graph_input_cast", "fp16")}
+    for node in graph.node:
+        if _is_cast(node, "graph_output_cast", "fp32") and node.input[0] in down:
+            node.CopyFrom(onnx.helper.make_node("Identity", [down[node.input[0]]], node.output, name=node.name))
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    graphs.put_nodes(graph, {node.name: [] for node in graph.node if not used.intersection(node.output)})
+
+
+def _is_cast(node: onnx.NodeProto, at_an_end: str, between: str) -> bool:
+    added = node.name.startswith(at_an_end) or node.name.endswith(f"_cast_to_{between}_node")
+    return node.op_type == "Cast" and added
 
 
 def _with_large_weights(graph: onnx.GraphProto) -> set[str]:

@@ -161,7 +161,7 @@ def add(graph: onnx.GraphProto, name: str, array: NDArray[np.generic]) -> str:
 
 
 def put_nodes(graph: onnx.GraphProto, instead: dict[str, list[onnx.NodeProto]]) -> None:
-    """Replaces nodes, by name, with others at the same place; the order stays topological."""
+    """Replaces nodes, by name, with others, or none, at the same place; the order stays topological."""
     _keep(graph.node, [new for old in graph.node for new in instead.get(old.name, [old])])
 
 

@@ -8,8 +8,10 @@ For TensorRT (`TENSORRT`): everything signed and symmetric, which a CPU runs slo
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ class Int8Static:
         symmetric_activations: their zero points are 0, and with them every zero point, if types are signed.
         quantise_bias: biases as int32; TensorRT wants them in float32.
         percentile: share of the values, in percent, that "Percentile" takes into the range.
-        histogram_rows: rows that "Entropy" and "Percentile" look at, evenly out of the calibration set.
+        histogram_rows: rows that "Entropy" and "Percentile" look at, at most: whole batches, evenly out of the set.
     """
 
     calibrator: str = "MinMax"
@@ -61,7 +63,7 @@ class Int8Static:
     symmetric_activations: bool = later(False)
     quantise_bias: bool = later(True)
     percentile: float = later(99.999)
-    histogram_rows: int = later(256)
+    histogram_rows: int = later(250)
 
 
 TENSORRT = Int8Static(activations="QInt8", symmetric_activations=True, quantise_bias=False)
@@ -85,7 +87,8 @@ def int8_static(model: bytes, arguments: Int8Static, material: Material) -> byte
         raise NotApplied(f"int8_static finds no {', '.join(arguments.op_types)} to quantise.")
     proto = onnx.load_from_string(model)
     graphs.known_nodes(proto, arguments.exclude_nodes, "int8_static")
-    with tempfile.TemporaryDirectory() as folder:
+    # The histograms' progress goes to the standard output, which belongs to the command line.
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         path = Path(folder) / "int8.onnx"
         quantize_static(
             proto,
@@ -123,9 +126,12 @@ def _refuse(arguments: Int8Static) -> None:
 
 def _looked_at(arrays: Arrays, arguments: Int8Static) -> Arrays:
     n = len(next(iter(arrays.values())))
-    if arguments.calibrator == "MinMax" or n <= arguments.histogram_rows:
+    if arguments.calibrator == "MinMax":
         return arrays
-    rows = np.linspace(0, n - 1, arguments.histogram_rows).astype(np.int64)
+    kept = min(n, arguments.histogram_rows)
+    # Histograms are made of arrays of one shape.
+    kept -= kept % arguments.calibration_rows if kept > arguments.calibration_rows else 0
+    rows = np.linspace(0, n - 1, kept).astype(np.int64)
     return {name: array[rows] for name, array in arrays.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +90,20 @@ def block(block_as_exported: bytes) -> Real:
 def resnet20() -> Real:
     if "TEST_DATA" not in os.environ:
         pytest.skip("TEST_DATA names no folder with resnet-cifar10/resnet20.onnx")
-    onnx = (Path(os.environ["TEST_DATA"]) / "resnet-cifar10" / "resnet20.onnx").read_bytes()
-    rows = np.random.default_rng(1).standard_normal((32, 3, 32, 32)).astype(np.float32)
-    return Real("resnet20", preprocess(onnx, Preprocess()), {"input": rows[:16]}, {"input": rows[16:]})
+    folder = Path(os.environ["TEST_DATA"])
+    onnx = (folder / "resnet-cifar10" / "resnet20.onnx").read_bytes()
+    rows = _photographs(folder / "cifar10" / "cifar10_test_jpeg.npz", 96)
+    return Real("resnet20", preprocess(onnx, Preprocess()), {"input": rows[:32]}, {"input": rows[32:]})
+
+
+def _photographs(path: Path, n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The first images, as the network was trained to see them: (n, 3, 32, 32)."""
+    image = pytest.importorskip("PIL.Image", reason="pillow decodes the images of TEST_DATA")
+    with np.load(path, allow_pickle=False) as data:
+        jpeg, offsets = data["jpeg"].tobytes(), data["offsets"]
+    pixels = np.stack([np.asarray(image.open(io.BytesIO(jpeg[offsets[i] : offsets[i + 1]]))) for i in range(n)])
+    scaled = (pixels / np.float32(255) - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 @pytest.fixture(params=["digits_net", "mlp", "block", "resnet20"])

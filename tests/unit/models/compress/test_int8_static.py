@@ -151,7 +151,7 @@ def test_negative_control_the_form_for_cpus_has_other_zero_points_and_whole_bias
 
 def test_a_zero_point_that_is_left_is_refused(full: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.compress.int8_static._options", lambda _: {})
-    with pytest.raises(NotApplied, match="left node '.*' a zero point other than 0"):
+    with pytest.raises(NotApplied, match=r"left node '.*' a zero point other than 0"):
         int8_static(full, TENSORRT, Material({"image": images()["image"] + 1}))
 
 
@@ -181,14 +181,24 @@ def test_percentiles_leave_outliers_out(full: bytes) -> None:
 
 
 def test_calibrators_that_hold_every_activation_look_at_some_rows_only(full: bytes) -> None:
-    many = images(60)
-    at = np.linspace(0, 59, 20).astype(int)
-    some = {"image": many["image"][at]}
-    limited = Int8Static(calibrator="Percentile", histogram_rows=20)
-    assert int8_static(full, limited, Material(many)) == int8_static(full, limited, Material(some))
-    assert int8_static(full, limited, Material(many)) != int8_static(
-        full, replace(limited, histogram_rows=60), Material(many)
-    )
+    def made(rows: dict[str, np.ndarray], histogram_rows: int) -> bytes:  # type: ignore[type-arg]
+        arguments = Int8Static(calibrator="Percentile", histogram_rows=histogram_rows, calibration_rows=10)
+        return int8_static(full, arguments, Material(rows))
+
+    many = images(65)
+    some = {"image": many["image"][np.linspace(0, 64, 20).astype(int)]}
+    assert made(many, 20) == made(some, 20) == made(some, 500)
+    assert made(many, 60) != made(many, 20)
+
+
+@pytest.mark.parametrize("rows", [7, 10, 25])
+def test_a_last_batch_that_is_not_full_is_no_obstacle(
+    full: bytes, rows: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for calibrator in ("Percentile", "Entropy"):
+        arguments = Int8Static(calibrator=calibrator, calibration_rows=10)
+        assert op_counts(int8_static(full, arguments, Material(images(rows))))["QuantizeLinear"] > 0
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,24 @@ def test_four_bits_make_a_smaller_file_than_eight(mlp: Real) -> None:
     assert 0.25 < sizes[1] < 0.33
 
 
-def test_smaller_blocks_and_zero_points_are_more_exact(mlp: Real) -> None:
-    errors = [
-        mlp.error(int4(mlp.onnx, arguments))
-        for arguments in (Int4(block_rows=16, symmetric=False), Int4(), Int4(block_rows=128))
-    ]
+def normal(model: bytes) -> float:
+    """Relative error on a product with normally distributed weights."""
+    feed = {"x": np.random.default_rng(1).standard_normal((64, 256)).astype(np.float32)}
+    before, after = (load(one).run(feed)["y"] for one in (graphs.linear(256, 64), model))
+    return float(np.linalg.norm(before - after) / np.linalg.norm(before))
+
+
+def test_smaller_blocks_are_more_exact_and_larger_ones_smaller() -> None:
+    made = [int4(graphs.linear(256, 64), Int4(block_rows=rows)) for rows in (16, 32, 128)]
+    errors, sizes = [normal(model) for model in made], [len(model) for model in made]
     assert errors == sorted(errors)
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_zero_points_make_four_bits_more_exact() -> None:
+    with_points, without = (int4(graphs.linear(256, 64), Int4(symmetric=symmetric)) for symmetric in (False, True))
+    assert normal(with_points) < normal(without)
+    assert len(with_points) > len(without)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(33, 64), (100, 70), (31, 256), (64, 33)])
