@@ -20,6 +20,9 @@ The full version is trained first, its variants are made of it, and each one is 
 is measured. A run that was interrupted goes on when the same command is given again; what is published already is
 left as it is. Data sets that are not shipped are read from the folder that --data names.
 
+The ledger notes which making a test set has decided about: another choice with the same test set is refused. It is
+the file .MODEL.ledger.jsonl in REPOSITORY unless --ledger names another.
+
 \b
 Examples:
   retort train digits --publish /tmp/models/digits
@@ -28,22 +31,21 @@ Examples:
 
 \b
 Exit codes:
-  0    every variant that was asked for passed
-  1    something could not be made, or the data is not there
+  0    every variant that was asked for passed the gate
+  1    an error, or a variant that could not be made where all others passed
   2    a mistyped option
-  3    every one is published, and at least one failed the gate or had too little data
+  3    a variant failed the gate or had too little data; it is published, and its card says so
   130  interrupted; the same command goes on
 """
 
 CANNOT, NOT_PASSED, INTERRUPTED = 1, 3, 130
 WORK = Path(".retort-work")
-LEDGER = Path(__file__).resolve().parents[1] / "data" / "ledger.jsonl"
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command("train", help=HELP)
-def train(
+def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     name: Annotated[str, typer.Argument(help="digits, mnist, cifar10, sst2 or banking77.")],
     publish: Annotated[Path, typer.Option(metavar="REPOSITORY/MODEL", help="The model's folder; made if need be.")],
     data: Annotated[Path | None, typer.Option(metavar="PATH", help="Folder of the data set.")] = None,
@@ -53,7 +55,7 @@ def train(
     processes: Annotated[int, typer.Option(min=1, help="That share the work of training.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="The small form: tries the path, is worth nothing.")] = False,
     work: Annotated[Path | None, typer.Option(metavar="DIR", help="For interruptions [.retort-work/NAME].")] = None,
-    ledger: Annotated[Path | None, typer.Option(metavar="FILE", help="Of selections [the workshop's own].")] = None,
+    ledger: Annotated[Path | None, typer.Option(metavar="FILE", help="See above.")] = None,
     result: Annotated[Path | None, typer.Option(metavar="FILE", help="The figures, as .json or .md.")] = None,
 ) -> None:
     """See `HELP`."""
@@ -66,11 +68,12 @@ def train(
     _need_torch()
     from models.families.making import Order  # noqa: PLC0415
 
+    folder = publish.resolve()
     order = Order(
         name=name,
-        folder=publish.resolve(),
+        folder=folder,
         work=work or WORK / name,
-        ledger=ledger or LEDGER,
+        ledger=ledger or folder.parent / f".{folder.name}.ledger.jsonl",
         data=data,
         only=tuple(only or ()),
         profile=profile,
@@ -145,10 +148,10 @@ def _write(result: Path, order: Order, outcomes: Sequence[Outcome]) -> None:
 
 
 def _exit_code(outcomes: Sequence[Outcome]) -> int:
-    if any(one.card is None for one in outcomes):
-        return CANNOT
     judged = [one.card for one in outcomes if one.card and one.card.variant_of]
-    return 0 if all(card.verdict == "pass" for card in judged) else NOT_PASSED
+    if any(card.verdict != "pass" for card in judged):
+        return NOT_PASSED
+    return CANNOT if any(one.card is None for one in outcomes) else 0
 
 
 def _give_up(sentence: str) -> None:

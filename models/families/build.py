@@ -77,7 +77,9 @@ class Student:
 def distilled(build: Build, version: str, student: Student, settings: TrainSettings) -> Variant:
     """A smaller network that learns from the full version."""
     built = Step(technique="build", arguments={"network": student.name})
-    recipe = Recipe(name=f"{build.name}-distilled", seed=settings.seed, steps=(built, build.distilling(settings), EXPORT))
+    recipe = Recipe(
+        name=f"{build.name}-distilled", seed=settings.seed, steps=(built, build.distilling(settings), EXPORT)
+    )
 
     def make(bench: Bench, full: Made) -> Made:
         reproducible(settings.seed)
@@ -90,7 +92,9 @@ def distilled(build: Build, version: str, student: Student, settings: TrainSetti
 def pruned(build: Build, version: str, cut: PruneStructured, settings: TrainSettings) -> Variant:
     """The full version's network without some of its channels, taught by what it was."""
     cutting = Step(technique="prune_structured", arguments=asdict(cut))
-    recipe = Recipe(name=f"{build.name}-pruned", seed=settings.seed, steps=(cutting, build.distilling(settings), EXPORT))
+    recipe = Recipe(
+        name=f"{build.name}-pruned", seed=settings.seed, steps=(cutting, build.distilling(settings), EXPORT)
+    )
 
     def make(bench: Bench, full: Made) -> Made:
         reproducible(settings.seed)

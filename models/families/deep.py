@@ -113,7 +113,5 @@ def compress(bench: Bench, name: str, teacher: nn.Module, network: nn.Module, pl
     return network
 
 
-
-
 def _learning(plan: Deep) -> dict[str, Any]:
     return {"temperature": plan.temperature, "share": plan.share, "distortion": asdict(plan.distortion)}

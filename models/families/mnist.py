@@ -106,9 +106,9 @@ LENET_5 = Plans(
     deep=Deep(
         layers=("layers.0", "layers.2", "layers.5", "layers.7"),
         keep=((0.9, 0.4, 0.3, 0.6), (0.8, 0.2, 0.1, 0.4), (0.7, 0.12, 0.05, 0.25)),
-        epochs=(2, 2, 5),
+        epochs=(1, 1, 4),
         values=(31, 31, 31, 31),
-        sharing_epochs=2,
+        sharing_epochs=1,
         distortion=PRUNED_WITH,
     ),
 )

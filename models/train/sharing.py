@@ -65,3 +65,5 @@ def settle(network: nn.Module) -> None:
     for module in network.modules():
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            # A new parameter: the old one's gradient still has the shape of the codebook, which exporters refuse.
+            module.weight = nn.Parameter(module.weight.detach().clone())
