@@ -133,8 +133,8 @@ FAMILY = Family(
     load=load,
     full=_full,
     variants=(
-        by_recipe("1-int8-dynamic", "int8-dynamic", "Eight bits, scales of each run: requests cannot share a run."),
         by_recipe("1-int8-per-row", "int8-per-row", "Eight bits, scales of each token: requests can share a run."),
+        by_recipe("1-int8-dynamic", "int8-dynamic", "Eight bits, scales of each run: requests cannot share a run."),
         by_recipe("1-int8-weights", "int8-weights", "Weights in blocks of 8 bits."),
         by_recipe("1-int4", "int4", "Weights in blocks of 4 bits."),
         _half(),

@@ -104,7 +104,9 @@ class Encoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Hidden states, float32 (n, length, width), of int64 (n, length) ids and mask, 1 for a token, 0 for filler."""
-        embedded = self.tokens(input_ids) + self.positions.weight[: input_ids.shape[1]]
+        # Looked up, not sliced: of a slice the length is unknown to ONNX Runtime's inference of symbolic shapes.
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        embedded = self.tokens(input_ids) + self.positions(places)
         hidden: Tensor = self.dropout(self.norm(embedded))
         bias = (1.0 - attention_mask.to(hidden.dtype))[:, None, None, :] * MASKED
         for layer in self.layers:
