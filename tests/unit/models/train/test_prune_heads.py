@@ -4,12 +4,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="text families need torch")
 
-from torch.nn import functional
+from torch.nn import functional  # noqa: E402
 
-from models.train.export import parity
-from models.train.prune_heads import importance, least_important, prune_heads
-from models.train.transformer import TextClassifier
-from tests.unit.models.train.texts import SHALLOW, SHAPE, examples, file_of, network, rows
+from models.train.export import parity  # noqa: E402
+from models.train.prune_heads import importance, least_important, prune_heads  # noqa: E402
+from models.train.transformer import TextClassifier  # noqa: E402
+from tests.unit.models.train.texts import SHALLOW, SHAPE, examples, file_of, network, rows  # noqa: E402
 
 ALL = tuple(range(SHAPE.heads))
 

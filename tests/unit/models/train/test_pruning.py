@@ -25,9 +25,7 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 @pytest.mark.parametrize(("share", "kept"), [(1.0, 600), (0.5, 300), (0.1, 60), (0.001, 1)])
-def test_the_share_that_is_asked_for_is_kept_and_it_is_the_largest(
-    network: nn.Module, share: float, kept: int
-) -> None:
+def test_the_share_that_is_asked_for_is_kept_and_it_is_the_largest(network: nn.Module, share: float, kept: int) -> None:
     before = network[0].weight.detach().clone()
     prune(network, {"0.weight": share})
     after = network[0].weight.detach()

@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="text families need torch")
 
-from models.compress.checks import NotApplied, same_signature
-from models.train.distil import distillation
-from models.train.loop import Trainer
-from models.train.reduce_layers import every_other, reduce_layers
-from models.train.settings import TrainSettings
-from tests.unit.models.train.texts import SHALLOW, examples, file_of, network, rows
+from models.compress.checks import NotApplied, same_signature  # noqa: E402
+from models.train.distil import distillation  # noqa: E402
+from models.train.loop import Trainer  # noqa: E402
+from models.train.reduce_layers import every_other, reduce_layers  # noqa: E402
+from models.train.settings import TrainSettings  # noqa: E402
+from tests.unit.models.train.texts import SHALLOW, examples, file_of, network, rows  # noqa: E402
 
 
 @pytest.mark.parametrize(("layers", "kept"), [(6, (1, 3, 5)), (4, (1, 3)), (3, (0, 2)), (2, (1,)), (1, (0,))])

@@ -4,10 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="text families need torch")
 
-from models.train.examples import Examples
-from models.train.export import parity
-from models.train.transformer import MASKED, Encoder, Layer, Shape, Trimmed
-from tests.unit.models.train.texts import SHALLOW, examples, file_of, network, rows
+from models.train.examples import Examples  # noqa: E402
+from models.train.export import parity  # noqa: E402
+from models.train.transformer import MASKED, Encoder, Layer, Shape, Trimmed  # noqa: E402
+from tests.unit.models.train.texts import SHALLOW, examples, file_of, network, rows  # noqa: E402
 
 
 def _reference(layer: Layer, shape: Shape) -> torch.nn.TransformerEncoderLayer:
