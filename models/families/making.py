@@ -116,7 +116,8 @@ def open_bench(order: Order, splits: Splits, progress: Progress, *, keeps: bool 
     """What the makers are given: no test set, and stages that depend on the data."""
     seen = {name: part for name, part in splits.parts.items() if name != "test"}
     hashes = {name: part.sha256() for name, part in splits.parts.items()}
-    return Bench(seen, Workbench(order.work, progress, {"data": hashes}, keeps=keeps), order.quick, order.processes)
+    work = Workbench(order.work, progress, {"data": hashes}, keeps=keeps)
+    return Bench(seen, work, order.quick, order.processes, order.data)
 
 
 def published_full(family: Family, folder: Path) -> Made | None:
