@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from models import describe
 from models.evaluate.appraise import Appraisal
@@ -57,7 +58,6 @@ def card(
         onnx: what the runtime loads, where that is not a file but what one decodes to.
         full: for a variant, the version it was made from.
     """
-    decision = appraisal.decision
     return Card(
         model=origin.model,
         version=origin.version,
@@ -69,17 +69,24 @@ def card(
         recipe=origin.recipe,
         data=origin.data,
         graph=_graph(origin, files[ONNX] if onnx is None else onnx, full),
-        size=appraisal.size,
-        quality=(appraisal.quality,),
-        batching=appraisal.batching,
-        speed=appraisal.speed,
-        speed_notes=appraisal.notes,
-        gain_kind=appraisal.gain_kind,
-        verdict=decision.verdict if decision else None,
-        reasons=decision.reasons if decision else (),
+        **_measured(appraisal),
         not_verified=origin.not_verified,
         produced_by=describe.producer(),
     )
+
+
+def _measured(appraisal: Appraisal) -> dict[str, Any]:
+    decision = appraisal.decision
+    return {
+        "size": appraisal.size,
+        "quality": (appraisal.quality,),
+        "batching": appraisal.batching,
+        "speed": appraisal.speed,
+        "speed_notes": appraisal.notes,
+        "gain_kind": appraisal.gain_kind,
+        "verdict": decision.verdict if decision else None,
+        "reasons": decision.reasons if decision else (),
+    }
 
 
 def _graph(origin: Origin, onnx: bytes, full: Full | None) -> Graph:
