@@ -123,14 +123,17 @@ def prepare(
     full_version = version or read.version or FULL_VERSION
     rows = read.fixed_rows
     variants = _name([plan if rows is None else plan.fitted(rows) for plan in wanted], names, full_version)
-    for one in (*variants, *([] if version is None else [Wanted(wanted[0], version)])):
-        _check_name(one.version)
     for one in variants:
         assemble.refuse_published(folder, one.version)
+    setup = _setup(folder, read, files, how)
+    return Job(read.onnx, full_version, setup, variants, how.until_pass)
+
+
+def _setup(folder: Path, read: source.Source, files: Files, how: How) -> assemble.Setup:
     sets, task, output = read_data(read, files, how)
     if how.until_pass and sets.development is None:
         raise BadOrder("--until-pass chooses on development rows: give --test, of which a part is used, or --dev.")
-    setup = assemble.Setup(
+    return assemble.Setup(
         folder=folder,
         sets=sets,
         output=output,
@@ -142,7 +145,6 @@ def prepare(
         runs=how.runs,
         not_verified=_not_verified(sets),
     )
-    return Job(read.onnx, full_version, setup, variants, how.until_pass)
 
 
 def default_ledger(folder: Path) -> Path:
@@ -159,6 +161,8 @@ def _name(wanted: Sequence[Plan], names: Sequence[str], full_version: str) -> tu
     twice = next((name for name in ids if ids.count(name) > 1), None)
     if twice is not None:
         raise BadOrder(f"Two versions would be called {twice!r}: give each its own name with --as.")
+    for one in ids:
+        _check_name(one)
     return variants
 
 

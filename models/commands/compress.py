@@ -76,8 +76,7 @@ def compress(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """See `HELP`."""
     if list_recipes:
-        _list(as_json)
-        return
+        raise typer.Exit(_list(as_json))
     if model is None:
         raise typer.BadParameter("an ONNX file or a version's folder is expected", param_hint="INPUT")
     from models.order import Files, How  # noqa: PLC0415
@@ -183,7 +182,7 @@ def _tell_ended(job: Job, outcomes: list[Outcome], errors: Console) -> None:
     errors.print(f"published: {', '.join(done) or 'no variant'}; not made: {', '.join(left) or 'none'}.")
 
 
-def _list(as_json: bool) -> None:
+def _list(as_json: bool) -> int:
     import json  # noqa: PLC0415
 
     from models.recipes import reading  # noqa: PLC0415
@@ -191,10 +190,11 @@ def _list(as_json: bool) -> None:
     plans = [reading.named(name) for name in reading.names()]
     if as_json:
         typer.echo(json.dumps([{"name": plan.name, "summary": plan.summary} for plan in plans], indent=2))
-        return
+        return 0
     width = max(len(plan.name) for plan in plans)
     for plan in plans:
         typer.echo(f"{plan.name:<{width}}  {plan.summary}")
+    return 0
 
 
 class _Steps:
