@@ -17,6 +17,7 @@ from models.evaluate import appraise, gate, measure
 from models.evaluate.ledger import Ledger
 from models.made import Made
 from models.publish import AlreadyPublished, publish
+from models.source import whole
 from service.core.contract import Arrays
 from service.repository.card import Card, Data, Size, Split
 from service.repository.layout import Repository
@@ -92,12 +93,14 @@ class Published:
         onnx: what the runtime loads.
         notes: plain sentences on what was found, for whoever waits.
         reused: whether it lay there already.
+        sha256: of its model.onnx, where its weights lie in other files; "" elsewhere.
     """
 
     card: Card
     onnx: bytes
     notes: tuple[str, ...] = ()
     reused: bool = False
+    sha256: str = ""
 
 
 def sets(name: str, source: str, splits: Splits) -> Sets:
@@ -147,7 +150,7 @@ def publish_variant(made: Made, setup: Setup, full: Published) -> Published:
         profile=setup.profile,
         coded_bytes=None if made.coded is None else len(made.coded),
     )
-    return _publish(made, setup, appraisal, cards.Full(full.card.version, full.onnx))
+    return _publish(made, setup, appraisal, cards.Full(full.card.version, full.onnx, full.sha256))
 
 
 def refuse_published(folder: Path, version: str) -> None:
@@ -181,15 +184,15 @@ def _published(made: Made, setup: Setup) -> Published | None:
     if not (setup.folder / made.version).exists():
         return None
     files = Repository(setup.folder.parent).read_version(setup.folder.name, made.version)
-    if files.onnx != made.onnx or files.external:
+    if whole(files) != made.onnx:
         raise AlreadyPublished(
             f"{setup.folder.name}/{made.version} is published already, with another model; name another version."
         )
     if files.card is not None:
-        return Published(files.card, files.onnx, reused=True)
+        return Published(files.card, made.onnx, reused=True, sha256=files.sha256 if files.external else "")
     appraisal = appraise.appraise_full(made.onnx, setup.trial)
     card = cards.card(_origin(made, setup), {cards.ONNX: made.onnx}, appraisal, golden_max_abs=None)
-    return Published(card, made.onnx, reused=True)
+    return Published(card, made.onnx, reused=True, sha256=files.sha256 if files.external else "")
 
 
 def _publish(made: Made, setup: Setup, appraisal: appraise.Appraisal, full: cards.Full | None = None) -> Published:

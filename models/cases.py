@@ -22,7 +22,7 @@ from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from service.runtime.runner import Runner
 
-MOST_ROWS = 64
+LEAST_ROWS, MOST_ROWS = 32, 64
 CANDIDATE_ROWS = 512
 # What an unknown machine may be away from the recorded answers leaves the class alone where the lead is this large.
 SURE_SHARE = 0.1
@@ -70,7 +70,7 @@ def record(
         chosen = _choose(runners, rows_from)
         if chosen is None:
             return None
-        outputs = _answer(runners[0], chosen, mixes=mixes)
+        outputs = _answer(runners[0], chosen, mixes=mixes or not _batched(runners[0]))
     finally:
         for runner in runners:
             runner.close()
@@ -79,8 +79,9 @@ def record(
         return None
     arrays = {f"input/{name}": array for name, array in chosen.items()}
     arrays |= {f"output/{name}": _storable(array) for name, array in outputs.items()}
-    sure = bool(np.all(_lead(outputs) > 0))
-    return Cases(arrays_to_npz(arrays), _tolerance(outputs, share(onnx)), classes and sure, rows)
+    part = share(onnx)
+    sure = bool(np.all(_lead(outputs) > 2 * part))  # what the tolerance lets through moves no class
+    return Cases(arrays_to_npz(arrays), _tolerance(outputs, part), classes and sure, rows)
 
 
 def together(parts: Sequence[Arrays]) -> Samples:
@@ -90,12 +91,16 @@ def together(parts: Sequence[Arrays]) -> Samples:
 
 def _choose(runners: Sequence[Runner], rows_from: Samples) -> Arrays | None:
     own = runners[0]
-    if common_first_axis([*own.inputs, *own.outputs]) is None:
+    if not _batched(own):
         return _one_case(own, rows_from.inputs)
     candidates = _distinct(rows_from)
     answers = [_answer(runner, candidates, mixes=True) for runner in runners]
     rows = _rows(answers)
     return {name: array[rows] for name, array in candidates.items()}
+
+
+def _batched(runner: Runner) -> bool:
+    return common_first_axis([*runner.inputs, *runner.outputs]) is not None
 
 
 def _one_case(runner: Runner, inputs: Arrays) -> Arrays | None:
@@ -122,8 +127,8 @@ def _rows(answers: list[dict[str, Array]]) -> NDArray[np.int64]:
     finite = np.logical_and.reduce([_finite(one) for one in answers])
     lead = np.where(same & finite, lead, -np.inf)
     sure = np.flatnonzero(lead >= SURE_SHARE)
-    if len(sure) < MOST_ROWS:  # the surest ones there are, then
-        order = np.argsort(-lead, kind="stable")[:MOST_ROWS]
+    if len(sure) < MOST_ROWS:  # the surest ones there are, and no more unsure ones than it takes
+        order = np.argsort(-lead, kind="stable")[: max(LEAST_ROWS, len(sure))]
     elif len(answers) > 1:
         order = sure[np.argsort(-_difference(answers[0], answers[1])[sure], kind="stable")][:MOST_ROWS]
     else:
@@ -190,7 +195,7 @@ def _difference(own: Mapping[str, Array], full: Mapping[str, Array]) -> Lead:
 
 def _answer(runner: Runner, inputs: Arrays, *, mixes: bool) -> dict[str, Array]:
     rows = len(next(iter(inputs.values())))
-    step = rows if mixes else 1
+    step = min(rows, MOST_ROWS) if mixes else 1
     starts = range(0, rows, step)
     runs = [runner.run({name: array[at : at + step] for name, array in inputs.items()}) for at in starts]
     return runs[0] if len(runs) == 1 else {name: np.concatenate([one[name] for one in runs]) for name in runs[0]}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from models import assemble, chain, ladder
 from models.evaluate import appraise
+from models.evaluate.ledger import AlreadyChosen
 from models.made import Made
 from models.order import Job, Wanted
 from service.repository.card import Recipe, Size
@@ -49,19 +50,15 @@ def publish_full(job: Job, on_step: OnStep) -> assemble.Published:
 
 
 def publish_variants(job: Job, full: assemble.Published, on_step: OnStep) -> Iterator[Outcome]:
-    """Each variant in turn, when it is published or given up.
-
-    Raises:
-        AlreadyChosen: the test set has decided about a recipe with other arguments.
-    """
+    """Each variant in turn, when it is published or given up."""
     for wanted in job.wanted:
+        tried: tuple[str, ...] = ()
         try:
             made, tried = _make(job, full, wanted, on_step)
-        except chain.StepFailed as error:
-            yield Outcome(wanted, refusal=str(error))
-            continue
-        on_step(f"{wanted.version}: measuring beside the full version")
-        yield Outcome(wanted, assemble.publish_variant(made, job.setup, full), tried=tried)
+            on_step(f"{wanted.version}: measuring beside the full version")
+            yield Outcome(wanted, assemble.publish_variant(made, job.setup, full), tried=tried)
+        except (chain.StepFailed, AlreadyChosen) as error:
+            yield Outcome(wanted, refusal=str(error), tried=tried)
 
 
 def _make(job: Job, full: assemble.Published, wanted: Wanted, on_step: OnStep) -> tuple[Made, tuple[str, ...]]:

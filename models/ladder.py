@@ -15,12 +15,10 @@ import numpy as np
 
 from models import chain
 from models.compress import sensitivity
-from models.compress.checks import NotApplied
 from models.compress.technique import Material
 from models.data.samples import Samples
 from models.evaluate import measure
 from models.evaluate.appraise import Appraisal
-from models.evaluate.gate import Decision
 from models.made import Made
 from models.recipes.plan import EXCLUDE, Plan, Rung
 from service.core.contract import Arrays
@@ -62,10 +60,37 @@ class Climb:
     tried: tuple[str, ...]
 
 
-def climb(plan: Plan, ground: Ground, judge: Judge, *, on_step: chain.OnStep) -> Climb:
-    """The recipe as it stands, or the first rung that does not fail on the development set.
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A variant, and what the development set says of it."""
 
-    Where all of them fail, the one that breaks the fewest rules of the gate.
+    made: Made
+    appraisal: Appraisal
+
+    @property
+    def passed(self) -> bool:
+        """Whether every rule of the gate holds."""
+        return self.faults[:2] == (0, 0)
+
+    @property
+    def faults(self) -> tuple[int, int, float]:
+        """Rules that say no, rules that cannot decide, and the share of rows that do not agree; less is better."""
+        outcomes = [rule.outcome for rule in self.appraisal.decision.rules] if self.appraisal.decision else ["fail"]
+        agreement = self.appraisal.quality.agreement
+        return outcomes.count("fail"), outcomes.count("insufficient-data"), -(agreement or 0.0)
+
+    def told(self, name: str) -> str:
+        """One sentence on it."""
+        decision = self.appraisal.decision
+        reasons = "; ".join(decision.reasons) if decision and not self.passed else "every rule holds"
+        return f"{name}: {decision.verdict if decision else 'fail'} on the development set: {reasons}."
+
+
+def climb(plan: Plan, ground: Ground, judge: Judge, *, on_step: chain.OnStep) -> Climb:
+    """The recipe as it stands, or the first rung that passes on the development set.
+
+    Where none does, the one that breaks the fewest rules of the gate; among equals the one that leaves the fewest
+    undecided, for small development sets decide little; then the one that agrees best with the full version.
 
     Args:
         plan: the recipe with its ladder.
@@ -77,12 +102,11 @@ def climb(plan: Plan, ground: Ground, judge: Judge, *, on_step: chain.OnStep) ->
         StepFailed: the recipe as it stands does not apply; a rung that does not is only told.
     """
     made = chain.make(plan, ground.version, ground.onnx, ground.calibration, on_step=on_step)
-    decision = _decide(judge, made)
-    tried = [_told("as it stands", decision)]
-    found = [(_broken(decision), made)]
+    found = [_Judged(made, judge(made))]
+    tried = [found[0].told("as it stands")]
     worst: tuple[str, ...] | None = None
     for number, rung in enumerate(plan.ladder, 1):
-        if not found[-1][0]:
+        if found[-1].passed:
             break
         name = f"rung {number} of {len(plan.ladder)}, {rung.words}"
         if rung.training is not None:
@@ -96,10 +120,9 @@ def climb(plan: Plan, ground: Ground, judge: Judge, *, on_step: chain.OnStep) ->
         except chain.StepFailed as error:
             tried.append(f"{name}: does not apply; {error}")
             continue
-        decision = _decide(judge, made)
-        tried.append(_told(name, decision))
-        found.append((_broken(decision), made))
-    return Climb(min(found, key=lambda one: one[0])[1], tuple(tried))
+        found.append(_Judged(made, judge(made)))
+        tried.append(found[-1].told(name))
+    return Climb(min(found, key=lambda one: one.faults).made, tuple(tried))
 
 
 def rank(plan: Plan, ground: Ground, *, on_step: chain.OnStep) -> tuple[str, ...]:
@@ -141,20 +164,3 @@ def _answers(onnx: bytes, rows: Arrays, ground: Ground) -> np.ndarray[Any, Any]:
 
 def _worst_of(rung: Rung, worst: tuple[str, ...] | None) -> tuple[str, ...]:
     return (worst or ())[: rung.exclude_worst]
-
-
-def _decide(judge: Judge, made: Made) -> Decision:
-    decision = judge(made).decision
-    if decision is None:
-        raise NotApplied("a variant was appraised without a verdict")
-    return decision
-
-
-def _broken(decision: Decision) -> int:
-    """How many rules say no; those that cannot decide do not count, for the test set is there to decide."""
-    return sum(rule.outcome == "fail" for rule in decision.rules)
-
-
-def _told(name: str, decision: Decision) -> str:
-    reasons = "; ".join(decision.reasons) if decision.verdict != "pass" else "every rule holds"
-    return f"{name}: {decision.verdict} on the development set: {reasons}."

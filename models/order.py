@@ -123,14 +123,17 @@ def prepare(
     full_version = version or read.version or FULL_VERSION
     rows = read.fixed_rows
     variants = _name([plan if rows is None else plan.fitted(rows) for plan in wanted], names, full_version)
-    for one in (*variants, *([] if version is None else [Wanted(wanted[0], version)])):
-        _check_name(one.version)
     for one in variants:
         assemble.refuse_published(folder, one.version)
-    sets, task, output = _data(read, files, how)
+    setup = _setup(folder, read, files, how)
+    return Job(read.onnx, full_version, setup, variants, how.until_pass)
+
+
+def _setup(folder: Path, read: source.Source, files: Files, how: How) -> assemble.Setup:
+    sets, task, output = read_data(read, files, how)
     if how.until_pass and sets.development is None:
         raise BadOrder("--until-pass chooses on development rows: give --test, of which a part is used, or --dev.")
-    setup = assemble.Setup(
+    return assemble.Setup(
         folder=folder,
         sets=sets,
         output=output,
@@ -142,7 +145,6 @@ def prepare(
         runs=how.runs,
         not_verified=_not_verified(sets),
     )
-    return Job(read.onnx, full_version, setup, variants, how.until_pass)
 
 
 def default_ledger(folder: Path) -> Path:
@@ -159,6 +161,8 @@ def _name(wanted: Sequence[Plan], names: Sequence[str], full_version: str) -> tu
     twice = next((name for name in ids if ids.count(name) > 1), None)
     if twice is not None:
         raise BadOrder(f"Two versions would be called {twice!r}: give each its own name with --as.")
+    for one in ids:
+        _check_name(one)
     return variants
 
 
@@ -167,7 +171,12 @@ def _check_name(version: str) -> None:
         raise BadOrder(f"{version!r} cannot be a version: an id is letters, digits, '_', '.' and '-'.")
 
 
-def _data(read: source.Source, files: Files, how: How) -> tuple[assemble.Sets, appraise.Task, str]:
+def read_data(read: source.Source, files: Files, how: How) -> tuple[assemble.Sets, appraise.Task, str]:
+    """The sets in the user's files, the task, and the name of the judged output.
+
+    Raises:
+        BadSource, BadData, BadOrder: what is wrong, in one sentence.
+    """
     calibration, development, test = (
         None if path is None else npz_files.read_samples(path, read.inputs, answers=path != files.calibration)
         for path in (files.calibration, files.development, files.test)
@@ -178,7 +187,8 @@ def _data(read: source.Source, files: Files, how: How) -> tuple[assemble.Sets, a
         _answered(path, one, task, read, output) for path, one in ((files.development, development), (files.test, test))
     )
     given = roles.assign(calibration, development, test)
-    parts = {"calibration": given.calibration, "development": given.development, "test": given.test}
+    calibration = _whole_runs(given.calibration, read.fixed_rows)
+    parts = {"calibration": calibration, "development": given.development, "test": given.test}
     for name, part in parts.items():
         if part is not None and not len(part):
             raise BadOrder(f"No {name} rows are left: all of them are in the sets that it must not touch.")
@@ -188,7 +198,26 @@ def _data(read: source.Source, files: Files, how: How) -> tuple[assemble.Sets, a
         source_text += f"; {roles.DEVELOPMENT_SHARE:.0%} of the test file, by hash, are the development set"
     name = files.given[-1].stem if files.given else "none"
     data = assemble.describe_data(name, source_text, there, given.overlaps_removed)
-    return assemble.Sets(data, given.test, given.development, given.calibration), task, output.name
+    return assemble.Sets(data, given.test, given.development, calibration), task, output.name
+
+
+def _whole_runs(samples: Samples | None, rows: int | None) -> Samples | None:
+    """As many samples as fill whole runs of a model that takes `rows` at a time."""
+    return samples if samples is None or rows is None else samples.take(range(len(samples) - len(samples) % rows))
+
+
+def read_test(
+    read: source.Source, path: Path, task: appraise.Task | None, output: str | None
+) -> tuple[Samples, appraise.Task, str]:
+    """The whole test file, the task, and the name of the judged output.
+
+    Raises:
+        BadSource, BadData, BadOrder: what is wrong, in one sentence.
+    """
+    samples = npz_files.read_samples(path, read.inputs, answers=True)
+    judged = source.judged_output(read, output)
+    task = _task(task, samples, None, Files(test=path))
+    return _answered(path, samples, task, read, judged) or samples, task, judged.name
 
 
 def _task(

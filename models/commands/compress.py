@@ -76,8 +76,7 @@ def compress(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """See `HELP`."""
     if list_recipes:
-        _list(as_json)
-        return
+        raise typer.Exit(_list(as_json))
     if model is None:
         raise typer.BadParameter("an ONNX file or a version's folder is expected", param_hint="INPUT")
     from models.order import Files, How  # noqa: PLC0415
@@ -85,9 +84,7 @@ def compress(  # noqa: PLR0913, PLR0917 - one parameter an option
     files = Files(calibration, dev, test)
     how = How(task, output, profile, until_pass, runs, threads, licence, ledger)
     if remeasure:
-        from models.commands import compress_remeasure  # noqa: PLC0415
-
-        raise typer.Exit(compress_remeasure.run(model, files, how, as_json=as_json))
+        raise typer.Exit(_remeasure(model, test, how, as_json))
     if publish is None or not recipe:
         missing = "--publish" if publish is None else "--recipe"
         raise typer.BadParameter("is needed; `retort compress --list` shows the recipes", param_hint=missing)
@@ -126,8 +123,6 @@ def _run(job: Job, as_json: bool) -> int:
 
     from models.commands import compress_table  # noqa: PLC0415
     from models.compressing import publish_full, publish_variants  # noqa: PLC0415
-    from models.evaluate.ledger import AlreadyChosen  # noqa: PLC0415
-    from models.publish import AlreadyPublished  # noqa: PLC0415
     from service.core.errors import RetortError  # noqa: PLC0415
 
     outcomes: list[Outcome] = []
@@ -141,7 +136,7 @@ def _run(job: Job, as_json: bool) -> int:
                 steps.say(compress_table.sentence(outcome))
         except KeyboardInterrupt:
             ended = INTERRUPTED
-        except (AlreadyChosen, AlreadyPublished, RetortError, OSError, ValueError) as error:
+        except (RetortError, OSError, ValueError) as error:
             steps.say(f"retort: {str(error).rstrip('.')}.")
             ended = ERROR
     if outcomes:
@@ -150,6 +145,28 @@ def _run(job: Job, as_json: bool) -> int:
         _tell_ended(job, outcomes, errors)
         return ended
     return _exit_code(outcomes)
+
+
+def _remeasure(path: Path, test: Path | None, how: How, as_json: bool) -> int:
+    from models.commands import compress_table  # noqa: PLC0415
+    from models.remeasuring import Again, remeasure  # noqa: PLC0415
+    from service.core.errors import RetortError  # noqa: PLC0415
+
+    if test is None:
+        raise typer.BadParameter("is needed with --remeasure, which measures on it", param_hint="--test")
+    done: list[Again] = []
+    try:
+        for again in remeasure(path, test, how):
+            done.append(again)
+            typer.echo(f"{again.after.version}: its card has this machine's figures", err=True)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (RetortError, OSError, ValueError) as error:
+        _give_up(f"{str(error).rstrip('.')}.")
+    finally:
+        if done:
+            typer.echo(compress_table.remeasured_json(done) if as_json else compress_table.remeasured_text(done))
+    return 0 if all(again.after.verdict in ("pass", None) for again in done) else FAILED
 
 
 def _exit_code(outcomes: list[Outcome]) -> int:
@@ -165,7 +182,7 @@ def _tell_ended(job: Job, outcomes: list[Outcome], errors: Console) -> None:
     errors.print(f"published: {', '.join(done) or 'no variant'}; not made: {', '.join(left) or 'none'}.")
 
 
-def _list(as_json: bool) -> None:
+def _list(as_json: bool) -> int:
     import json  # noqa: PLC0415
 
     from models.recipes import reading  # noqa: PLC0415
@@ -173,10 +190,11 @@ def _list(as_json: bool) -> None:
     plans = [reading.named(name) for name in reading.names()]
     if as_json:
         typer.echo(json.dumps([{"name": plan.name, "summary": plan.summary} for plan in plans], indent=2))
-        return
+        return 0
     width = max(len(plan.name) for plan in plans)
     for plan in plans:
         typer.echo(f"{plan.name:<{width}}  {plan.summary}")
+    return 0
 
 
 class _Steps:

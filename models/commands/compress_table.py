@@ -16,6 +16,7 @@ from rich.table import Table
 from models.assemble import Published
 from models.compressing import Outcome
 from models.order import Job
+from models.remeasuring import Again
 from service.repository.card import Card
 
 WIDTH = 240
@@ -33,25 +34,9 @@ def sentence(outcome: Outcome) -> str:
 
 
 def as_text(full: Published, outcomes: Sequence[Outcome]) -> str:
-    """The table, and below it what decided each verdict."""
-    made = [outcome.published.card for outcome in outcomes if outcome.published is not None]
-    batches = sorted({speed.rows for card in made for speed in card.speed})
-    table = Table(box=None, pad_edge=False)
-    for column in (*_COLUMNS, *(f"speed-up at {rows}" for rows in batches), "verdict"):
-        table.add_column(column, no_wrap=True)
-    table.add_row(*_full_row(full.card), *(NOTHING for _ in batches), "full version")
-    for outcome in outcomes:
-        if outcome.published is None:
-            table.add_row(outcome.wanted.version, *(NOTHING for _ in (*_COLUMNS[1:], *batches)), "not made")
-        else:
-            table.add_row(*_row(outcome.published.card, batches))
-    out = io.StringIO()
-    console = Console(file=out, width=WIDTH, highlight=False)
-    console.print(table)
-    for outcome in outcomes:
-        for line in _why(outcome):
-            console.print(line, markup=False, soft_wrap=True)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    """The table, and below it what decided each verdict and what the ladder tried."""
+    rows = [one.wanted.version if one.published is None else one.published.card for one in outcomes]
+    return "\n".join([_table(rows, full.card), *(line for outcome in outcomes for line in _why(outcome))])
 
 
 def as_json(job: Job, full: Published, outcomes: Sequence[Outcome]) -> str:
@@ -76,9 +61,45 @@ def as_json(job: Job, full: Published, outcomes: Sequence[Outcome]) -> str:
     )
 
 
+def remeasured_text(done: Sequence[Again]) -> str:
+    """The table of cards after this machine was added, and what changed of each verdict."""
+    full = next((one.after for one in done if one.after.variant_of is None), None)
+    table = _table([one.after for one in done], full)
+    changes = [
+        f"{one.after.version}: verdict {one.after.verdict}, was {one.before.verdict}"
+        for one in done
+        if one.after.verdict != one.before.verdict
+    ]
+    return "\n".join([table, *changes])
+
+
+def remeasured_json(done: Sequence[Again]) -> str:
+    """The same for machines."""
+    return json.dumps([{**_figures(one.after), "verdict_before": one.before.verdict} for one in done], indent=2)
+
+
 def _figures(card: Card) -> dict[str, Any]:
-    keys = {"version", "verdict", "reasons", "gain_kind", "size", "quality", "batching", "speed", "recipe"}
+    keys = {"version", "verdict", "reasons", "gain_kind", "size", "quality", "batching", "speed"}
     return card.model_dump(mode="json", include=keys)
+
+
+def _table(rows: Sequence[Card | str], full: Card | None) -> str:
+    """The cards' rows, below their full version's; a name stands for what was not made."""
+    cards = [one for one in rows if isinstance(one, Card) and one.variant_of is not None]
+    batches = sorted({speed.rows for card in cards for speed in card.speed})
+    table = Table(box=None, pad_edge=False)
+    for column in (*_COLUMNS, *(f"speed-up at {rows}" for rows in batches), "verdict"):
+        table.add_column(column, no_wrap=True)
+    if full is not None:
+        table.add_row(*_full_row(full), *(NOTHING for _ in batches), "full version")
+    for one in rows:
+        if isinstance(one, str):
+            table.add_row(one, *(NOTHING for _ in (*_COLUMNS[1:], *batches)), "not made")
+    for card in cards:
+        table.add_row(*_row(card, batches))
+    out = io.StringIO()
+    Console(file=out, width=WIDTH, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def _full_row(card: Card) -> tuple[str, ...]:

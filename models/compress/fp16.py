@@ -53,7 +53,7 @@ def fp16(model: bytes, arguments: Fp16, material: Material) -> bytes:
     proto = graphs.read(model, _STEP)
     graphs.known_nodes(proto, arguments.exclude_nodes, _STEP)
     blocked = {*arguments.exclude_nodes, *_with_large_weights(proto.graph)}
-    rows = None if material.calibration is None else _few(material.calibration)
+    rows = None if material.calibration is None else _few(proto, material.calibration)
     if rows is not None:
         blocked |= _with_large_activations(proto, rows)
     converted = float16.convert_float_to_float16(
@@ -126,8 +126,16 @@ def _answers(model: bytes, rows: Arrays) -> Arrays:
         runner.close()
 
 
-def _few(rows: Arrays) -> Arrays:
-    return {name: array[:_LOOKED_AT_ROWS] for name, array in rows.items()}
+def _few(proto: onnx.ModelProto, rows: Arrays) -> Arrays:
+    """The first rows, as many as a run takes."""
+    fixed = [_rows_of(value) for value in proto.graph.input if value.name in rows]
+    return {name: array[: min([_LOOKED_AT_ROWS, *filter(None, fixed)])] for name, array in rows.items()}
+
+
+def _rows_of(value: onnx.ValueInfoProto) -> int:
+    """The first axis of an input; 0 where it is not fixed."""
+    dims = value.type.tensor_type.shape.dim
+    return int(dims[0].dim_value) if dims else 0
 
 
 def _assert_halved(before: bytes, after: bytes) -> None:

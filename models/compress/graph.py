@@ -121,7 +121,7 @@ def weighted(
             names what is not there.
     """
     known_nodes(proto, exclude, step)
-    _refuse_hidden(proto, op_types, step, exclude)
+    refuse_hidden(proto, op_types, step, exclude)
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     found = [
         Weighted(node, weights[node.input[1]])
@@ -146,6 +146,24 @@ def known_nodes(proto: onnx.ModelProto, wanted: Iterable[str], step: str) -> Non
     missing = sorted(set(wanted) - {node.name for node in proto.graph.node})
     if missing:
         raise NotApplied(f"{step} is to leave {missing[0]!r} alone, and the graph has no node of that name.")
+
+
+def refuse_hidden(proto: onnx.ModelProto, op_types: Sequence[str], step: str, exclude: Sequence[str]) -> None:
+    """Holds the step to the main graph, which is all that the tools look at.
+
+    Raises:
+        NotApplied: a function, or a subgraph of a node that is not excluded, holds a node of one of these types.
+    """
+    for function in proto.functions:
+        if any(node.op_type in op_types for node in function.node):
+            raise NotApplied(f"{step} does not look into function {function.name!r}; preprocess resolves functions.")
+    for node in proto.graph.node:
+        hidden = {inner.op_type for inner in inner_nodes(node)} & set(op_types)
+        if hidden and node.name not in exclude:
+            raise NotApplied(
+                f"{step} does not look into the subgraphs of node {node.name!r} ({node.op_type}), which hold "
+                f"{', '.join(sorted(hidden))}; exclude_nodes would leave them as they are."
+            )
 
 
 def replace(weight: onnx.TensorProto, array: NDArray[np.generic]) -> None:
@@ -221,16 +239,3 @@ def _refuse(one: Weighted, fed: set[str], uses: Counter[str], step: str, may_sha
         raise NotApplied(f"{where}: it is also an input of the graph, so that a caller may replace it.")
     if uses[one.weight.name] > 1 and not may_share:
         raise NotApplied(f"{where}: it is used {uses[one.weight.name]} times; exclude_nodes would leave it as it is.")
-
-
-def _refuse_hidden(proto: onnx.ModelProto, op_types: Sequence[str], step: str, exclude: Sequence[str]) -> None:
-    for function in proto.functions:
-        if any(node.op_type in op_types for node in function.node):
-            raise NotApplied(f"{step} does not look into function {function.name!r}; preprocess resolves functions.")
-    for node in proto.graph.node:
-        hidden = {inner.op_type for inner in inner_nodes(node)} & set(op_types)
-        if hidden and node.name not in exclude:
-            raise NotApplied(
-                f"{step} does not look into the subgraphs of node {node.name!r} ({node.op_type}), which hold "
-                f"{', '.join(sorted(hidden))}; exclude_nodes would leave them as they are."
-            )

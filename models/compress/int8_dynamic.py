@@ -81,6 +81,9 @@ def int8_dynamic(model: bytes, arguments: Int8Dynamic, material: Material | None
 def _wanted(proto: onnx.ModelProto, arguments: Int8Dynamic) -> dict[str, str]:
     """The nodes to quantise, name -> type, after Gemm was turned into MatMul."""
     graphs.known_nodes(proto, arguments.exclude_nodes, _STEP)
+    # Gather is everywhere, and mostly not a look-up in a table of weights.
+    layers = [op_type for op_type in arguments.op_types if op_type != "Gather"]
+    graphs.refuse_hidden(proto, layers, _STEP, arguments.exclude_nodes)
     linear = [op_type for op_type in arguments.op_types if op_type in graphs.LINEAR]
     found = graphs.weighted(proto, linear, _STEP, arguments.exclude_nodes, may_share=True, may_lack=True)
     gemm_to_matmul(proto, found)

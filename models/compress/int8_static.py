@@ -83,10 +83,11 @@ def int8_static(model: bytes, arguments: Int8Static, material: Material) -> byte
             0 where it was to be, or the signature changed.
     """
     _refuse(arguments)
-    if not op_counts(model).keys() & set(arguments.op_types):
-        raise NotApplied(f"int8_static finds no {', '.join(arguments.op_types)} to quantise.")
     proto = onnx.load_from_string(model)
     graphs.known_nodes(proto, arguments.exclude_nodes, "int8_static")
+    graphs.refuse_hidden(proto, arguments.op_types, "int8_static", arguments.exclude_nodes)
+    if not op_counts(model).keys() & set(arguments.op_types):
+        raise NotApplied(f"int8_static finds no {', '.join(arguments.op_types)} to quantise.")
     # The histograms' progress goes to the standard output, which belongs to the command line.
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         path = Path(folder) / "int8.onnx"

@@ -17,6 +17,7 @@ from models.compress import (
     preprocess,
     prune_2_4,
     prune_magnitude,
+    share_weights,
 )
 from models.compress.technique import Technique
 
@@ -31,6 +32,7 @@ _ALL: tuple[Technique[Any], ...] = (
     prune_magnitude.TECHNIQUE,
     prune_2_4.TECHNIQUE,
     low_rank.TECHNIQUE,
+    share_weights.TECHNIQUE,
 )
 
 TECHNIQUES: Mapping[str, Technique[Any]] = MappingProxyType({technique.name: technique for technique in _ALL})

@@ -92,7 +92,8 @@ def _arrays(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise BadData(f"There is no file {path}.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:  # numpy leaves a file that it opened itself open where it is no archive
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise BadData(f"{path} is one array; an .npz file with one array per input is expected.")
             return {name: _member(path, archive, name) for name in archive.files}

@@ -40,9 +40,8 @@ def remeasured(
     """
     card = version.card
     if (card.variant_of is None) != (full is None):
-        raise ValueError(
-            f"Version '{card.version}' is a variant of {card.variant_of}, and is measured beside it alone."
-        )
+        told = f"a variant of '{card.variant_of}' and measured beside it" if card.variant_of else "measured alone"
+        raise ValueError(f"Version '{card.version}' is {told}.")
     golden = _golden(version, trial.bench)
     if full is None:
         return _with(card, appraise.appraise_full(version.onnx, trial), golden, trial.bench)

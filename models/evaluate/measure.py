@@ -101,8 +101,11 @@ def rows_a_run(runner: Runner, inputs: Arrays, output: str) -> int | None:
     """How many rows a run takes: a fixed number, or None for any; 1 where two rows do not give two answers.
 
     Raises:
-        ValueError: an input has no axis for rows.
+        ValueError: an input has no axis for rows, or there is no such output.
     """
+    names = [spec.name for spec in runner.outputs]
+    if output not in names:
+        raise ValueError(f"There is no output '{output}', only {', '.join(names)}.")
     for spec in runner.inputs:
         if not spec.dims:
             raise ValueError(f"Input '{spec.name}' is a single number, with no axis for samples.")
@@ -133,9 +136,6 @@ def answers(runner: Runner, inputs: Arrays, output: str, *, rows: int | None = N
     Raises:
         ValueError: there is no such output, or its first axis does not hold the rows.
     """
-    names = [spec.name for spec in runner.outputs]
-    if output not in names:
-        raise ValueError(f"There is no output '{output}', only {', '.join(names)}.")
     fixed = rows_a_run(runner, inputs, output)
     size = fixed or rows or ANSWER_ROWS
     n = len(next(iter(inputs.values())))

@@ -16,6 +16,9 @@ from models.evaluate.bootstrap import LEAST_ROWS
 from models.evaluate.statistics import POWER
 from service.repository.card_measures import Verdict
 
+# Of differences of shares, in double precision.
+_ROUNDING = 1e-12
+
 ProfileName = Literal["default", "strict"]
 
 
@@ -71,7 +74,9 @@ def undecided(name: str, sentence: str) -> Rule:
     return Rule(name, "insufficient-data", f"{name}: {sentence}")
 
 
-def non_inferior(name: str, sentence: str, *, n: int, bounds_95: tuple[float, float], margin: float) -> Rule:
+def non_inferior(
+    name: str, sentence: str, *, n: int, bounds_95: tuple[float, float], margin: float, expected: float = 0.0
+) -> Rule:
     """Whether a difference, variant less full and larger is better, is shown to be no less than `-margin`.
 
     Args:
@@ -80,16 +85,16 @@ def non_inferior(name: str, sentence: str, *, n: int, bounds_95: tuple[float, fl
         n: rows that were bootstrapped.
         bounds_95: one-sided lower and upper 95 % bound of the difference.
         margin: > 0, in the same unit.
+        expected: the difference that more rows would be asked to show: none, unless even a good variant has one.
     """
     lower, upper = bounds_95
     if upper < -margin:
         return rule(name, False, sentence)
     if n < LEAST_ROWS:
         return undecided(name, f"{sentence}; {n} rows are too few for a bootstrap, at least {LEAST_ROWS} are needed")
-    if lower >= -margin:
+    if lower >= -margin - _ROUNDING:
         return rule(name, True, sentence)
-    needed = _needed_rows(n, upper - lower, margin)
-    if n >= needed:
+    if margin + expected <= 0 or n >= (needed := _needed_rows(n, upper - lower, margin + expected)):
         return rule(name, False, sentence)
     return undecided(name, f"{sentence}; {n} rows are too few to decide, about {needed} are needed")
 

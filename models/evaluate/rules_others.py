@@ -87,6 +87,7 @@ def _by_neighbours(facts: Embedded) -> tuple[Rule, ...]:
             n=facts.n,
             bounds_95=bounds,
             margin=float(1 - LEAST_NEIGHBOURS),
+            expected=paired.neighbour_recall - 1,
         ),
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.evaluate import latency
+from models.evaluate.gate import LEAST_SPEEDUP
 from models.evaluate.measure import Bench, Subject, first_rows, rows_a_run
 from service.core.contract import Arrays
 from service.repository.card_measures import Speed
@@ -43,7 +44,7 @@ def not_faster(entries: Sequence[Speed]) -> Speed | None:
 
 def _is_faster(one: Speed) -> bool:
     interval = one.speedup_joint_interval_95 or one.speedup_interval_95
-    return interval is not None and interval[0] > 1
+    return interval is not None and interval[0] > LEAST_SPEEDUP
 
 
 def _speed_at(

@@ -14,8 +14,6 @@ from torch.nn import functional
 from models.train.examples import Examples
 from models.train.loop import Objective
 
-EVALUATION_ROWS = 1000
-
 
 def distillation(teacher: nn.Module, temperature: float, share: float) -> Objective:
     """The loss share * T^2 * KL(teacher at T || student at T) + (1 - share) * cross entropy with the labels.
@@ -48,7 +46,7 @@ def cached_distillation(told: Tensor, temperature: float, share: float) -> Objec
     For training without augmentation; with it the answers would be those of other inputs.
 
     Args:
-        told: `teacher_logits` of the training set, (n, classes).
+        told: `evaluation.logits` of the teacher on the training set, (n, classes).
         temperature: as for `distillation`.
         share: as for `distillation`.
 
@@ -64,15 +62,6 @@ def cached_distillation(told: Tensor, temperature: float, share: float) -> Objec
         return mixed_loss(network(*batch.inputs), own, batch.labels, temperature, share)
 
     return objective
-
-
-@torch.no_grad()
-def teacher_logits(teacher: nn.Module, examples: Examples) -> Tensor:
-    """The teacher's answers in eval mode, (n, classes), on the CPU."""
-    teacher.eval()
-    device = next(teacher.parameters()).device
-    parts = torch.arange(len(examples)).split(EVALUATION_ROWS)
-    return torch.cat([teacher(*examples.take(rows).to(device).inputs).cpu() for rows in parts])
 
 
 def mixed_loss(logits: Tensor, told: Tensor, labels: Tensor, temperature: float, share: float) -> Tensor:

@@ -35,7 +35,6 @@ _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _INTERRUPTED = 130
 _LOST = 75
 _WAITED = 76
-_SHUTDOWN_S = 10
 
 
 class RankDied(RuntimeError):
@@ -71,13 +70,12 @@ def launch(processes: int, entry: str, arguments: Mapping[str, Any], *, stuck_s:
         local_addr="127.0.0.1",
         max_restarts=0,
         monitor_interval=0.1,
-        shutdown_timeout=_SHUTDOWN_S,
+        shutdown_timeout=10,
     )
     settings = {
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": _LOOPBACK,
         "RETORT_STUCK_S": str(stuck_s),
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(_SHUTDOWN_S),
     }
     with _environment(settings), _quiet():
         try:

@@ -10,13 +10,14 @@ makes an ONNX file of it whose weights are stored in 8 bits.
 from __future__ import annotations
 
 import copy
+import operator
 from typing import Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, fx, nn
-from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.train.examples import Examples
 
@@ -30,6 +31,7 @@ _QUANTISED = (nn.Conv2d, nn.Linear)
 _PASSING = (nn.MaxPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 _PASSING_CALLS = ("flatten", "view", "reshape", torch.flatten)
 _RELUS = (functional.relu, torch.relu, "relu")
+_SUMS = (operator.add, operator.iadd, torch.add)
 
 
 class Rounding(nn.Module):
@@ -86,11 +88,16 @@ class Rounding(nn.Module):
 
 
 class RoundedWeights(nn.Module):
-    """A convolution or a linear layer whose weights are rounded to 8 bits, with a scale an output channel."""
+    """A convolution or a linear layer whose weights are rounded to 8 bits, with a scale an output channel.
 
-    def __init__(self, inner: nn.Conv2d | nn.Linear) -> None:
+    Args:
+        inner: the layer.
+        source: name of the `Rounding` that its input comes from.
+    """
+
+    def __init__(self, inner: nn.Conv2d | nn.Linear, source: str) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.source = inner, source
 
     def scale(self) -> Tensor:
         """The scales, float32 (output channels,)."""
@@ -102,14 +109,15 @@ class RoundedWeights(nn.Module):
         """What the layer gives with its rounded weights."""
         weight, scale = self.inner.weight, self.scale()
         zeros = torch.zeros(len(scale), dtype=torch.int32, device=scale.device)
-        return apply(self.inner, values, torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -128, 127))
+        rounded = torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -128, 127)
+        return apply(self.inner, values, rounded, self.inner.bias)
 
 
-def apply(layer: nn.Conv2d | nn.Linear, values: Tensor, weight: Tensor) -> Tensor:
-    """The layer with another weight of the same shape."""
+def apply(layer: nn.Conv2d | nn.Linear, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The layer with another weight and bias of the same shapes."""
     if isinstance(layer, nn.Linear):
-        return functional.linear(values, weight, layer.bias)
-    return layer._conv_forward(values, weight, layer.bias)
+        return functional.linear(values, weight, bias)
+    return layer._conv_forward(values, weight, bias)
 
 
 def prepare(network: nn.Module, calibration: Examples, form: Form = "cpu") -> fx.GraphModule:
@@ -128,12 +136,13 @@ def prepare(network: nn.Module, calibration: Examples, form: Form = "cpu") -> fx
     inner = [node for node in traced.graph.nodes if isinstance(_module(node, modules), _QUANTISED)]
     if not inner:
         raise ValueError("Nothing in the network can be quantised: it has no Conv2d and no Linear.")
-    places = {_source(node.args[0], modules): None for node in inner}
-    places |= {_end(node, modules): None for node in inner if isinstance(_module(node, modules), nn.Conv2d)}
+    sources = {node: _source(node.args[0], modules) for node in inner}
+    places = _places(traced, sources, modules)
+    names = {place: f"rounding_{number}" for number, place in enumerate(places)}
     for node in inner:
-        traced.set_submodule(str(node.target), RoundedWeights(modules[str(node.target)]))
-    for number, node in enumerate(place for place in places if not _is_answer(place)):
-        _round_after(traced, node, f"rounding_{number}", Rounding(form))
+        traced.set_submodule(str(node.target), RoundedWeights(modules[str(node.target)], names[sources[node]]))
+    for place, name in names.items():
+        _round_after(traced, place, name, Rounding(form))
     traced.graph.lint()
     traced.recompile()
     _calibrate(traced, calibration)
@@ -142,9 +151,39 @@ def prepare(network: nn.Module, calibration: Examples, form: Form = "cpu") -> fx
 
 def _traced(network: nn.Module) -> fx.GraphModule:
     try:
-        return fuse(copy.deepcopy(network).eval())
+        return _folded(fx.symbolic_trace(copy.deepcopy(network).eval()))
     except (TypeError, fx.proxy.TraceError) as error:
         raise ValueError(f"The network cannot be traced, so no rounding can be put into it: {error}.") from error
+
+
+def _folded(traced: fx.GraphModule) -> fx.GraphModule:
+    """The network with each batch normalisation that follows a convolution alone made part of it."""
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        norm, before = _module(node, modules), node.args[0] if node.args else None
+        if not isinstance(norm, nn.BatchNorm2d) or not isinstance(before, fx.Node) or len(before.users) > 1:
+            continue
+        convolution = _module(before, modules)
+        if isinstance(convolution, nn.Conv2d):
+            traced.set_submodule(str(before.target), fuse_conv_bn_eval(convolution, norm))
+            node.replace_all_uses_with(before)
+            traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
+
+
+def _places(
+    traced: fx.GraphModule, sources: dict[fx.Node, fx.Node], modules: dict[str, nn.Module]
+) -> dict[fx.Node, None]:
+    """Whose values are rounded: what layers read, what convolutions give, and sums of two that are; never answers."""
+    places = dict.fromkeys(sources.values())
+    for node in traced.graph.nodes:
+        sum_of_rounded = node.target in _SUMS and all(part in places for part in node.args)
+        if isinstance(_module(node, modules), nn.Conv2d) or sum_of_rounded:
+            end = _end(node, modules)
+            places |= {} if any(user.op == "output" for user in end.users) else {end: None}
+    return places
 
 
 def _round_after(traced: fx.GraphModule, node: fx.Node, name: str, rounding: Rounding) -> None:
@@ -185,7 +224,3 @@ def _end(node: fx.Node, modules: dict[str, nn.Module]) -> fx.Node:
         return node
     called = users[0].target if users[0].op in ("call_function", "call_method") else None
     return users[0] if isinstance(_module(users[0], modules), nn.ReLU) or called in _RELUS else node
-
-
-def _is_answer(node: fx.Node) -> bool:
-    return any(user.op == "output" for user in node.users)

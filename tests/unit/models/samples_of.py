@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from models.data.samples import Samples
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from tests.unit.runtime import graphs
@@ -67,6 +68,35 @@ def two_outputs() -> bytes:
     proto = onnx.load_from_string(perceptron())
     proto.graph.output.append(value("r", TensorProto.FLOAT, ["batch", 64]))
     return proto.SerializeToString()
+
+
+def touchy() -> bytes:
+    """x [batch, 16] -> logits [batch, 5]; in 8 bits, `first` suffers from a large column of x that has no weight."""
+    first = numpy_helper.to_array(_weight("w1", 16, 64)).copy()
+    first[0] = 0
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"], name="first"),
+        helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        helper.make_node("MatMul", ["r", "w2"], ["h2"], name="second"),
+        helper.make_node("Relu", ["h2"], ["r2"], name="relu2"),
+        helper.make_node("MatMul", ["r2", "w3"], ["logits"], name="third"),
+    ]
+    return graphs.model(
+        nodes,
+        [value("x", TensorProto.FLOAT, ["batch", 16])],
+        [value("logits", TensorProto.FLOAT, ["batch", 5])],
+        [numpy_helper.from_array(first, "w1"), _weight("w2", 64, 256), _weight("w3", 256, 5)],
+    )
+
+
+def touching(n: int, seed: int = 0) -> Samples:
+    """Rows for `touchy`, with a large column 0, and as labels its classes; only rows that it is sure of."""
+    x = xs(6 * n, seed)["x"]
+    x[:, 0] *= 2000
+    logits = answers(touchy(), {"x": x})["logits"]
+    top = np.sort(logits, axis=1)
+    sure = np.flatnonzero(top[:, -1] - top[:, -2] > 0.25 * np.abs(logits).max())[:n]
+    return Samples({"x": x[sure]}, logits[sure].argmax(axis=1).astype(np.int64))
 
 
 def answers(model: bytes, inputs: Arrays) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 import zlib
 from pathlib import Path
 
@@ -151,3 +153,20 @@ def test_every_byte_of_a_small_file_counts() -> None:
 
 def test_the_coded_model_still_loads() -> None:
     onnx.checker.check_model(onnx.load_from_string(decode(DAMAGED, limit_bytes=LIMIT)))
+
+
+@pytest.mark.slow
+def test_decoding_a_large_model_takes_little_time() -> None:
+    """850,000 weights, the size of a ResNet-56: about 0.1 s of CPU; the bound leaves a slow machine room."""
+    data = held(*(shared(425_000, 200, density, seed=place) for place, density in enumerate((0.3, 1.0))))
+    coded = encode(data)
+    began_s = time.process_time()
+    assert decode(coded, limit_bytes=LIMIT) == data
+    assert time.process_time() - began_s < 2
+
+
+@pytest.mark.skipif("TEST_DATA" not in os.environ, reason="TEST_DATA names no folder with real models")
+@pytest.mark.parametrize("name", ["resnet20", pytest.param("resnet56", marks=pytest.mark.slow)])
+def test_real_models_come_back(name: str) -> None:
+    data = (Path(os.environ["TEST_DATA"]) / "resnet-cifar10" / f"{name}.onnx").read_bytes()
+    assert len(is_exact(data)) < len(zlib.compress(data, 9))

@@ -8,6 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 from models.compress import graph as graphs
 from models.compress.checks import NotApplied
 from models.compress.preprocess import Preprocess, preprocess
+from models.compress.registry import TECHNIQUES
+from models.compress.technique import Material
 from tests.unit.models.compress.conftest import load
 from tests.unit.models.compress.networks import convolutional
 from tests.unit.runtime.graphs import external_in_constant, linear, mlp, model, stored_outside, value
@@ -87,6 +89,13 @@ def test_weights_in_a_branch_are_refused_until_its_node_is_excluded() -> None:
     with pytest.raises(NotApplied, match=r"subgraphs of node 'choice' \(If\), which hold MatMul; exclude_nodes would"):
         found(in_a_branch())
     assert found(in_a_branch(), exclude=("choice",)) == ["v"]
+
+
+@pytest.mark.parametrize("name", ["int8_static", "int8_dynamic", "int8_per_row", "int4", "prune_magnitude", "low_rank"])
+def test_every_technique_refuses_what_it_would_not_see(name: str) -> None:
+    technique, rows = TECHNIQUES[name], {"x": np.ones((4, 8), dtype=np.float32), "flag": np.array(True)}
+    with pytest.raises(NotApplied, match=rf"{name} does not look into the subgraphs of node 'choice' \(If\)"):
+        technique.run(in_a_branch(), technique.arguments(), Material(rows))
 
 
 def test_weights_in_a_function_are_refused_until_it_is_resolved() -> None:

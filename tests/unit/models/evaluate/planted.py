@@ -26,13 +26,14 @@ def behind(model: bytes, nodes: Sequence[onnx.NodeProto], **constants: np.ndarra
     return proto.SerializeToString()
 
 
-def wrong_scale(quantised: bytes, factor: float = 3.0) -> bytes:
-    """One weight's scale multiplied: of the first operator whose weight is in 8 bits."""
+def wrong_scale(quantised: bytes, factor: float = 8.0) -> bytes:
+    """Every other channel's scale multiplied, of the last operator whose weight is in 8 bits."""
     proto = onnx.load_from_string(quantised)
     weights = {one.name for one in proto.graph.initializer if one.data_type == TensorProto.INT8}
-    scale = next(n.input[1] for n in proto.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in weights)
+    *_, scale = (n.input[1] for n in proto.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in weights)
     (tensor,) = (one for one in proto.graph.initializer if one.name == scale)
-    changed = numpy_helper.to_array(tensor) * np.float32(factor)
+    changed = numpy_helper.to_array(tensor).copy()
+    changed[::2] *= np.float32(factor)
     tensor.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), scale))
     return proto.SerializeToString()
 
@@ -144,3 +145,24 @@ def texts(n: int, length: int = 12, vocabulary: int = 50) -> dict[str, np.ndarra
     rng = np.random.default_rng(2)
     mask = (np.arange(length) < rng.integers(1, length + 1, size=(n, 1))).astype(np.int64)
     return {"ids": rng.integers(0, vocabulary, size=(n, length)) * mask, "mask": mask}
+
+
+def text_with_nan_vectors() -> bytes:
+    """`text` whose `pooled` is NaN, and whose logits are not."""
+    proto = onnx.load_from_string(text())
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [INNER if name == "pooled" else name for name in names]
+    proto.graph.node.append(helper.make_node("Mul", [INNER, "nan"], ["pooled"]))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(np.nan, np.float32), "nan"))
+    return proto.SerializeToString()
+
+
+def only_one_row() -> bytes:
+    """image [batch, 1, 8, 8] -> logits [batch, 4], with a shape inside that holds one row only."""
+    proto = onnx.load_from_string(convolutional())
+    (flatten,) = (node for node in proto.graph.node if node.op_type == "Flatten")
+    reshape = helper.make_node("Reshape", [flatten.input[0], "one_row"], [flatten.output[0]])
+    flatten.CopyFrom(reshape)
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([1, 1024], np.int64), "one_row"))
+    return proto.SerializeToString()

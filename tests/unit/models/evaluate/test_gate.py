@@ -206,8 +206,11 @@ def test_dependence_on_batch_mates_forbids_mixing_and_fails_nothing(sensitivity:
     [
         (900, (), "pass"),
         (901, (), "fail"),
-        (901, ((1.01, 1.5),), "pass"),
+        (901, ((1.021, 1.5),), "pass"),
+        (901, ((1.02, 1.5),), "fail"),  # two sessions of one file may differ as much
         (901, ((1.0, 1.5),), "fail"),  # the interval does not exclude 1
+        (901, ((1.2, 1.5), (0.95, 0.985)), "pass"),  # measurably slower by no more than that
+        (901, ((1.2, 1.5), (0.95, 0.98)), "fail"),
         (901, ((0.99, 1.5),), "fail"),
         (2000, ((1.2, 1.5), (0.5, 0.9)), "fail"),  # faster at one batch size, slower at another
         (2000, ((1.2, 1.5), (0.9, 1.1)), "pass"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from models.train import distributed
 from models.train.checkpoint import Checkpoint
 from models.train.distil import distillation
 from models.train.distributed import Ranks
@@ -56,6 +58,7 @@ def train(
     distil: bool = False,
     die_at: list[int] | None = None,
     weighted: bool = True,
+    synchronised: bool = True,
 ) -> None:
     """Trains, notes the gradients of the first three steps and the weights at the end in `folder`.
 
@@ -67,16 +70,19 @@ def train(
         distil: from a teacher instead of from labels alone.
         die_at: epoch, step, rank and signal number.
         weighted: False plants the fault that shares of unequal size count alike.
+        synchronised: False plants the fault that batch normalisation takes each rank's own statistics.
     """
+    if not synchronised:
+        distributed.global_statistics = lambda network, ranks: nullcontext()  # type: ignore[assignment, misc]
     if not weighted:
         Ranks.weight = lambda self, own, all_rows: 1.0  # type: ignore[method-assign]
     torch.set_num_threads(1)
     ranks = Ranks.current()
-    student = network(kind)
+    student = network(kind).to(ranks.device)
     gradients: list[torch.Tensor] = []
 
     def after_step() -> None:
-        gradients.append(torch.cat([w.grad.flatten().clone() for w in student.parameters() if w.grad is not None]))
+        gradients.append(torch.cat([w.grad.flatten().cpu() for w in student.parameters() if w.grad is not None]))
 
     def on_step(step: Step) -> None:
         if die_at is not None and [step.epoch, step.number, ranks.rank] == die_at[:3]:
@@ -88,12 +94,12 @@ def train(
         clouds(rows, 0),
         clouds(50, 1),
         settings,
-        objective=distillation(network("plain", 9), temperature=2.0, share=0.7) if distil else None,
+        objective=distillation(network("plain", 9).to(ranks.device), temperature=2.0, share=0.7) if distil else None,
         after_step=after_step,
         checkpoint=Checkpoint(Path(folder) / f"run-of-{ranks.count}.pt", every_steps=2),
     )
     trainer.run(on_step=on_step)
-    weights = {name: value.clone() for name, value in student.state_dict().items()}
+    weights = {name: value.cpu().clone() for name, value in student.state_dict().items()}
     torch.save({"gradients": gradients, "weights": weights}, Path(folder) / f"rank-{ranks.rank}-of-{ranks.count}.pt")
 
 
