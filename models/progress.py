@@ -29,12 +29,12 @@ class Bars:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=console,
             transient=True,
         )
@@ -50,7 +50,8 @@ class Bars:
         try:
             yield lambda figures: self._bars.update(bar, advance=1, figures=figures)
             done = self._bars.tasks[self._bars.task_ids.index(bar)]
-            self._console.print(f"{name}: done in {done.elapsed or 0:.0f} s  {done.fields['figures']}", highlight=False)
+            line = f"{name}: done in {done.elapsed or 0:.0f} s  {done.fields['figures']}"
+            self._console.print(line.rstrip(), highlight=False, markup=False)
         finally:
             self._bars.remove_task(bar)
             self._open -= 1
@@ -87,4 +88,4 @@ class Lines:
         self._say(f"{name}: done in {self._now_s() - start_s:.0f} s  {last}")
 
     def _say(self, line: str) -> None:
-        self._console.print(line.rstrip(), highlight=False, soft_wrap=True)
+        self._console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)

@@ -32,12 +32,16 @@ class Workbench:
         folder: made if need be.
         progress: shows tasks.
         context: what every stage depends on, such as the hashes of the data; JSON can hold it.
+        keeps: whether it writes stages; of several processes that do the same work, one does.
     """
 
-    def __init__(self, folder: Path, progress: Progress, context: Mapping[str, Any] = NOTHING) -> None:
+    def __init__(
+        self, folder: Path, progress: Progress, context: Mapping[str, Any] = NOTHING, *, keeps: bool = True
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._context = dict(context)
+        self._keeps = keeps
         self.progress = progress
 
     def stage(self, name: str, depends_on: Mapping[str, Any], make: Callable[[], bytes]) -> bytes:
@@ -52,6 +56,8 @@ class Workbench:
         if kept.exists():
             return kept.read_bytes()
         made = make()
+        if not self._keeps:
+            return made
         beside = kept.with_suffix(".tmp")
         with beside.open("wb") as file:
             file.write(made)

@@ -12,7 +12,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.families.making import Order, Outcome
+    from models.families.making import Outcome
+    from models.families.order import Order
 
 HELP = """Train a named model and publish it with its compressed variants, each measured and judged.
 
@@ -66,7 +67,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     if result is not None and result.suffix not in (".json", ".md"):
         raise typer.BadParameter(f"{result} must end with .json or .md", param_hint="--result")
     _need_torch()
-    from models.families.making import Order  # noqa: PLC0415
+    from models.families.order import Order  # noqa: PLC0415
 
     folder = publish.resolve()
     order = Order(
@@ -111,7 +112,7 @@ def _run(order: Order, result: Path | None) -> int:
         return INTERRUPTED
     except UnknownVersion as error:
         raise typer.BadParameter(str(error), param_hint="--only") from error
-    except (ValueError, ArithmeticError, OSError) as error:
+    except (ValueError, ArithmeticError, OSError, RuntimeError) as error:
         _give_up(str(error))
     _print(outcomes)
     if result is not None:

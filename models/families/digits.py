@@ -43,7 +43,7 @@ SETTINGS = TrainSettings()
 BUILD = Build("digits", (1, 8, 8), digits.INPUT, OUTPUT, lambda: DigitsNet(WIDTH, folded=True), Distortion())
 TAUGHT = TrainSettings(epochs=80, weight_decay=1e-3, label_smoothing=0.0, patience=80)
 STUDENT = Student(f"DigitsNet of width {STUDENT_WIDTH}", lambda: DigitsNet(STUDENT_WIDTH))
-CUT = PruneStructured(ratio=0.5)
+CUT = PruneStructured(ratio=0.35)
 DEEP = Deep(
     layers=("features.0", "features.3", "features.7", "classifier.1", "classifier.4"),
     keep=((0.8, 0.4, 0.4, 0.2, 0.6), (0.7, 0.25, 0.25, 0.08, 0.5), (0.6, 0.18, 0.18, 0.04, 0.4)),

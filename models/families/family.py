@@ -27,7 +27,7 @@ class Bench:
         work: where stages and checkpoints are kept, and progress is shown.
         quick: make everything in its small form, for a test of the path and not of the result.
         processes: how many share the work of training, where a family's training can be shared.
-        data: the folder that the parts were read from, for what else lies there; None where none was named.
+        data: the folder that was named, for what a family reads beside its samples, such as given weights.
     """
 
     parts: Parts

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models import assemble
+from models.data.splits import Splits
 from models.evaluate import gate, measure
 from models.families import registry
 from models.families.family import Bench, Family, Variant
+from models.families.order import Order
+from models.families.ranks import rehearse
 from models.made import Made
 from models.publish import publish_config
 from models.workbench import Progress, Workbench
@@ -24,35 +27,6 @@ from service.repository.layout import Repository
 
 class UnknownVersion(ValueError):
     """A family has no version of this id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is wanted.
-
-    Attributes:
-        name: of the family.
-        folder: `<repository>/<model>`, where versions are published.
-        work: folder of stages, checkpoints and prepared data.
-        ledger: the file of selections.
-        data: folder of the data set; None where it is shipped.
-        only: ids of the versions that are wanted; all where there are none.
-        profile: of the gate.
-        runs: timed runs a batch size.
-        quick: everything in its small form.
-        processes: see `Bench`.
-    """
-
-    name: str
-    folder: Path
-    work: Path
-    ledger: Path
-    data: Path | None = None
-    only: tuple[str, ...] = ()
-    profile: gate.ProfileName = "default"
-    runs: int = assemble.RUNS
-    quick: bool = False
-    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,34 +100,49 @@ def _carry_out(family: Family, order: Order, progress: Progress, note: Callable[
         runs=order.runs,
         not_verified=family.not_verified,
     )
-    hashes = {name: split.sha256 for name, split in setup.sets.data.splits.items()}
-    seen = {name: part for name, part in splits.parts.items() if name != "test"}
-    bench = Bench(seen, Workbench(order.work, progress, {"data": hashes}), order.quick, order.processes, order.data)
-    made, full = _full(family, bench, setup)
+    bench = open_bench(order, splits, progress)
+    made = published_full(family, order.folder)
+    if made is None:
+        rehearse(order, family.version)
+        made = family.full(bench)
+    full = assemble.publish_full(made, setup)
     note(Outcome(family.version, full.card, full.reused, full.notes))
     for variant in family.variants:
         if not order.only or variant.version in order.only:
-            note(_variant(variant, bench, setup, made, full))
+            note(_variant(variant, order, bench, setup, made, full))
 
 
-def _full(family: Family, bench: Bench, setup: assemble.Setup) -> tuple[Made, assemble.Published]:
-    there = _card(setup.folder, family.version)
+def open_bench(order: Order, splits: Splits, progress: Progress, *, keeps: bool = True) -> Bench:
+    """What the makers are given: no test set, and stages that depend on the data."""
+    seen = {name: part for name, part in splits.parts.items() if name != "test"}
+    hashes = {name: part.sha256() for name, part in splits.parts.items()}
+    work = Workbench(order.work, progress, {"data": hashes}, keeps=keeps)
+    return Bench(seen, work, order.quick, order.processes, order.data)
+
+
+def published_full(family: Family, folder: Path) -> Made | None:
+    """The full version that is published already, which teaches the variants as it is.
+
+    Raises:
+        ValueError: what is there is of another making.
+    """
+    there = _card(folder, family.version)
     if there is None:
-        made = family.full(bench)
-    else:
-        recipe = there.recipe
-        if recipe is None:
-            raise ValueError(f"{setup.folder / family.version} is of another making: its card tells no recipe.")
-        files = Repository(setup.folder.parent).read_version(setup.folder.name, family.version)
-        made = Made(family.version, files.onnx, recipe)
-    return made, assemble.publish_full(made, setup)
+        return None
+    if there.recipe is None:
+        raise ValueError(f"{folder / family.version} is of another making: its card tells no recipe.")
+    return Made(family.version, Repository(folder.parent).read_version(folder.name, family.version).onnx, there.recipe)
 
 
-def _variant(variant: Variant, bench: Bench, setup: assemble.Setup, made: Made, full: assemble.Published) -> Outcome:
+def _variant(
+    variant: Variant, order: Order, bench: Bench, setup: assemble.Setup, made: Made, full: assemble.Published
+) -> Outcome:
     there = _card(setup.folder, variant.version)
     if there is not None:
         return Outcome(variant.version, there, published_before=True)
     try:
+        if variant.trained:
+            rehearse(order, variant.version)
         published = assemble.publish_variant(variant.make(bench, made), setup, full)
     except (ValueError, ArithmeticError) as reason:
         return Outcome(variant.version, None, notes=(str(reason),))

@@ -13,6 +13,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
     {
         "digits": "models.families.digits",
         "mnist": "models.families.mnist",
+        "cifar10": "models.families.cifar10",
         "banking77": "models.families.banking77",
         "sst2": "models.families.sst2",
     }

@@ -155,7 +155,7 @@ def _result(network: nn.Module, example: Tensor, plan: Plan) -> Pruned:
     """The network cut by its plan, so that what is handed over and what the plan builds cannot differ; checked."""
     if not plan.kept:
         raise NotPruned(
-            "Pruning cut nothing: no layer can lose this share and keep a multiple of round_to, or every layer is ignored."
+            "Pruning cut nothing: no layer can lose this share and keep a multiple of round_to, or all are ignored."
         )
     cut = rebuild(network, example, plan)
     with torch.no_grad():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch comes with requirements/torch.txt")
-pytest.importorskip("torch_pruning", reason="torch-pruning comes with the workshop extra")
+pytest.importorskip("torch_pruning", reason="torch-pruning comes with requirements/torch.txt")
 
 from torch import nn  # noqa: E402
 

@@ -55,9 +55,8 @@ def test_the_gradient_of_a_value_is_the_sum_of_its_weights_gradients(network: nn
     torch.autograd.backward(loss(plain))
     codebook = network[0].parametrizations.weight.original
     for value, gradient in zip(codebook.detach(), codebook.grad, strict=True):
-        assert gradient == pytest.approx(
-            plain[0].weight.grad[plain[0].weight == value].sum().item(), rel=1e-4, abs=1e-7
-        )
+        summed = plain[0].weight.grad[plain[0].weight == value].sum().item()
+        assert gradient == pytest.approx(summed, rel=1e-4, abs=1e-7)
 
 
 def test_training_moves_the_values_and_neither_their_number_nor_the_zeros(network: nn.Module) -> None:
