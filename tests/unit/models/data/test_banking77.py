@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("tokenizers", reason="text families need the library tokenizers")
 
-from models.data import banking77, texts, tokens  # noqa: E402
+from models.data import banking77, texts, tokens
 
 DATA = Path(os.environ.get("TEST_DATA", "")) / "banking77"
 HEADER = "text,category\n"

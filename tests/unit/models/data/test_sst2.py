@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("tokenizers", reason="text families need the library tokenizers")
 
-from models.data import sst2, texts, tokens  # noqa: E402
+from models.data import sst2, texts, tokens
 
 DATA = Path(os.environ.get("TEST_DATA", "")) / "sst2"
 HEADER = "sentence\tlabel\n"

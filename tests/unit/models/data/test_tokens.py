@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("tokenizers", reason="text families need the library tokenizers")
 
-from models.data import tokens  # noqa: E402
+from models.data import tokens
 
 TEXTS = ["A film of rare charm", "the plot is thin , the charm is rare", "charming !"] * 4
 

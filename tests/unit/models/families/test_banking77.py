@@ -17,7 +17,7 @@ from models.families.family import Bench  # noqa: E402
 from models.made import Made  # noqa: E402
 from models.train import minilm  # noqa: E402
 from models.workbench import Workbench  # noqa: E402
-from service.repository.config import read_config  # noqa: E402
+from service.repository.model_config import read_model_config  # noqa: E402
 from service.runtime.onnx import OnnxRunner  # noqa: E402
 from service.runtime.providers import RunnerOptions  # noqa: E402
 from tests.unit.models.families import tiny_minilm  # noqa: E402
@@ -103,6 +103,6 @@ def test_the_form_with_a_scale_a_row_answers_a_text_alone_as_among_others(bench:
 def test_the_registry_knows_it_and_the_gateway_can_read_its_config() -> None:
     (family,) = registry.families("banking77")
     assert family is banking77.FAMILY
-    pad = read_config(family.config).pad
+    pad = read_model_config(family.config, "model.yaml").pad
     assert pad is not None
     assert pad.inputs == {"input_ids": 0, "attention_mask": 0}

@@ -1,4 +1,4 @@
-"""The family `sst2` in its quick form: trained, cut to half its layers, cut to half its heads, all with one signature."""
+"""The family `sst2` in its quick form: trained, cut to half its layers and half its heads, with one signature."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from models.families import registry, sst2  # noqa: E402
 from models.families.family import Bench  # noqa: E402
 from models.made import Made  # noqa: E402
 from models.workbench import Workbench  # noqa: E402
-from service.repository.config import read_config  # noqa: E402
+from service.repository.model_config import read_model_config  # noqa: E402
 from tests.unit.models.families.test_banking77 import Silent, _run  # noqa: E402
 
 PRAISE, BLAME = ("a fine film", "rare charm"), ("a dull film", "no charm")
@@ -59,4 +59,4 @@ def test_recipes_differ_for_the_ledger_holds_one_choice_for_each(bench: Bench, f
 def test_the_registry_knows_it_and_the_gateway_can_read_its_config(tmp_path: Path) -> None:
     (family,) = registry.families("sst2")
     assert family is sst2.FAMILY
-    assert read_config(family.config).pad is not None
+    assert read_model_config(family.config, "model.yaml").pad is not None
