@@ -76,7 +76,7 @@ def summary(view: VersionView, machine: Machine) -> dict[str, Any]:
         "active": view.active,
         "unverified_here": view.unverified_here,
         "load_s": view.load_s,
-        "bytes": view.bytes_total,
+        "bytes": view.disk_bytes,
         "warnings": list(view.warnings),
     }
     return described | (_of_card(view.card, machine) if view.card is not None else dict.fromkeys(_CARD_KEYS))

@@ -35,7 +35,7 @@ class FileEntry(CardPart):
 
 
 class Parent(CardPart):
-    """The version that a variant was made from, by the hash of its model.onnx."""
+    """The version that a variant was made from, by the hash of its ONNX file, decoded where it lies coded."""
 
     version: Name
     sha256: Sha256
@@ -121,8 +121,8 @@ class Card(CardPart):
     Attributes:
         schema_id: key `schema`; the only one known is `SCHEMA`.
         variant_of: the full version's id; None for a full version. With it come `parent` and `verdict`.
-        files: name relative to the version's folder -> hash and size; files outside it are never opened. Without
-            model.onnx only where another server runs the version.
+        files: name relative to the version's folder -> hash and size; files outside it are never opened. With
+            model.onnx or model.deep, its coded form, unless another server runs the version.
         quality: one entry for each provider and CPU class it was measured on; its keys depend on its `task`.
         speed: one entry for each provider, CPU class, thread count and batch size.
         speed_notes: why it is not faster, and what else was noticed while it was timed; one sentence each.

@@ -80,7 +80,7 @@ def test_a_model_without_versions_is_in_the_index_with_its_reason() -> None:
 
 
 def test_a_summary_without_a_card_knows_only_the_state() -> None:
-    summary = describe.summary(view("1", "FAILED", reason="truncated", bytes_total=5, load_s=0.5), HERE)
+    summary = describe.summary(view("1", "FAILED", reason="truncated", disk_bytes=5, load_s=0.5), HERE)
     known = {key: value for key, value in summary.items() if value is not None}
     assert known == {
         "model": "m",
