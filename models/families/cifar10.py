@@ -18,7 +18,7 @@ from models.data import cifar10
 from models.families.by_recipe import by_recipe
 from models.families.eight_bits import Choice, eight_bits, first
 from models.families.family import Bench, Family, Variant
-from models.families.training import Run, train
+from models.families.training import Run, examples, train
 from models.made import Made
 from models.train.crop import MirrorAndShift
 from models.train.distil import distillation
@@ -45,6 +45,8 @@ finite_outputs: true
 NOT_VERIFIED = (
     "Accuracy on images that were not stored as JPEG, or at another quality.",
     "Any provider but the CPU, and any class of CPU but those under quality.",
+    "Choices on images that the given weights had not seen: the development part is cut from their training images.",
+    "A test part that is new: earlier versions `1`, `1-int8` and `1-pruned`, trained for less, were measured on it.",
 )
 DISTORTION = MirrorAndShift()
 
@@ -74,18 +76,20 @@ class Teaching:
 
 _SGD = TrainSettings(
     epochs=1,
-    batch_rows=64,
-    learning_rate=0.01,
+    batch_rows=128,
+    learning_rate=0.02,
     weight_decay=1e-4,
     label_smoothing=0.0,
     optimizer="sgd",
     schedule="cosine",
 )
-FULL = Teaching(_SGD, rows=10_000)
-PRUNED = Teaching(replace(_SGD, learning_rate=0.02), rows=6_000, temperature=4.0, share=0.9)
-STUDENT = Teaching(replace(_SGD, learning_rate=0.02), rows=8_000, temperature=4.0, share=0.9)
+FULL = Teaching(_SGD, rows=20_000)
+PRUNED = Teaching(replace(_SGD, epochs=2, learning_rate=0.05), rows=20_000, temperature=4.0, share=0.9)
+STUDENT = Teaching(replace(_SGD, epochs=3, learning_rate=0.05), rows=20_000, temperature=4.0, share=0.9)
 
-PRUNING = PruneStructured(ratio=0.5, scope="uniform", round_to=8)
+# The early layers, which have few channels, count most: of a loss over all layers together they keep what they need.
+PRUNING = PruneStructured(ratio=0.5, scope="global", importance="taylor", round_to=8)
+IMPORTANCE_ROWS = 512
 
 # Quantising what lies between the convolutions as well keeps the whole trunk in 8 bits; Mul and Sub, which scale the
 # pixels, stay as they are. What follows is tried in turn when that costs too much.
@@ -104,7 +108,7 @@ def make_full(bench: Bench) -> Made:
     """Version `1`: ResNet-56."""
     network = full_network(bench)
     steps = (*_taken("resnet56.onnx", bench), FULL.step(network="ResNet", blocks=9), *_distorted_and_exported())
-    recipe = Recipe(name="cifar10-resnet56", seed=FULL.settings.seed, steps=steps)
+    recipe = Recipe(name="cifar10-resnet56-longer", seed=FULL.settings.seed, steps=steps)
     return Made("1", _exported(bench, "full", network), recipe)
 
 
@@ -115,17 +119,17 @@ def full_network(bench: Bench) -> ResNet:
 
 def make_int8(bench: Bench, full: Made) -> Made:
     """Version `1-int8`."""
-    return eight_bits("1-int8", bench, Made("1", full.onnx, Recipe(name="cifar10-resnet56")), INT8, OUTPUT)
+    return eight_bits("1-int8", bench, Made("1", full.onnx, Recipe(name="cifar10-resnet56-longer")), INT8, OUTPUT)
 
 
 def make_pruned(bench: Bench, full: Made) -> Made:
-    """Version `1-pruned`: half of the channels inside the blocks, fine-tuned after the full version."""
+    """Version `1-pruned`: the least important channels inside the blocks cut, fine-tuned after the full version."""
     teacher = full_network(bench)
     arguments = replace(PRUNING, ignored=trunk_layers(teacher))
     network = _pruned(bench, teacher, arguments)
-    cutting = Step(technique="prune_structured", arguments=asdict(arguments))
+    cutting = Step(technique="prune_structured", arguments={**asdict(arguments), "rows": IMPORTANCE_ROWS})
     steps = (cutting, PRUNED.step(), *_distorted_and_exported())
-    recipe = Recipe(name="cifar10-pruned", seed=PRUNED.settings.seed, steps=steps)
+    recipe = Recipe(name="cifar10-pruned-taylor", seed=PRUNED.settings.seed, steps=steps)
     return Made("1-pruned", _exported(bench, "pruned", network), recipe)
 
 
@@ -133,7 +137,7 @@ def make_student(bench: Bench, full: Made) -> Made:
     """Version `1-resnet20-distilled`: ResNet-20 with given weights, taught by the full version."""
     network = _fine_tuned(bench, 3, "resnet20.onnx", STUDENT, full_network(bench))
     steps = (*_taken("resnet20.onnx", bench), STUDENT.step(network="ResNet", blocks=3), *_distorted_and_exported())
-    recipe = Recipe(name="cifar10-resnet20", seed=STUDENT.settings.seed, steps=steps)
+    recipe = Recipe(name="cifar10-resnet20-longer", seed=STUDENT.settings.seed, steps=steps)
     return Made("1-resnet20-distilled", _exported(bench, "student", network), recipe)
 
 
@@ -161,11 +165,12 @@ def _fine_tuned(bench: Bench, blocks: int, file: str, teaching: Teaching, teache
 def _pruned(bench: Bench, teacher: ResNet, arguments: PruneStructured) -> nn.Module:
     """The pruned network, fine-tuned; its plan is a stage, so that an interrupted run goes on with the same one."""
     example = torch.zeros(EXAMPLE_SHAPE)
-    depends_on = {"arguments": asdict(arguments), "full": _digest(teacher)}
+    depends_on = {"arguments": asdict(arguments), "rows": IMPORTANCE_ROWS, "full": _digest(teacher)}
     fresh: list[Pruned] = []
 
     def make() -> bytes:
-        fresh.append(prune_channels(teacher, example, arguments))
+        some = examples(bench.parts["training"], rows=QUICK_ROWS if bench.quick else IMPORTANCE_ROWS)
+        fresh.append(prune_channels(teacher, example, arguments, some))
         return fresh[0].plan.to_json()
 
     plan = Plan.from_json(bench.work.stage("pruning", depends_on, make))
@@ -177,7 +182,7 @@ def _pruned(bench: Bench, teacher: ResNet, arguments: PruneStructured) -> nn.Mod
 def _teach(
     bench: Bench, name: str, network: nn.Module, teaching: Teaching, teacher: nn.Module | None, depends_on: Any
 ) -> None:
-    """Trains in place, as a stage."""
+    """Trains in place, as a stage; with the channels last in memory, which convolutions on a CPU are faster on."""
     rows = QUICK_ROWS if bench.quick else teaching.rows
     parts = {
         **bench.parts,
@@ -186,6 +191,8 @@ def _teach(
     }
     told = {**depends_on, "teaching": asdict(teaching), "teacher": None if teacher is None else _digest(teacher)}
     objective = None if teacher is None else distillation(teacher, teaching.temperature, teaching.share)
+    for one in (network, *(() if teacher is None else (teacher,))):
+        one.to(memory_format=torch.channels_last)
     train(replace(bench, parts=parts), network, Run(name, teaching.settings, told, objective, DISTORTION))
 
 
@@ -239,7 +246,7 @@ FAMILY = Family(
         Variant("1-int8", "Weights and activations in 8 bits.", make_int8, trained=False),
         Variant(
             "1-pruned",
-            "Half of the channels inside the blocks are cut out, and the full version teaches what is left.",
+            "Channels inside the blocks are cut out, about half of them, and the full version teaches what is left.",
             make_pruned,
         ),
         Variant("1-resnet20-distilled", "A third of the layers, taught by the full version.", make_student),

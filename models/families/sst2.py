@@ -115,6 +115,7 @@ FAMILY = Family(
     ),
     not_verified=(
         *NOT_VERIFIED,
-        "An earlier full version, trained for three epochs, was measured on the same test part before this one was made.",
+        "An earlier full version, trained for three epochs, was measured on the same test part before this one was "
+        "made.",
     ),
 )

@@ -19,7 +19,7 @@ class MirrorAndShift:
     shift_pixels: int = 4
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """The distorted images, of the shape (n, channels, height, width) and dtype given."""
+        """The distorted images, of the given shape (n, channels, height, width) and dtype; channels last in memory."""
         n, _, height, width = images.shape
         span = 2 * self.shift_pixels + 1
         mirrored = torch.rand(n, generator=generator) < 0.5
@@ -29,4 +29,4 @@ class MirrorAndShift:
         columns = (torch.arange(width) + across[:, None])[:, None, :]
         columns = torch.where(mirrored[:, None, None], columns.flip(2), columns)
         at = torch.arange(n)[:, None, None]
-        return wide.permute(0, 2, 3, 1)[at, rows, columns].permute(0, 3, 1, 2).contiguous()
+        return wide.permute(0, 2, 3, 1)[at, rows, columns].permute(0, 3, 1, 2)
