@@ -84,8 +84,8 @@ _SGD = TrainSettings(
     schedule="cosine",
 )
 FULL = Teaching(_SGD, rows=20_000)
-PRUNED = Teaching(replace(_SGD, epochs=2, learning_rate=0.05), rows=20_000, temperature=4.0, share=0.9)
-STUDENT = Teaching(replace(_SGD, epochs=3, learning_rate=0.05), rows=20_000, temperature=4.0, share=0.9)
+PRUNED = Teaching(replace(_SGD, epochs=2, learning_rate=0.05), rows=16_000, temperature=4.0, share=0.9)
+STUDENT = Teaching(replace(_SGD, epochs=2, learning_rate=0.05), rows=20_000, temperature=4.0, share=0.9)
 
 # The early layers, which have few channels, count most: of a loss over all layers together they keep what they need.
 PRUNING = PruneStructured(ratio=0.5, scope="global", importance="taylor", round_to=8)

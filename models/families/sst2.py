@@ -28,8 +28,8 @@ VERSION = "1"
 SHAPE = Shape(sst2.VOCABULARY, width=128, heads=4, inner=512, layers=4, positions=sst2.LENGTH, dropout=0.2)
 QUICK_SHAPE = Shape(sst2.VOCABULARY, width=16, heads=2, inner=32, layers=2, positions=sst2.LENGTH)
 LEARNING = TrainSettings(epochs=6, batch_rows=128, learning_rate=1e-3, label_smoothing=0.0, patience=3)
-TEACHING = TrainSettings(epochs=4, batch_rows=128, learning_rate=5e-4, label_smoothing=0.0, patience=2)
-TUNING = TrainSettings(epochs=2, batch_rows=128, learning_rate=3e-4, label_smoothing=0.0, patience=1)
+TEACHING = TrainSettings(epochs=2, batch_rows=128, learning_rate=5e-4, label_smoothing=0.0, patience=2)
+TUNING = TrainSettings(epochs=1, batch_rows=128, learning_rate=3e-4, label_smoothing=0.0, patience=1)
 TEMPERATURE, SHARE = 2.0, 0.8
 HEADS_SHARE = 0.5
 IMPORTANCE_ROWS = 1024
