@@ -1,0 +1,77 @@
+"""What the generator is told to send, and what it brings back; both travel between processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# In place of an HTTP status, where there is none.
+UNANSWERED, NOT_CONNECTED, CONNECTION_LOST = 0, -1, -2
+# What checking an answer found.
+UNCHECKED, WRONG, RIGHT = -1, 0, 1
+
+Seconds = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some seconds of traffic to one version.
+
+    Attributes:
+        pool: which of the prepared pools of requests is drawn from.
+        planned_s: when each request is due, ascending, counted from the block's start.
+        rows: which request of the pool is sent at each of these times.
+        timeout_s: an answer that takes longer than this counts as none.
+        connections: opened before the first request.
+    """
+
+    pool: str
+    planned_s: Seconds
+    rows: NDArray[np.int32]
+    timeout_s: float = 10.0
+    connections: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body and how long its JSON is; 0 where all of it is."""
+
+    body: bytes
+    json_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of a block; arrays are parallel to the block's.
+
+    Attributes:
+        began_s: the block's start on the machine's monotonic clock.
+        planned_s: as asked.
+        sent_s: when the request was written; its distance from `planned_s` is the generator's lag.
+        done_s: when its answer was whole; NaN where none came.
+        status: of HTTP, or one of the constants above.
+        rows: as asked.
+        checked: `RIGHT` or `WRONG` for an answer that was compared with what was expected, else `UNCHECKED`.
+        classes: the class that the answer names, -1 where none was read.
+    """
+
+    began_s: float
+    planned_s: Seconds
+    sent_s: Seconds
+    done_s: Seconds
+    status: NDArray[np.int16]
+    rows: NDArray[np.int32]
+    checked: NDArray[np.int8]
+    classes: NDArray[np.int32]
+
+    @property
+    def latency_s(self) -> Seconds:
+        """From the planned time on, so that a late generator or a full connection pool flatters nobody."""
+        return self.done_s - self.planned_s
+
+    @property
+    def lag_s(self) -> Seconds:
+        """How late each request was written."""
+        return self.sent_s - self.planned_s

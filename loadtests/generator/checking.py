@@ -1,0 +1,89 @@
+"""Reads the answers of a block once it is over: which class each names, and whether it is what was expected.
+
+Done afterwards, so that looking at one answer delays no other request.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.tensors import of_json, unpack
+from loadtests.generator.block import RIGHT, UNCHECKED, WRONG, Answer
+from loadtests.pools import Pool
+
+# Of the largest expected value; a variant's golden cases hold as closely in its own server.
+TOLERANCE = 1e-3
+
+Array = NDArray[Any]
+Seen = tuple[int, int]
+
+
+class Checker:
+    """Holds answers against what a pool's rows should give; equal bodies of one row are read once."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: dict[tuple[int, int, bytes], Seen] = {}
+        expected = pool.rows.expected or {}
+        self._scales = {name: float(np.abs(array).max(initial=0)) for name, array in expected.items()}
+
+    def check(self, answer: Answer, row: int) -> Seen:
+        """(`RIGHT`, `WRONG` or `UNCHECKED`, class or -1) of an answer of status 200 to the request of this row.
+
+        An answer that names another version, or that cannot be read, is wrong.
+        """
+        key = (row, answer.json_bytes, answer.body)
+        if key not in self._known:
+            if len(self._known) > 4 * len(self._pool.rows):  # ids of requests in the answers, or answers that waver
+                self._known.clear()
+            self._known[key] = self._read(answer, row)
+        return self._known[key]
+
+    def _read(self, answer: Answer, row: int) -> Seen:
+        try:
+            version, outputs = decode(answer)
+        except (ValueError, KeyError, TypeError):
+            return WRONG, -1
+        if self._pool.version and version != self._pool.version:
+            return WRONG, -1
+        chosen = outputs.get(self._pool.output)
+        named = int(chosen.reshape(-1).argmax()) if chosen is not None and chosen.dtype.kind in "fiu" else -1
+        return self._held(outputs, row), named
+
+    def _held(self, outputs: Mapping[str, Array], row: int) -> int:
+        expected = self._pool.rows.expected
+        if expected is None:
+            return UNCHECKED
+        for name, arrays in expected.items():
+            found, wanted = outputs.get(name), arrays[row : row + 1]
+            if found is None or found.shape != wanted.shape:
+                return WRONG
+            if wanted.dtype.kind != "f":
+                if not np.array_equal(found, wanted):
+                    return WRONG
+            elif not np.allclose(found, wanted, rtol=0, atol=TOLERANCE * self._scales[name], equal_nan=True):
+                return WRONG
+        return RIGHT
+
+
+def decode(answer: Answer) -> tuple[str, dict[str, Array]]:
+    """The version that answered, and its outputs by name.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no answer of the protocol.
+    """
+    head = json.loads(answer.body[: answer.json_bytes] if answer.json_bytes else answer.body)
+    at, outputs = answer.json_bytes, {}
+    for entry in head["outputs"]:
+        size = (entry.get("parameters") or {}).get("binary_data_size")
+        if size is None:
+            outputs[entry["name"]] = of_json(entry["data"], entry["datatype"], entry["shape"])
+            continue
+        outputs[entry["name"]] = unpack(answer.body[at : at + size], entry["datatype"], entry["shape"])
+        at += size
+    return str(head.get("model_version", "")), outputs
