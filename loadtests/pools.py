@@ -1,4 +1,4 @@
-"""Requests made ready ahead: one for each row of the data, as the bytes that go onto the wire, with what it should give.
+"""Requests made ready ahead: one for each row of the data, as bytes for the wire, with what it should give.
 
 Inputs come from the user's .npz, else from the version's golden cases, else they are made up from the metadata: then
 nothing is known of what is right, and only agreement with other versions can be told.

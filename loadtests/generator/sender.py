@@ -8,6 +8,7 @@ core of its own for that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -58,10 +59,8 @@ class Sender:
         if self._planned:
             self._tick()
             lasts_s = self._planned[-1] + self._block.timeout_s
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._finished.wait(), lasts_s)
-            except TimeoutError:
-                pass
         for task in self._connecting:
             task.cancel()
         for connection in self._connections:
