@@ -105,10 +105,7 @@ class Server:
             CannotLoad: as `metadata`.
         """
         told = self.metadata(model, version)
-        inputs, outputs = (
-            {one["name"]: one["datatype"] for one in told.get(side) or ()} for side in ("inputs", "outputs")
-        )
-        return Signature(inputs, outputs)
+        return Signature(_datatypes(told.get("inputs")), _datatypes(told.get("outputs")))
 
     def counters(self, model: str, version: str) -> Counters:
         """Its totals now. A server without the statistics extension tells nothing of requests."""
@@ -162,15 +159,18 @@ class Server:
             return []
 
 
+def _datatypes(tensors: Any) -> dict[str, str]:
+    return {one["name"]: one["datatype"] for one in tensors or ()}
+
+
 def _process_at(host: str, port: int) -> psutil.Process | None:
     """The process on this machine that listens there; None where that cannot be told."""
     try:
         here = {info[4][0] for info in socket.getaddrinfo(host, port)}
         if not all(address.startswith("127.") or address == "::1" for address in here):
             return None
-        found = [
-            c.pid for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port and c.pid
-        ]
+        listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+        found = [one.pid for one in listening if one.laddr.port == port and one.pid]
         return psutil.Process(min(found)) if found else None
     except (OSError, psutil.Error):
         return None

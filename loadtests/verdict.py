@@ -64,9 +64,7 @@ def sentence(found: Versus, own: Summary, full: Summary) -> str:
     """What was found, and what follows."""
     parts = [f"{found.version} carries the same traffic at {_times(found.p99)} the p99 of {found.full}"]
     if found.difference == "no difference":
-        parts = [
-            f"no difference in latency between {found.version} and {found.full} was shown (p99 {_times(found.p99)})"
-        ]
+        parts = [f"no difference in latency to {found.full} was shown for {found.version} (p99 {_times(found.p99)})"]
     if found.rate is not None:
         parts.append(f"holds {_times(found.rate)} the rate")
     told = " and ".join(parts)
