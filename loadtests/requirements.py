@@ -33,7 +33,7 @@ class BadRequirement(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One requirement on a variant: `name` of the figure, the sign, the number, and "x" for times the full version's."""
+    """One requirement on a variant: name of the figure, sign, number, and whether it is times the full version's."""
 
     text: str
     name: str

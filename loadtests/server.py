@@ -73,9 +73,13 @@ class Server:
             raise CannotLoad(f"{url!r} must begin with http:// and name a host.")
         self.address = (split.hostname, split.port or 80)
         self.headers = (f"Authorization: Bearer {key}",) if key else ()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S)
+        self._bearer = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = self.client()
         self._process = _process_at(*self.address)
+
+    def client(self) -> httpx.Client:
+        """A client of its own, for whoever wants to ask or to order something; it must be closed."""
+        return httpx.Client(base_url=self.url, headers=self._bearer, timeout=TIMEOUT_S)
 
     def close(self) -> None:
         """Closes its connections."""
