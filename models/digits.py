@@ -21,7 +21,7 @@ from rich.progress import Progress, TextColumn
 from models import cards
 from models.compress.int8_static import Int8Static, int8_static
 from models.compress.preprocess import Preprocess, preprocess
-from models.compress.technique import Material
+from models.compress.technique import Material, arguments_of
 from models.data import digits
 from models.data.samples import Samples, arrays_to_npz
 from models.evaluate import appraise, gate, golden, measure
@@ -98,8 +98,8 @@ def recipes(settings: TrainSettings) -> tuple[Recipe, Recipe]:
     quantisation = Recipe(
         name="int8-static",
         steps=(
-            Step(technique="preprocess", arguments=asdict(Preprocess())),
-            Step(technique="int8_static", arguments=asdict(Int8Static())),
+            Step(technique="preprocess", arguments=arguments_of(Preprocess())),
+            Step(technique="int8_static", arguments=arguments_of(Int8Static())),
         ),
     )
     return training, quantisation

@@ -237,7 +237,7 @@ class Server:
         source = source_of(settings)
         for hidden in source.hidden() if isinstance(source, Repositories) else ():
             log.warning("model in two repositories, served from the first", model=hidden)
-        overlay = Overlay(source, max_bytes=settings.max_model_bytes)
+        overlay = Overlay(source, max_bytes=settings.max_model_bytes, max_request_bytes=settings.max_body_bytes)
         obstacles = find_obstacles()
         try:
             log.info("provider", **asdict(choose_provider(settings.provider, obstacles)))

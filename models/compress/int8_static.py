@@ -1,18 +1,22 @@
 """Static int8 quantisation in QDQ form: weights and activations in 8 bits, scales fixed by a calibration set.
 
 As the scales are fixed, a row's answer does not depend on its batch-mates. Built on onnxruntime's quantize_static.
-For CPUs: unsigned activations with signed weights, the pair that VNNI kernels take; a CPU without VNNI may saturate
-in 16 bits, and its answers are then worse (`reduce_range` avoids it at the price of one bit).
+For CPUs (the default): unsigned activations with signed weights, the pair that VNNI kernels take; a CPU without VNNI
+may saturate in 16 bits, and its answers are then worse (`reduce_range` avoids it at the price of one bit).
+For TensorRT (`TENSORRT`): everything signed and symmetric, which a CPU runs slower than float32.
 """
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -22,8 +26,9 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from models.compress import graph as graphs
 from models.compress.checks import NotApplied, op_counts, same_signature
-from models.compress.technique import Material, Technique
+from models.compress.technique import Material, Technique, later
 from service.core.contract import Array, Arrays
 
 
@@ -32,7 +37,8 @@ class Int8Static:
     """Arguments of `int8_static`; each goes into the card.
 
     Attributes:
-        calibrator: "MinMax", "Entropy" or "Percentile"; the latter two hold every activation in memory.
+        calibrator: "MinMax", "Entropy" or "Percentile"; the latter two hold every activation in memory, and so look
+            at `histogram_rows` only.
         per_channel: one scale an output channel of a weight, instead of one a weight.
         reduce_range: weights in 7 bits.
         activations: ONNX Runtime's name of their type.
@@ -40,6 +46,10 @@ class Int8Static:
         op_types: what is quantised; at least one of them must occur.
         exclude_nodes: names of nodes that stay as they are.
         calibration_rows: rows a calibration batch.
+        symmetric_activations: their zero points are 0, and with them every zero point, if types are signed.
+        quantise_bias: biases as int32; TensorRT wants them in float32.
+        percentile: share of the values, in percent, that "Percentile" takes into the range.
+        histogram_rows: rows that "Entropy" and "Percentile" look at, at most: whole batches, evenly out of the set.
     """
 
     calibrator: str = "MinMax"
@@ -50,6 +60,13 @@ class Int8Static:
     op_types: tuple[str, ...] = ("Conv", "Gemm", "MatMul")
     exclude_nodes: tuple[str, ...] = ()
     calibration_rows: int = 50
+    symmetric_activations: bool = later(False)
+    quantise_bias: bool = later(True)
+    percentile: float = later(99.999)
+    histogram_rows: int = later(250)
+
+
+TENSORRT = Int8Static(activations="QInt8", symmetric_activations=True, quantise_bias=False)
 
 
 def int8_static(model: bytes, arguments: Int8Static, material: Material) -> bytes:
@@ -62,16 +79,22 @@ def int8_static(model: bytes, arguments: Int8Static, material: Material) -> byte
 
     Raises:
         NoCalibration: there is no calibration set.
-        NotApplied: no node of these types occurs, nothing was quantised, or the signature changed.
+        NotApplied: an argument is not one, no node of these types occurs, nothing was quantised, a zero point is not
+            0 where it was to be, or the signature changed.
     """
+    _refuse(arguments)
+    proto = onnx.load_from_string(model)
+    graphs.known_nodes(proto, arguments.exclude_nodes, "int8_static")
+    graphs.refuse_hidden(proto, arguments.op_types, "int8_static", arguments.exclude_nodes)
     if not op_counts(model).keys() & set(arguments.op_types):
         raise NotApplied(f"int8_static finds no {', '.join(arguments.op_types)} to quantise.")
-    with tempfile.TemporaryDirectory() as folder:
+    # The histograms' progress goes to the standard output, which belongs to the command line.
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         path = Path(folder) / "int8.onnx"
         quantize_static(
-            onnx.load_from_string(model),
+            proto,
             path,
-            _Rows(material.rows("int8_static"), arguments.calibration_rows),
+            _Rows(_looked_at(material.rows("int8_static"), arguments), arguments.calibration_rows),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(arguments.op_types),
             per_channel=arguments.per_channel,
@@ -80,11 +103,57 @@ def int8_static(model: bytes, arguments: Int8Static, material: Material) -> byte
             weight_type=QuantType[arguments.weights],
             nodes_to_exclude=list(arguments.exclude_nodes),
             calibrate_method=CalibrationMethod[arguments.calibrator],
+            extra_options=_options(arguments),
         )
         quantised = onnx.load(path).SerializeToString(deterministic=True)
     _assert_quantised(model, quantised)
+    if arguments.symmetric_activations:
+        _assert_symmetric(quantised)
     same_signature(model, quantised, "int8_static")
     return quantised
+
+
+def _refuse(arguments: Int8Static) -> None:
+    for name, value, known in (
+        ("calibrator", arguments.calibrator, ("MinMax", "Entropy", "Percentile")),
+        ("activations", arguments.activations, ("QUInt8", "QInt8")),
+        ("weights", arguments.weights, ("QUInt8", "QInt8")),
+    ):
+        if value not in known:
+            raise NotApplied(f"int8_static takes {', '.join(known)} for {name}, not {value!r}.")
+    if arguments.symmetric_activations and arguments.activations != "QInt8":
+        raise NotApplied("int8_static makes activations symmetric around 0 only where their type is QInt8.")
+
+
+def _looked_at(arrays: Arrays, arguments: Int8Static) -> Arrays:
+    n = len(next(iter(arrays.values())))
+    if arguments.calibrator == "MinMax":
+        return arrays
+    kept = min(n, arguments.histogram_rows)
+    # Histograms are made of arrays of one shape.
+    kept -= kept % arguments.calibration_rows if kept > arguments.calibration_rows else 0
+    rows = np.linspace(0, n - 1, kept).astype(np.int64)
+    return {name: array[rows] for name, array in arrays.items()}
+
+
+def _options(arguments: Int8Static) -> dict[str, Any]:
+    """What quantize_static takes beside its arguments."""
+    options: dict[str, Any] = {"QuantizeBias": arguments.quantise_bias}
+    if arguments.symmetric_activations:
+        options["ActivationSymmetric"] = options["CalibTensorRangeSymmetric"] = True
+    if arguments.calibrator == "Percentile":
+        options["CalibPercentile"] = arguments.percentile
+    return options
+
+
+def _assert_symmetric(after: bytes) -> None:
+    graph = onnx.load_from_string(after).graph
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2:
+            points = onnx.numpy_helper.to_array(values[node.input[2]])
+            if points.any():
+                raise NotApplied(f"int8_static left node {node.name!r} a zero point other than 0.")
 
 
 def _assert_quantised(before: bytes, after: bytes) -> None:
@@ -92,7 +161,8 @@ def _assert_quantised(before: bytes, after: bytes) -> None:
     if not counts.get("QuantizeLinear") or not counts.get("DequantizeLinear"):
         raise NotApplied("int8_static put no QuantizeLinear and DequantizeLinear into the graph.")
     weights = onnx.load_from_string(after).graph.initializer
-    if not any(weight.data_type == onnx.TensorProto.INT8 for weight in weights):
+    eight_bits = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    if not any(weight.data_type in eight_bits and weight.dims for weight in weights):
         raise NotApplied("int8_static left no weight in 8 bits.")
     if len(after) >= len(before):
         raise NotApplied(f"int8_static made the file larger: {len(before)} bytes became {len(after)}.")

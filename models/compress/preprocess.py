@@ -1,4 +1,4 @@
-"""Cleans a graph before a technique touches it: shapes inferred, constants folded, nothing computed differently.
+"""Cleans a graph before a technique touches it: shapes inferred, constants folded, every node named, answers kept.
 
 Every technique that reads shapes or fuses nodes starts here. Built on onnxruntime's quant_pre_process.
 """
@@ -6,7 +6,6 @@ Every technique that reads shapes or fuses nodes starts here. Built on onnxrunti
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import onnx
 from onnxruntime.quantization import quant_pre_process
 
 from models.compress.checks import same_signature
+from models.compress.graph import inner_nodes, name_nodes
 from models.compress.technique import Material, Technique
 
 
@@ -47,6 +47,7 @@ def preprocess(model: bytes, arguments: Preprocess, material: Material | None = 
         )
         cleaned = onnx.load(after)
     _keep_used_domains(cleaned)
+    name_nodes(cleaned.graph)
     result = cleaned.SerializeToString(deterministic=True)
     same_signature(model, result, "preprocess")
     return result
@@ -54,18 +55,11 @@ def preprocess(model: bytes, arguments: Preprocess, material: Material | None = 
 
 def _keep_used_domains(model: onnx.ModelProto) -> None:
     """Drops the opset imports that ONNX Runtime's optimiser adds for every domain it knows, used or not."""
-    used = {node.domain for node in _nodes(model.graph)} | {node.domain for f in model.functions for node in f.node}
+    nodes = [inner for node in model.graph.node for inner in (node, *inner_nodes(node))]
+    used = {node.domain for node in nodes} | {node.domain for f in model.functions for node in f.node}
     kept = [entry for entry in model.opset_import if entry.domain in used or not entry.domain]
     del model.opset_import[:]
     model.opset_import.extend(kept)
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for subgraph in (attribute.g, *attribute.graphs):
-                yield from _nodes(subgraph)
 
 
 TECHNIQUE = Technique("preprocess", Preprocess, preprocess)

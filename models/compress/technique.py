@@ -6,7 +6,7 @@ Each technique is one file of this package with one `Technique`; `registry` list
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from service.core.contract import Arrays
@@ -39,6 +39,20 @@ class Material:
         if self.calibration is None:
             raise NoCalibration(f"{step} needs a calibration set: inputs like those that the model will see.")
         return self.calibration
+
+
+def later(default: Any) -> Any:
+    """A field that its technique got after cards were published; they tell nothing of it, which means `default`."""
+    return field(default=default, metadata={"later": True})
+
+
+def arguments_of(arguments: Any) -> dict[str, Any]:
+    """A step's arguments as a card writes them: every field, but a later one only where it is not as by default.
+
+    So the card of an older version stays what its recipe writes today.
+    """
+    told = ((one, getattr(arguments, one.name)) for one in fields(arguments))
+    return {one.name: value for one, value in told if not one.metadata.get("later") or value != one.default}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,37 @@
-"""Runs versions on this machine and turns what comes back into the measured parts of a card.
+"""Runs versions on this machine: loads them, collects their answers, and finds out what batch-mates do to a row.
 
 The runs go through the runner that serves, so that what is measured is what answers. Which set a version is run on is
-the caller's business; choosing belongs to the development set, deciding to the test set.
+the caller's business; choosing belongs to the development set, deciding to the test set. Times are `speed`'s.
 """
 
 from __future__ import annotations
 
+import hashlib
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.evaluate import gate, latency, quality
-from models.evaluate.quality import Logits
 from models.evaluate.sensitivity import batch_sensitivity
-from service.core.contract import Arrays
-from service.repository.card import Size
-from service.repository.card_measures import Batching, Paired, Quality, Speed, Verdict
+from service.core.contract import Array, Arrays
+from service.core.errors import BadInput, RunFailed
+from service.repository.card_measures import Batching
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import Provider, RunnerOptions
 from service.runtime.runner import Runner
 
-BATCHES = (1, 8, 32)
 ANSWER_ROWS = 100
 SENSITIVITY_ROWS = 64
-FLOAT_SENSITIVITY = 1e-5
+# Sums in another order, as another batch size brings them, and no more.
+FLOAT_SENSITIVITY = 1e-4
+# A second pass over more rows would show nothing that one over these does not.
+REPEATED_ROWS = 1000
+LOADS = 3
+_SLOW_LOAD_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,92 +54,104 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A version's logits (n, classes) on a set, and whether a second run gave the same bytes."""
+    """A version's answers on a set.
 
-    logits: Logits
+    Attributes:
+        logits: the asked output, rows on axis 0: logits (n, classes), numbers, or vectors.
+        deterministic: whether a second run gave the same bytes, in every output.
+        non_finite_rows: rows with a NaN or an infinity in any output.
+    """
+
+    logits: NDArray[Any]
     deterministic: bool
+    non_finite_rows: int = 0
 
 
-def load(onnx: bytes, bench: Bench, feed: Arrays) -> Subject:
-    """Loads a version and runs `feed` once.
+def open_runner(onnx: bytes, bench: Bench) -> OnnxRunner:
+    """Loads a version.
 
     Raises:
         BadModel: it does not load.
     """
-    start_s = time.perf_counter()
-    runner = OnnxRunner.load(onnx, {}, RunnerOptions(provider=bench.provider, threads=bench.threads))
-    loaded_s = time.perf_counter()
-    runner.run(feed)
-    return Subject(runner, _ms(loaded_s - start_s), _ms(time.perf_counter() - loaded_s))
+    return OnnxRunner.load(onnx, {}, RunnerOptions(provider=bench.provider, threads=bench.threads))
 
 
-def answers(runner: Runner, inputs: Arrays, output: str) -> Answers:
-    """One output for all rows of `inputs`, in batches of `ANSWER_ROWS`, twice."""
-    first, second = (_run_all(runner, inputs, output) for _ in range(2))
-    return Answers(first, first.tobytes() == second.tobytes())
+def load(onnx: bytes, bench: Bench, feed: Arrays) -> Subject:
+    """Loads a version, `LOADS` times unless that is slow, and runs `feed` once after each; times are medians.
+
+    Raises:
+        BadModel: it does not load.
+        BadInput: it does not take `feed`.
+    """
+    times_s: list[tuple[float, float]] = []
+    while True:
+        start_s = time.perf_counter()
+        runner = open_runner(onnx, bench)
+        loaded_s = time.perf_counter()
+        runner.run(feed)
+        times_s.append((loaded_s - start_s, time.perf_counter() - loaded_s))
+        if len(times_s) == LOADS or sum(times_s[0]) > _SLOW_LOAD_S:
+            break
+        runner.close()
+    load_s, first_s = (statistics.median(one) for one in zip(*times_s, strict=True))
+    return Subject(runner, _ms(load_s), _ms(first_s))
 
 
-def quality_entry(
-    scores: quality.Scores,
-    bench: Bench,
-    *,
-    deterministic: bool,
-    paired: Paired | None = None,
-    verdict: Verdict | None = None,
-) -> Quality:
-    """One entry of the card's `quality`."""
-    return Quality(
-        provider=bench.provider,
-        cpu_class=bench.cpu_class,
-        n=scores.n,
-        accuracy=scores.accuracy,
-        macro_precision=scores.macro_precision,
-        macro_recall=scores.macro_recall,
-        macro_f1=scores.macro_f1,
-        support_by_class=scores.support_by_class,
-        recall_by_class=scores.recall_by_class,
-        non_finite_rows=scores.non_finite_rows,
-        deterministic=deterministic,
-        paired=paired,
-        verdict=verdict,
-    )
+def rows_a_run(runner: Runner, inputs: Arrays, output: str) -> int | None:
+    """How many rows a run takes: a fixed number, or None for any; 1 where two rows do not give two answers.
+
+    Raises:
+        ValueError: an input has no axis for rows, or there is no such output.
+    """
+    names = [spec.name for spec in runner.outputs]
+    if output not in names:
+        raise ValueError(f"There is no output '{output}', only {', '.join(names)}.")
+    for spec in runner.inputs:
+        if not spec.dims:
+            raise ValueError(f"Input '{spec.name}' is a single number, with no axis for samples.")
+    fixed = [spec.dims[0] for spec in runner.inputs if isinstance(spec.dims[0], int)]
+    if fixed:
+        return min(fixed)
+    try:
+        answer = runner.run(first_rows(inputs, 2))[output]
+    except (BadInput, RunFailed):
+        return 1
+    return None if answer.ndim and len(answer) == 2 else 1
 
 
-def evidence(
-    scores: quality.Scores,
-    paired: Paired,
-    *,
-    deterministic: bool,
-    same_signature: bool,
-    sensitivity: float | None,
-    size: Size,
-    full_resident_bytes: int | None,
-    speed: Sequence[Speed],
-) -> gate.Evidence:
-    """What the gate reads, in whole rows, from the parts of a card."""
-    classes = zip(scores.support_by_class, paired.full_recall_by_class, scores.recall_by_class, strict=True)
-    return gate.Evidence(
-        n=scores.n,
-        full_right=round(paired.full_accuracy * scores.n),
-        b=paired.b,
-        c=paired.c,
-        flips=paired.flips,
-        classes=tuple(gate.ClassCount(n, round(full * n), round(own * n)) for n, full, own in classes),
-        non_finite_rows=scores.non_finite_rows,
-        same_signature=same_signature,
-        deterministic=deterministic,
-        sensitivity=sensitivity,
-        full_bytes=size.parent_file_bytes or size.file_bytes,
-        bytes=size.file_bytes,
-        full_resident_bytes=full_resident_bytes,
-        resident_bytes=size.resident_bytes,
-        speedups=tuple(one.speedup_interval_95 for one in speed if one.speedup_interval_95 is not None),
-    )
+def first_rows(inputs: Arrays, rows: int) -> dict[str, Array]:
+    """The first rows, from the beginning again where there are fewer."""
+    return {name: array[np.arange(rows) % len(array)] for name, array in inputs.items()}
+
+
+def answers(runner: Runner, inputs: Arrays, output: str, *, rows: int | None = None) -> Answers:
+    """One output for all rows of `inputs`, and how the others behaved.
+
+    Args:
+        runner: of the version.
+        inputs: name -> (n, ...).
+        output: the one whose numbers are wanted.
+        rows: a run; None for `ANSWER_ROWS`, or for as many as the model takes.
+
+    Raises:
+        ValueError: there is no such output, or its first axis does not hold the rows.
+    """
+    fixed = rows_a_run(runner, inputs, output)
+    size = fixed or rows or ANSWER_ROWS
+    n = len(next(iter(inputs.values())))
+    first, digests, spoilt = _run_all(runner, output, _feeds(inputs, size, n, full=fixed is not None))
+    repeated = _feeds(inputs, size, min(n, REPEATED_ROWS), full=fixed is not None)
+    _, again, _ = _run_all(runner, output, repeated)
+    return Answers(first, again == digests[: len(again)], spoilt)
 
 
 def batching(runner: Runner, inputs: Arrays, *, limit: float) -> Batching:
     """The card's `batching`, from the first `SENSITIVITY_ROWS` rows of `inputs`; above `limit` nothing is mixed."""
     few = {name: array[:SENSITIVITY_ROWS] for name, array in inputs.items()}
+    fixed = rows_a_run(runner, few, runner.outputs[0].name)
+    if fixed is not None:
+        reason = f"A run takes {fixed} row{'s' if fixed > 1 else ''}, neither more nor fewer."
+        return Batching(mode="single-request-only", reason=reason)
     sensitivity = float(f"{batch_sensitivity(runner, few):.3g}")
     if sensitivity <= limit:
         return Batching(mode="any", sensitivity=sensitivity)
@@ -141,42 +159,48 @@ def batching(runner: Runner, inputs: Arrays, *, limit: float) -> Batching:
     return Batching(mode="single-request-only", sensitivity=sensitivity, reason=reason)
 
 
-def speed(subject: Subject, inputs: Arrays, bench: Bench, *, runs: int, full: Subject | None = None) -> list[Speed]:
-    """One entry of the card's `speed` for each of `BATCHES`; interleaved with the full version's if there is one."""
-    return [_speed_at(rows, subject, inputs, bench, runs, full) for rows in BATCHES]
+def _run_all(runner: Runner, output: str, feeds: Iterable[tuple[Arrays, int]]) -> tuple[NDArray[Any], list[bytes], int]:
+    """One output of all rows that count, a digest of all outputs of each run, and rows that are not finite."""
+    parts, digests, spoilt = [], [], 0
+    for feed, kept in feeds:
+        found = runner.run(feed)
+        if found[output].ndim == 0 or len(found[output]) < kept:
+            raise ValueError(
+                f"Output '{output}' has the shape {found[output].shape} for {kept} rows, which its first axis does "
+                "not hold."
+            )
+        parts.append(found[output][:kept])
+        digests.append(_digest(found))
+        spoilt += int(_not_finite(found, kept).sum())
+    return np.concatenate(parts), digests, spoilt
 
 
-def _speed_at(rows: int, subject: Subject, inputs: Arrays, bench: Bench, runs: int, full: Subject | None) -> Speed:
-    feed = {name: array[:rows] for name, array in inputs.items()}
-    entry = {
-        "provider": bench.provider,
-        "cpu_class": bench.cpu_class,
-        "threads": bench.threads,
-        "rows": rows,
-        "runs": runs,
-        "load_ms": subject.load_ms,
-        "first_run_ms": subject.first_run_ms,
-    }
-    if full is None:
-        own = latency.timing(latency.run_times(subject.runner, feed, runs=runs), rows)
-        return Speed.model_validate({**entry, "own": own})
-    raced = latency.race(subject.runner, full.runner, feed, runs=runs)
-    return Speed.model_validate(
-        {
-            **entry,
-            "own": raced.variant,
-            "full": raced.full,
-            "speedup": raced.speedup,
-            "speedup_interval_95": raced.speedup_interval_95,
-        }
-    )
+def _feeds(inputs: Arrays, size: int, n: int, *, full: bool) -> Iterator[tuple[Arrays, int]]:
+    """Batches that cover the first `n` rows whole, and how many rows of each count.
+
+    With `full`, the last batch is filled up with its last row: the model takes `size` rows, and no fewer.
+    """
+    total = len(next(iter(inputs.values())))
+    for start in range(0, n, size):
+        kept = min(size, total - start)
+        rows = np.minimum(np.arange(start, start + (size if full else kept)), total - 1)
+        yield {name: array[rows] for name, array in inputs.items()}, kept
 
 
-def _run_all(runner: Runner, inputs: Arrays, output: str) -> Logits:
-    n = len(next(iter(inputs.values())))
-    starts = range(0, n, ANSWER_ROWS)
-    batches = ({name: array[at : at + ANSWER_ROWS] for name, array in inputs.items()} for at in starts)
-    return np.concatenate([runner.run(batch)[output] for batch in batches])
+def _digest(outputs: Arrays) -> bytes:
+    digest = hashlib.blake2b()
+    for name in sorted(outputs):
+        array = outputs[name]
+        digest.update(repr(array.tolist()).encode() if array.dtype.kind == "O" else array.tobytes())
+    return digest.digest()
+
+
+def _not_finite(outputs: Arrays, rows: int) -> NDArray[np.bool_]:
+    spoilt = np.zeros(rows, dtype=np.bool_)
+    for array in outputs.values():
+        if array.dtype.kind == "f" and array.ndim and len(array) >= rows:
+            spoilt |= ~np.isfinite(array[:rows].reshape(rows, -1)).all(axis=1)
+    return spoilt
 
 
 def _ms(seconds: float) -> float:

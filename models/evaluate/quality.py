@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluate import statistics
+from models.evaluate import bootstrap, statistics
 from service.repository.card_measures import Paired
 
 NO_CLASS = -1
@@ -40,6 +40,21 @@ class Scores:
     non_finite_rows: int
 
 
+def by_class(logits: NDArray[Any]) -> Logits:
+    """Logits as (n, classes): without axes of size 1 behind, and half precision widened.
+
+    Raises:
+        ValueError: another shape remains, or numbers that are no logits.
+    """
+    flat = logits.reshape(len(logits), -1) if logits.size == len(logits) * max(logits.shape[1:], default=1) else logits
+    if flat.ndim != 2 or flat.shape[1] < 2 or flat.dtype.kind not in "fiuV":
+        raise ValueError(
+            f"An output of shape {logits.shape} and dtype {logits.dtype} is no classifier's: (n, classes) of numbers, "
+            "one for each of at least two classes, was expected."
+        )
+    return flat if flat.dtype in (np.float32, np.float64) else flat.astype(np.float32)
+
+
 def predicted(logits: Logits) -> Classes:
     """The class of each row, int64 (n,), of logits (n, classes); `NO_CLASS` where a logit is not finite."""
     finite = np.all(np.isfinite(logits), axis=1)
@@ -47,7 +62,12 @@ def predicted(logits: Logits) -> Classes:
 
 
 def score(logits: Logits, labels: Classes) -> Scores:
-    """Scores of logits (n, classes) against labels (n,), n > 0."""
+    """Scores of logits (n, classes) against labels (n,), n > 0.
+
+    Raises:
+        ValueError: they do not fit together.
+    """
+    _fit(logits, labels)
     classes = logits.shape[1]
     guesses = predicted(logits)
     hits = np.bincount(labels[guesses == labels], minlength=classes)
@@ -81,6 +101,7 @@ def compare(full: Logits, variant: Logits, labels: Classes) -> Paired:
     finite = (ours != NO_CLASS) & (theirs != NO_CLASS)
     mean_kl, max_abs_dp = _divergence(full[finite], variant[finite])
     of_full = score(full, labels)
+    of_f1 = bootstrap.bounds(macro_f1_differences(theirs, ours, labels, full.shape[1]))
     return Paired(
         full_accuracy=of_full.accuracy,
         full_recall_by_class=of_full.recall_by_class,
@@ -94,7 +115,47 @@ def compare(full: Logits, variant: Logits, labels: Classes) -> Paired:
         flips=flips,
         mean_kl=_six_digits(mean_kl),
         max_abs_dp=_six_digits(max_abs_dp),
+        full_macro_f1=of_full.macro_f1,
+        macro_f1_lower_95=of_f1.lower_95,
+        macro_f1_upper_95=of_f1.upper_95,
     )
+
+
+def macro_f1_differences(full: Classes, variant: Classes, labels: Classes, classes: int) -> NDArray[np.float64]:
+    """Macro F1 of the variant less the full version's, on every resample of the rows: (resamples,).
+
+    Rows with the same label and the same two guesses are one cell; what is drawn is how many rows each cell gets.
+    Macro means are over the classes that occur in the resample.
+
+    Args:
+        full: classes that the full version guesses, (n,); `NO_CLASS` is none.
+        variant: likewise.
+        labels: (n,).
+        classes: how many there are.
+    """
+    cells, counts = np.unique(np.stack([labels, full, variant], axis=1), axis=0, return_counts=True)
+    drawn = bootstrap.resampled_counts(counts).astype(np.float64)
+    label, guesses = _one_hot(cells[:, 0], classes), (_one_hot(cells[:, 1], classes), _one_hot(cells[:, 2], classes))
+    support = drawn @ label
+    there = support > 0
+    of_full, of_variant = (
+        _ratio(2 * (drawn @ (label * guess)), support + drawn @ guess).sum(axis=1) / there.sum(axis=1)
+        for guess in guesses
+    )
+    return np.asarray(of_variant - of_full)
+
+
+def _one_hot(classes: Classes, of: int) -> NDArray[np.float64]:
+    """(n, of); a row of zeros for `NO_CLASS`."""
+    return np.asarray(classes[:, None] == np.arange(of), dtype=np.float64)
+
+
+def _fit(logits: Logits, labels: Classes) -> None:
+    if len(labels) != len(logits) or labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(
+            f"{len(labels)} labels from {labels.min()} to {labels.max()} do not fit {len(logits)} rows of logits "
+            f"for {logits.shape[1]} classes."
+        )
 
 
 def _divergence(full: Logits, variant: Logits) -> tuple[float, float]:
@@ -111,8 +172,8 @@ def _log_softmax(logits: Logits) -> NDArray[np.float64]:
     return result
 
 
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0))
 
 
 def _six_digits(value: float) -> float:

@@ -1,7 +1,8 @@
 """Memory that a version adds to a process: loaded and run once in a fresh child, so that nothing else is counted.
 
 The child first loads a graph of one node: what the runtime itself needs is no version's. Linux and glibc only give
-exact figures; each is the median of several children.
+exact figures; each is the median of several children. A coded version is decoded before it is loaded, and what was
+decoded is then let go: what it keeps is what its ONNX file keeps.
 """
 
 from __future__ import annotations
@@ -12,27 +13,35 @@ import sys
 import tempfile
 from pathlib import Path
 
-from onnx import TensorProto, helper
+import numpy as np
 
-from service.core.synthetic import synthetic_feed
+from models.data.samples import arrays_to_npz, read_arrays
+from service.core.contract import Arrays
 from service.runtime.memory import resident_bytes as process_resident_bytes
 from service.runtime.memory import trim
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 
 CHILDREN = 3
+MODEL, FEED, NOTHING = "model.onnx", "feed.npz", "nothing.onnx"
 
 
-def resident_bytes(model: bytes, *, rows: int, timeout_s: float = 120.0) -> int:
-    """Bytes that loading `model` and running one batch of `rows` add, on the CPU with one thread.
+def resident_bytes(model: bytes, feed: Arrays, *, timeout_s: float = 120.0) -> int:
+    """Bytes that loading `model` and running `feed` once add, on the CPU with one thread.
+
+    Args:
+        model: the ONNX file.
+        feed: real rows, in the model's dtypes; made-up ones may be no legal input.
+        timeout_s: of each child.
 
     Raises:
         subprocess.SubprocessError: a child failed or took longer than `timeout_s`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(model)
-        command = [sys.executable, "-m", "models.evaluate.resident", str(path), str(rows)]
+        (Path(folder) / MODEL).write_bytes(model)
+        (Path(folder) / NOTHING).write_bytes(_one_node())
+        (Path(folder) / FEED).write_bytes(arrays_to_npz(dict(feed)))
+        command = [sys.executable, "-m", "models.evaluate.resident", folder]
         figures = [
             int(subprocess.run(command, capture_output=True, check=True, timeout=timeout_s).stdout)  # noqa: S603
             for _ in range(CHILDREN)
@@ -40,21 +49,20 @@ def resident_bytes(model: bytes, *, rows: int, timeout_s: float = 120.0) -> int:
     return int(statistics.median(figures))
 
 
-def measure_here(model: bytes, rows: int) -> int:
-    """What this process grows by; meaningful only in a fresh one."""
-    with_runtime = _load_and_run(_one_node(), rows)
+def measure_here(model: bytes, feed: Arrays, nothing: bytes) -> int:
+    """What this process grows by, once it has run the model `nothing`; meaningful only in a fresh one."""
+    with_runtime = _load_and_run(nothing, {"x": np.zeros(1, np.float32)})
     before = _settled_bytes()
-    with_model = _load_and_run(model, rows)
+    with_model = _load_and_run(model, feed)
     grown = _settled_bytes() - before
     with_model.close()
     with_runtime.close()
     return max(0, grown)
 
 
-def _load_and_run(model: bytes, rows: int) -> OnnxRunner:
+def _load_and_run(model: bytes, feed: Arrays) -> OnnxRunner:
     runner = OnnxRunner.load(model, {}, RunnerOptions(provider="cpu", threads=1))
-    first = runner.inputs[0].dims[0] if runner.inputs[0].dims else None
-    runner.run(synthetic_feed(runner.inputs, rows, batch_axis=first if isinstance(first, str) else None))
+    runner.run(feed)
     return runner
 
 
@@ -64,10 +72,13 @@ def _settled_bytes() -> int:
 
 
 def _one_node() -> bytes:
+    from onnx import TensorProto, helper  # noqa: PLC0415 -- the children need none of it, and it takes half a second
+
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch"]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "one", value[:1], value[1:])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
 
 
 if __name__ == "__main__":
-    sys.stdout.write(str(measure_here(Path(sys.argv[1]).read_bytes(), int(sys.argv[2]))))
+    _model, _feed, _nothing = ((Path(sys.argv[1]) / name).read_bytes() for name in (MODEL, FEED, NOTHING))
+    sys.stdout.write(str(measure_here(_model, read_arrays(_feed), _nothing)))

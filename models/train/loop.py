@@ -1,6 +1,7 @@
 """Trains a classifier: early stopping on the development set, and a checkpoint that makes an interruption harmless.
 
-A run that was interrupted and started again with the same checkpoint ends with the weights of one that was not.
+A run that was interrupted and started again with the same checkpoint ends with the weights of one that was not, also
+from the middle of an epoch. Within a process group all ranks train one network together (`distributed`).
 Knows no dataset and never sees a test set.
 """
 
@@ -8,18 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.train import distributed
+from models.train.checkpoint import Checkpoint
+from models.train.distributed import Ranks
 from models.train.examples import Examples
+from models.train.interruption import Interruption, interruption
+from models.train.progress import Epoch, Position, Step
+from models.train.resumption import Moving, Resumption
 from models.train.settings import TrainSettings, optimizer, schedule
 
-__all__ = ["Augment", "Epoch", "Objective", "TrainSettings", "Trainer", "cross_entropy"]
+__all__ = ["Augment", "Checkpoint", "Epoch", "Objective", "Step", "TrainSettings", "Trainer", "cross_entropy"]
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Objective = Callable[[nn.Module, Examples], Tensor]
@@ -27,28 +33,20 @@ Objective = Callable[[nn.Module, Examples], Tensor]
 EVALUATION_ROWS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one epoch came to; the best so far is the one whose weights are kept."""
-
-    number: int
-    training_loss: float
-    development_loss: float
-    development_accuracy: float
-    best: bool
-
-
 class Trainer:
-    """One training run of one network, whose weights it changes in place.
+    """One training run of one network, whose weights it changes in place, on the device where they are.
+
+    Within a process group every rank makes a Trainer of the same arguments; the network starts from rank 0's weights.
 
     Args:
         network: maps (n, ...) to logits (n, classes); its parameters are initialised already.
         training: what is learnt from.
         development: for early stopping only.
-        objective: the loss, a mean over the rows of a batch; None takes the cross entropy.
+        objective: the loss, a mean over the rows of a batch, which know their place in `training`; None takes the
+            cross entropy. Among several ranks it is called with a wrapper that can be called as the network can.
         augment: distorts the first input of a batch; None leaves it alone.
         after_step: called after each change of the weights, to hold masks, shared values or ranges.
-        checkpoint: written after each epoch; if it is there at the start, training goes on from it.
+        checkpoint: written after each epoch and in between; if it is there at the start, training goes on from it.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class Trainer:
         objective: Objective | None = None,
         augment: Augment | None = None,
         after_step: Callable[[], None] = lambda: None,
-        checkpoint: Path | None = None,
+        checkpoint: Checkpoint | Path | None = None,
     ) -> None:
         self._network = network
         self._training, self._development = training, development
@@ -69,56 +67,74 @@ class Trainer:
         self._objective = objective or cross_entropy(settings.label_smoothing)
         self._augment = augment
         self._after_step = after_step
-        self._checkpoint = checkpoint
+        self._ranks = Ranks.current()
+        self._callable = self._ranks.wrap(network)
+        self._device = next(network.parameters()).device
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._optimizer = optimizer(network.parameters(), settings)
         steps = settings.epochs * -(-len(training) // settings.batch_rows)
         self._schedule = schedule(self._optimizer, settings, steps)
-        self._history: list[Epoch] = []
-        self._best: dict[str, Tensor] = {}
+        self._position = Position()
+        kept = Checkpoint(checkpoint) if isinstance(checkpoint, Path) else checkpoint
+        moving = Moving(network, self._optimizer, self._schedule, self._generator)
+        self._resumption = Resumption(kept, moving, self._ranks)
 
-    def run(self, on_epoch: Callable[[Epoch], None] = lambda _: None) -> tuple[Epoch, ...]:
+    def run(
+        self, on_epoch: Callable[[Epoch], None] = lambda _: None, on_step: Callable[[Step], None] = lambda _: None
+    ) -> tuple[Epoch, ...]:
         """Trains to the end, leaves the best epoch's weights in the network, in eval mode, and gives all epochs.
+
+        SIGINT and SIGTERM let the step end and the checkpoint be written.
 
         Args:
             on_epoch: called after each epoch, and once for each one that a checkpoint already holds.
+            on_step: called after each step.
 
         Raises:
-            ValueError: the checkpoint is of a run with other settings.
-            ArithmeticError: the loss became NaN or infinite.
+            KeyboardInterrupt: a signal asked for the end.
+            BadCheckpoint: the checkpoint is of a run with other settings, network, data or processes, or was damaged.
+            ArithmeticError: the loss, or that of the development set, became NaN or infinite.
         """
-        self._resume()
-        for epoch in self._history:
+        if self._ranks.rank:
+            torch.manual_seed(torch.initial_seed() + self._ranks.rank)
+        self._position = self._resumption.resume(self._settings, self._training, self._development)
+        for epoch in self._position.history:
             on_epoch(epoch)
-        while len(self._history) < self._settings.epochs and not self._out_of_patience():
-            epoch = self._epoch(len(self._history) + 1)
-            self._history.append(epoch)
-            self._save()
-            on_epoch(epoch)
-        self._network.load_state_dict(self._best)
+        with interruption() as stop, distributed.global_statistics(self._network, self._ranks):
+            while len(self._position.history) < self._settings.epochs and not self._out_of_patience():
+                epoch = self._epoch(stop, on_step)
+                self._resumption.save(self._position)
+                on_epoch(epoch)
+        self._network.load_state_dict(self._position.best)
         self._network.eval()
-        return tuple(self._history)
+        return tuple(self._position.history)
 
-    def _epoch(self, number: int) -> Epoch:
+    def _epoch(self, stop: Interruption, on_step: Callable[[Step], None]) -> Epoch:
+        at = self._position
+        number = len(at.history) + 1
+        if at.order is None:
+            at.order = torch.randperm(len(self._training), generator=self._generator)
         self._network.train()
-        total = 0.0
-        order = torch.randperm(len(self._training), generator=self._generator)
-        for rows in order.split(self._settings.batch_rows):
-            total += self._step(self._training.take(rows)) * len(rows)
-        if not math.isfinite(total):
-            raise ArithmeticError(f"Training diverged in epoch {number}: its loss is {total}.")
-        development_loss, accuracy = self._evaluate()
-        best = development_loss < min((e.development_loss for e in self._history), default=float("inf"))
-        if best:
-            self._best = {name: value.clone() for name, value in self._network.state_dict().items()}
-        return Epoch(number, total / len(self._training), development_loss, accuracy, best)
+        batches = at.order.split(self._settings.batch_rows)
+        for rows in batches[at.steps :]:
+            loss, asked = self._step(rows, stop)
+            _assert_finite("loss", loss, number)
+            at.steps += 1
+            at.total += loss
+            on_step(Step(number, at.steps, len(batches), loss / len(rows)))
+            self._leave_or_save(asked)
+        epoch = self._judge(number)
+        if epoch.best:
+            at.best = {name: value.clone() for name, value in self._network.state_dict().items()}
+        at.close(epoch)
+        return epoch
 
-    def _step(self, batch: Examples) -> float:
-        if self._augment is not None:
-            first, *others = batch.inputs
-            batch = replace(batch, inputs=(self._augment(first, self._generator), *others))
-        loss = self._objective(self._network, batch)
-        value = loss.item()
+    def _step(self, rows: Tensor, stop: Interruption) -> tuple[float, Asked]:
+        """One change of the weights: the loss summed over the rows of all ranks, and what any rank was asked for."""
+        own = self._own(rows)
+        loss = self._objective(self._callable, own) if len(own) else distributed.nothing(self._callable, own.inputs)
+        value = loss.item() * len(own)
+        loss = loss * self._ranks.weight(len(own), len(rows))
         if self._settings.l1:
             loss = loss + self._settings.l1 * sum(w.abs().sum() for w in self._network.parameters() if w.ndim > 1)
         self._optimizer.zero_grad()
@@ -128,51 +144,58 @@ class Trainer:
         self._optimizer.step()
         self._schedule.step()
         self._after_step()
-        return value
+        due = self._resumption.due(self._position.steps + 1)
+        total, stops, saves = self._ranks.total([value, stop.asked, due])
+        return total, Asked(stops > 0, saves > 0)
+
+    def _own(self, rows: Tensor) -> Examples:
+        """This rank's share of a batch; all ranks draw the distortions of the whole batch, so they stay in step."""
+        share = self._ranks.share(len(rows))
+        if self._augment is None:
+            return self._training.take(rows[share]).to(self._device)
+        batch = self._training.take(rows)
+        first, *others = batch.inputs
+        batch = replace(batch, inputs=(self._augment(first, self._generator), *others))
+        return batch.part(share).to(self._device)
+
+    def _leave_or_save(self, asked: Asked) -> None:
+        if asked.stop or asked.save:
+            self._resumption.save(self._position)
+        if asked.stop:
+            raise KeyboardInterrupt
 
     @torch.no_grad()
-    def _evaluate(self) -> tuple[float, float]:
+    def _judge(self, number: int) -> Epoch:
+        """The epoch that ends, on the development set, of which each rank takes its share."""
         self._network.eval()
-        parts = torch.arange(len(self._development)).split(EVALUATION_ROWS)
-        logits = torch.cat([self._network(*self._development.take(rows).inputs) for rows in parts])
-        labels = self._development.labels
-        accuracy = (logits.argmax(1) == labels).float().mean().item()
-        return functional.cross_entropy(logits, labels).item(), accuracy
+        loss, hits = 0.0, 0
+        n = len(self._development)
+        for rows in torch.arange(n)[self._ranks.share(n)].split(EVALUATION_ROWS):
+            part = self._development.take(rows).to(self._device)
+            logits = self._network(*part.inputs)
+            loss += functional.cross_entropy(logits, part.labels, reduction="sum").item()
+            hits += int((logits.argmax(1) == part.labels).sum())
+        loss, right = self._ranks.total([loss, hits])
+        _assert_finite("development loss", loss, number)
+        best = loss / n < min((epoch.development_loss for epoch in self._position.history), default=float("inf"))
+        return Epoch(number, self._position.total / len(self._training), loss / n, right / n, best)
 
     def _out_of_patience(self) -> bool:
-        since = next((i for i, epoch in enumerate(reversed(self._history)) if epoch.best), 0)
+        since = next((i for i, epoch in enumerate(reversed(self._position.history)) if epoch.best), 0)
         return since >= self._settings.patience
 
-    def _save(self) -> None:
-        if self._checkpoint is None:
-            return
-        state = {
-            "settings": asdict(self._settings),
-            "history": [asdict(epoch) for epoch in self._history],
-            "best": self._best,
-            "network": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
-            "generator": self._generator.get_state(),
-            "dropout": torch.get_rng_state(),
-        }
-        beside = self._checkpoint.with_name(self._checkpoint.name + ".tmp")
-        torch.save(state, beside)
-        beside.replace(self._checkpoint)
 
-    def _resume(self) -> None:
-        if self._checkpoint is None or not self._checkpoint.exists():
-            return
-        state: dict[str, Any] = torch.load(self._checkpoint, weights_only=True)
-        if state["settings"] != asdict(self._settings):
-            raise ValueError(f"{self._checkpoint.name} was written with other settings; remove it to start anew.")
-        self._history = [Epoch(**epoch) for epoch in state["history"]]
-        self._best = state["best"]
-        self._network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-        self._generator.set_state(state["generator"])
-        torch.set_rng_state(state["dropout"])
+def _assert_finite(what: str, loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise ArithmeticError(f"Training diverged in epoch {epoch}: its {what} is {loss}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for during a step."""
+
+    stop: bool
+    save: bool
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Objective:

@@ -13,8 +13,9 @@ from service.cli.server_settings import read_settings
 
 HELP = """Serve repositories of models, or one ONNX file.
 
-A repository is a folder: REPOSITORY/MODEL/VERSION/model.onnx. A single file needs none: it becomes version 1 of a
-model with the file's name. It runs until SIGTERM or SIGINT (Ctrl-C).
+A repository is a folder: REPOSITORY/MODEL/VERSION/model.onnx, or model.deep, its coded form, in its place. A single
+file, MODEL.onnx or MODEL.deep, needs none: it becomes version 1 of a model with the file's name. It runs until SIGTERM
+or SIGINT (Ctrl-C).
 
 \b
 Examples:

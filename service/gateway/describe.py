@@ -11,6 +11,8 @@ from typing import Any
 
 from service.core.contract import TensorSpec
 from service.repository.card import Card
+from service.repository.card_measures import Quality
+from service.repository.card_tasks import AnyQuality
 from service.serving.catalog import Catalog
 from service.serving.gate import Machine
 from service.serving.padding import told
@@ -74,7 +76,7 @@ def summary(view: VersionView, machine: Machine) -> dict[str, Any]:
         "active": view.active,
         "unverified_here": view.unverified_here,
         "load_s": view.load_s,
-        "bytes": view.bytes_total,
+        "bytes": view.disk_bytes,
         "warnings": list(view.warnings),
     }
     return described | (_of_card(view.card, machine) if view.card is not None else dict.fromkeys(_CARD_KEYS))
@@ -90,7 +92,7 @@ def _of_card(card: Card, machine: Machine) -> dict[str, Any]:
         card.recipe.name if card.recipe is not None else None,
         card.verdict,
         card.gain_kind,
-        here.accuracy if here is not None else None,
+        _accuracy(here),
         here.agreement if here is not None else None,
         here.n if here is not None else None,
         [_quality(entry) for entry in card.quality],
@@ -99,9 +101,14 @@ def _of_card(card: Card, machine: Machine) -> dict[str, Any]:
     return dict(zip(_CARD_KEYS, values, strict=True))
 
 
-def _quality(entry: Any) -> dict[str, Any]:
-    keys = ("provider", "cpu_class", "n", "accuracy", "agreement", "verdict")
-    return {key: getattr(entry, key) for key in keys}
+def _quality(entry: AnyQuality) -> dict[str, Any]:
+    keys = ("provider", "cpu_class", "n", "agreement", "verdict", "task")
+    return {key: getattr(entry, key) for key in keys} | {"accuracy": _accuracy(entry)}
+
+
+def _accuracy(entry: AnyQuality | None) -> float | None:
+    """Of a classifier that was measured; other tasks have no accuracy."""
+    return entry.accuracy if isinstance(entry, Quality) else None
 
 
 def _latency(entry: Any) -> dict[str, Any]:

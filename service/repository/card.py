@@ -11,7 +11,8 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from service.core.errors import BadModel
-from service.repository.card_measures import Amount, Batching, CardPart, Count, Quality, Speed, Verdict
+from service.repository.card_measures import Amount, Batching, CardPart, Count, Speed, Verdict
+from service.repository.card_tasks import TASKS, AnyQuality
 
 CARD_LIMIT_BYTES = 1 << 20
 SCHEMA: Literal["retort.card/1"] = "retort.card/1"
@@ -34,7 +35,7 @@ class FileEntry(CardPart):
 
 
 class Parent(CardPart):
-    """The version that a variant was made from, by the hash of its model.onnx."""
+    """The version that a variant was made from, by the hash of its ONNX file, decoded where it lies coded."""
 
     version: Name
     sha256: Sha256
@@ -120,10 +121,11 @@ class Card(CardPart):
     Attributes:
         schema_id: key `schema`; the only one known is `SCHEMA`.
         variant_of: the full version's id; None for a full version. With it come `parent` and `verdict`.
-        files: name relative to the version's folder -> hash and size; files outside it are never opened. Without
-            model.onnx only where another server runs the version.
-        quality: one entry for each provider and CPU class it was measured on.
+        files: name relative to the version's folder -> hash and size; files outside it are never opened. With
+            model.onnx or model.deep, its coded form, unless another server runs the version.
+        quality: one entry for each provider and CPU class it was measured on; its keys depend on its `task`.
         speed: one entry for each provider, CPU class, thread count and batch size.
+        speed_notes: why it is not faster, and what else was noticed while it was timed; one sentence each.
         verdict: the worst of `quality`'s.
         reasons: one sentence for each rule of the gate that decided.
         not_verified: what the card does not claim.
@@ -141,9 +143,10 @@ class Card(CardPart):
     data: Data | None = None
     graph: Graph | None = None
     size: Size | None = None
-    quality: tuple[Quality, ...] = ()
+    quality: tuple[AnyQuality, ...] = ()
     batching: Batching | None = None
     speed: tuple[Speed, ...] = ()
+    speed_notes: tuple[str, ...] = ()
     gain_kind: Literal["speed", "memory", "storage-only", "none-here"] | None = None
     verdict: Verdict | None = None
     reasons: tuple[str, ...] = ()
@@ -172,7 +175,7 @@ class Card(CardPart):
             raise ValueError("verdict 'pass' needs a quality that was measured and passed")
         return self
 
-    def quality_on(self, provider: str, cpu_class: str) -> Quality | None:
+    def quality_on(self, provider: str, cpu_class: str) -> AnyQuality | None:
         """What was measured on this provider and CPU class; None if nothing was."""
         return next((q for q in self.quality if (q.provider, q.cpu_class) == (provider, cpu_class)), None)
 
@@ -201,9 +204,15 @@ def read_card(data: bytes) -> Card:
         return Card.model_validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = _path(first["loc"])
     what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
     raise BadModel(f"card.json is not a card{f', at {_short(where)}' if where else ''}: {_short(what)}.")
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    """Where in the document: without the task's name, which pydantic puts between an entry of quality and its key."""
+    tagged = loc[:1] == ("quality",) and loc[2:3] != () and loc[2] in TASKS
+    return ".".join(str(part) for part in (loc[:2] + loc[3:] if tagged else loc))
 
 
 def _stays_inside(name: str) -> bool:

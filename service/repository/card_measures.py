@@ -40,6 +40,10 @@ class Paired(CardPart):
         flips: rows on which they do not.
         mean_kl: mean Kullback-Leibler divergence, in nats, of the variant's softmax from the full version's.
         max_abs_dp: largest difference of any class's softmax probability on any row.
+        full_macro_f1: of the full version; this and the following are None in cards that were made without them.
+        macro_f1_lower_95: one-sided 95 % lower bound of the variant's macro F1 less the full version's, from a
+            paired bootstrap.
+        macro_f1_upper_95: its upper bound.
     """
 
     full_accuracy: Fraction
@@ -54,6 +58,9 @@ class Paired(CardPart):
     flips: Count
     mean_kl: Amount
     max_abs_dp: Fraction
+    full_macro_f1: Fraction | None = None
+    macro_f1_lower_95: Signed | None = None
+    macro_f1_upper_95: Signed | None = None
 
 
 class Quality(CardPart):
@@ -136,6 +143,8 @@ class Speed(CardPart):
         full: the full version's; None for a full version.
         speedup: median of full time / own time over pairs of neighbouring runs; None for a full version.
         speedup_interval_95: bootstrap interval of that median; excludes 1 when one is measurably faster.
+        speedup_joint_interval_95: the same, wider, so that those of all batch sizes measured together hold at once
+            with 95 % (Bonferroni): the one that the gate reads. None in cards that were made without it.
     """
 
     provider: str
@@ -149,3 +158,4 @@ class Speed(CardPart):
     full: Timing | None = None
     speedup: Amount | None = None
     speedup_interval_95: tuple[Amount, Amount] | None = None
+    speedup_joint_interval_95: tuple[Amount, Amount] | None = None

@@ -26,6 +26,7 @@ from service.repository.store import (
 from service.repository.suggest import did_you_mean, quoted
 
 _OVERRIDES_LIMIT = 1000
+_DECODED_OF_REQUEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,15 @@ class Overlay:
     Args:
         base: what is read where nothing was brought.
         max_bytes: of all files of one version together, and of all that was brought for all models.
+        max_request_bytes: of the request that brings files. What lies coded in them may decode to eight times that:
+            a request takes no memory that is out of proportion to it.
     """
 
-    def __init__(self, base: Source, *, max_bytes: int = VERSION_LIMIT_BYTES) -> None:
+    def __init__(
+        self, base: Source, *, max_bytes: int = VERSION_LIMIT_BYTES, max_request_bytes: int = VERSION_LIMIT_BYTES
+    ) -> None:
         self._base = base
+        self._max_version_bytes = min(max_bytes, _DECODED_OF_REQUEST * max_request_bytes)
         self._max_bytes = max_bytes
         self._overrides: dict[str, Override] = {}
 
@@ -111,7 +117,7 @@ class Overlay:
         folder = self._version(model, version)
         if folder is None:
             return self._base.read_version(model, version, onnx_file)
-        return read_version_files(folder, model, version, onnx_file=onnx_file, max_bytes=self._max_bytes)
+        return read_version_files(folder, model, version, onnx_file=onnx_file, max_bytes=self._max_version_bytes)
 
     def read_card(self, model: str, version: str) -> Card | None:
         """As `Source.read_card`."""

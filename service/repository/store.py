@@ -2,7 +2,8 @@
 
 Each file is opened and read once; those bytes are hashed, held against the card, parsed and handed on, so that what
 was checked is what is loaded. Where there is a card, the folder holds exactly what it lists, and nothing is parsed
-before every hash is right. Knows nothing of roots and names (`layout`), nor of what runs the bytes.
+before every hash is right. A coded ONNX file is decoded after that, and from there on is like any other.
+Knows nothing of roots and names (`layout`), nor of what runs the bytes.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ from dataclasses import dataclass
 
 from service.core.errors import BadModel
 from service.repository.card import CARD_LIMIT_BYTES, Card, FileEntry, read_card
+from service.repository.deep_codec import decode
 from service.repository.folder import Readable
 from service.repository.golden import GOLDEN_LIMIT_BYTES, Golden, read_golden
 from service.repository.onnx_file import OnnxFacts, read_onnx_facts
 from service.repository.suggest import quoted
 
 MODEL_FILE = "model.onnx"
+CODED_FILE = "model.deep"
 CARD_FILE = "card.json"
 GOLDEN_FILE = "golden.npz"
 VERSION_LIMIT_BYTES = 16 << 30
+_CODED_SUFFIX = ".deep"
 _ONNX_LIMIT_BYTES = (1 << 31) - 1  # protobuf's own limit of a message
-_LIMITS_BYTES: Mapping[str, int] = {MODEL_FILE: _ONNX_LIMIT_BYTES, GOLDEN_FILE: GOLDEN_LIMIT_BYTES}
+_LIMITS_BYTES: Mapping[str, int] = {
+    MODEL_FILE: _ONNX_LIMIT_BYTES,
+    CODED_FILE: _ONNX_LIMIT_BYTES,
+    GOLDEN_FILE: GOLDEN_LIMIT_BYTES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +41,13 @@ class VersionFiles:
     Attributes:
         model: its name.
         version: its id.
-        onnx: the whole of the ONNX file; empty where a remote server runs the version.
+        onnx: the whole of the ONNX file, decoded where it lies coded; empty where a remote server runs the version.
         external: location, as the graph writes it -> the whole of that file.
         sha256: of `onnx`, in hex; "" where there is none.
         card: None where there is none, and then no hash was held against anything.
         golden: recorded cases, None where there are none.
         facts: what the ONNX file says about itself; None where there is none.
+        coded_bytes: of the model.deep that `onnx` was decoded from; None where it lies as it is.
     """
 
     model: str
@@ -49,11 +58,17 @@ class VersionFiles:
     card: Card | None
     golden: Golden | None
     facts: OnnxFacts | None
+    coded_bytes: int | None = None
 
     @property
     def bytes_total(self) -> int:
         """Bytes of the ONNX file and its external files: what a runtime is given."""
         return len(self.onnx) + sum(len(data) for data in self.external.values())
+
+    @property
+    def disk_bytes(self) -> int:
+        """What of that lies on the disk, where the ONNX file may be coded."""
+        return self.bytes_total if self.coded_bytes is None else self.bytes_total - len(self.onnx) + self.coded_bytes
 
     @property
     def quantised(self) -> bool:
@@ -74,18 +89,21 @@ def read_version_files(
     onnx_file: str | None = MODEL_FILE,
     max_bytes: int = VERSION_LIMIT_BYTES,
 ) -> VersionFiles:
-    """Reads a version's folder: the ONNX file, and card.json, golden.npz and external files where there are any.
+    """Reads a version's folder: the ONNX file, or model.deep in its place, and what else there is.
+
+    That is card.json, golden.npz and external files.
 
     Args:
         folder: the version's folder, open.
         model: its name.
         version: its id.
         onnx_file: the name of the ONNX file; None where another server runs the version, and none is looked for.
-        max_bytes: all its files together, held against their sizes before they are read.
+        max_bytes: all its files together, held against their sizes before they are read, or decoded.
 
     Raises:
         BadModel: the card is another version's; a file is missing, extra, of another size or hash than the card says,
-            over a limit, not readable in place, or not what its name says; or the ONNX file needs what is not served.
+            over a limit, not readable in place, or not what its name says; or the ONNX file needs what is not served,
+            or is there coded as well.
     """
     card = read_version_card(folder)
     if card is not None and (card.model, card.version) != (model, version):
@@ -102,10 +120,12 @@ def read_version_files(
     # Triton also takes a folder of that name, with the file and its external data in it.
     base = f"{onnx_file}/" if card is None and onnx_file in folder.folders() else ""
     path = f"{base}{MODEL_FILE}" if base else onnx_file
-    onnx = reader.bytes_of(path, _ONNX_LIMIT_BYTES)
-    facts, external = _examine(onnx, reader, base)
+    if (coded := _coded_instead(folder, card, onnx_file)) is not None:
+        base, path = "", coded
+    onnx = reader.onnx_of(path)
+    facts, external = _examine(onnx.data, reader, base)
     golden = _golden(reader, has_golden)
-    return VersionFiles(model, version, onnx, external, reader.sha256_of(path), card, golden, facts)
+    return VersionFiles(model, version, onnx.data, external, onnx.sha256, card, golden, facts, onnx.coded_bytes)
 
 
 def no_files(model: str, version: str) -> VersionFiles:
@@ -127,13 +147,25 @@ def read_single_file(
 ) -> VersionFiles:
     """Reads one ONNX file that the operator named, and the external files beside it; no card, no golden cases.
 
+    It is decoded where its name ends in `.deep`.
+
     Raises:
         BadModel: as `read_version_files`.
     """
     reader = _Reader(folder, max_bytes)
-    onnx = reader.bytes_of(name, _ONNX_LIMIT_BYTES)
-    facts, external = _examine(onnx, reader)
-    return VersionFiles(model, version, onnx, external, reader.sha256_of(name), None, None, facts)
+    onnx = reader.onnx_of(name)
+    facts, external = _examine(onnx.data, reader)
+    return VersionFiles(model, version, onnx.data, external, onnx.sha256, None, None, facts, onnx.coded_bytes)
+
+
+def _coded_instead(folder: Readable, card: Card | None, onnx_file: str) -> str | None:
+    """The name of the coded file where that is what is to be read; None where the ONNX file lies as it is."""
+    present = card.files if card is not None else {name for name in (CODED_FILE, onnx_file) if folder.has(name)}
+    if CODED_FILE not in present:
+        return None
+    if onnx_file in present and onnx_file != CODED_FILE:
+        raise BadModel(f"{folder.where} holds {quoted(onnx_file)} and {quoted(CODED_FILE)}, which is the same coded.")
+    return CODED_FILE
 
 
 def _examine(onnx: bytes, reader: _Reader, base: str = "") -> tuple[OnnxFacts, dict[str, bytes]]:
@@ -141,6 +173,15 @@ def _examine(onnx: bytes, reader: _Reader, base: str = "") -> tuple[OnnxFacts, d
     external = {location: reader.bytes_of(base + location) for location in facts.external_files}
     facts.check_external({location: len(data) for location, data in external.items()})
     return facts, external
+
+
+@dataclass(frozen=True, slots=True)
+class _Onnx:
+    """An ONNX file and its hash; `coded_bytes` of the file that it was decoded from, if it was."""
+
+    data: bytes
+    sha256: str
+    coded_bytes: int | None
 
 
 class _Reader:
@@ -180,9 +221,14 @@ class _Reader:
             self._read[location] = data
         return self._read[location]
 
-    def sha256_of(self, location: str) -> str:
-        """The hash, in hex, of a file that was read."""
-        return self._sha256[location]
+    def onnx_of(self, location: str) -> _Onnx:
+        """An ONNX file, decoded if it lies coded; decoded it is held against the same limits."""
+        data = self.bytes_of(location, _ONNX_LIMIT_BYTES)
+        if not location.endswith(_CODED_SUFFIX):
+            return _Onnx(data, self._sha256[location], None)
+        onnx = decode(data, limit_bytes=min(self._left_bytes, _ONNX_LIMIT_BYTES))
+        self._left_bytes -= len(onnx)
+        return _Onnx(onnx, hashlib.sha256(onnx).hexdigest(), len(data))
 
     def _refuse(self, verb: str, why: str, names: Collection[str]) -> None:
         if names:

@@ -117,7 +117,7 @@ class Entry:
             slot.reason,
             servable is self.active,
             servable.card,
-            bytes_total=servable.identity.bytes_total,
+            disk_bytes=servable.identity.disk_bytes,
             unverified_here=servable.origins.golden is not None and not servable.verified_here,
             load_s=(servable.origins.load_ms + servable.origins.warm_ms) / 1e3,
             warnings=servable.config.warnings,

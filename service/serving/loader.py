@@ -287,4 +287,4 @@ def _where(files: VersionFiles) -> str:
 
 
 def _identity(files: VersionFiles, config: ModelConfig) -> Identity:
-    return Identity(files.model, files.version, digest(files), files.bytes_total, files.card, config)
+    return Identity(files.model, files.version, digest(files), files.bytes_total, files.disk_bytes, files.card, config)

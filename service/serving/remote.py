@@ -46,7 +46,9 @@ def open_remote(
     """
     model: RemoteModel = describe(address_of(remote, files.model), cancel)
     config = bounded(config, model.max_rows)
-    identity = Identity(files.model, files.version, model.digest, files.bytes_total, files.card, config)
+    identity = Identity(
+        files.model, files.version, model.digest, files.bytes_total, files.disk_bytes, files.card, config
+    )
     return identity, lambda: TritonRunner(model, on_retry)
 
 

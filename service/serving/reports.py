@@ -57,6 +57,7 @@ class VersionView:
         state: a `servable.State` value.
         reason: why it failed or is not loaded, else "".
         unverified_here: loaded, but no golden tolerance of its card covers this machine.
+        disk_bytes: of what it runs, as it lies on disk; None when not loaded.
         load_s: seconds of the last load and warm-up; None when not loaded.
         warnings: what its configuration says and has no effect.
     """
@@ -67,7 +68,7 @@ class VersionView:
     reason: str
     active: bool
     card: Card | None
-    bytes_total: int | None = None
+    disk_bytes: int | None = None
     unverified_here: bool = False
     load_s: float | None = None
     warnings: tuple[str, ...] = ()

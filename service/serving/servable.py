@@ -55,6 +55,7 @@ class Identity:
     version: str
     digest: str
     bytes_total: int
+    disk_bytes: int
     card: Card | None
     config: ModelConfig
 

@@ -9,6 +9,7 @@ from service.core.contract import TensorSpec
 from service.gateway import describe
 from service.repository.card import Recipe
 from service.repository.card_measures import Speed, Timing
+from service.repository.card_tasks import RegressionQuality
 from service.serving.batchability import single
 from service.serving.gate import Machine
 from service.serving.padding import Padding
@@ -79,7 +80,7 @@ def test_a_model_without_versions_is_in_the_index_with_its_reason() -> None:
 
 
 def test_a_summary_without_a_card_knows_only_the_state() -> None:
-    summary = describe.summary(view("1", "FAILED", reason="truncated", bytes_total=5, load_s=0.5), HERE)
+    summary = describe.summary(view("1", "FAILED", reason="truncated", disk_bytes=5, load_s=0.5), HERE)
     known = {key: value for key, value in summary.items() if value is not None}
     assert known == {
         "model": "m",
@@ -93,6 +94,17 @@ def test_a_summary_without_a_card_knows_only_the_state() -> None:
         "warnings": [],
     }
     assert {"variant_of", "recipe", "verdict", "accuracy", "agreement", "quality", "latency"} <= summary.keys()
+
+
+def test_a_summary_of_another_task_has_no_accuracy() -> None:
+    entry = RegressionQuality(
+        provider="cpu", cpu_class="avx512_vnni", n=100, rmse=0.1, mae=0.1, non_finite_rows=0, deterministic=True
+    )
+    measured = card(variant_of=None).model_copy(update={"quality": (entry,)})
+    summary = describe.summary(view("1", card=measured), HERE)
+    assert (summary["accuracy"], summary["agreement"], summary["n"]) == (None, None, 100)
+    (told,) = summary["quality"]
+    assert (told["task"], told["accuracy"]) == ("regression", None)
 
 
 def test_a_summary_tells_what_the_card_measured_here() -> None:
@@ -120,6 +132,7 @@ def test_a_summary_tells_what_the_card_measured_here() -> None:
             "accuracy": 0.9,
             "agreement": 0.99,
             "verdict": "pass",
+            "task": "classification",
         }
     ]
     assert summary["latency"] == [

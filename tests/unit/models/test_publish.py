@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models import publish as module
-from models.publish import AlreadyPublished, publish, publish_config
+from models.publish import AlreadyPublished, publish, publish_config, replace_card
 
 FILES = {"model.onnx": b"graph", "golden.npz": b"cases", "card.json": b"{}"}
 
@@ -90,3 +90,23 @@ def test_model_yaml_is_written_once_and_then_belongs_to_whoever_runs_the_model(t
     (tmp_path / "digits" / "model.yaml").write_bytes(b"max_batch_size: 4\n")
     assert not publish_config(tmp_path / "digits", b"max_batch_size: 32\n")
     assert content(tmp_path / "digits") == {"model.yaml": b"max_batch_size: 4\n"}
+
+
+def test_a_card_is_replaced_in_one_step_and_nothing_else_changes(tmp_path: Path) -> None:
+    publish(tmp_path, "1", FILES)
+    replace_card(tmp_path / "1", b'{"more": 1}')
+    assert content(tmp_path / "1") == FILES | {"card.json": b'{"more": 1}'}
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_a_disk_that_refuses_leaves_the_card_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path, "1", FILES)
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        replace_card(tmp_path / "1", b"{}")
+    assert content(tmp_path / "1") == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]

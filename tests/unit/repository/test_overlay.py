@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from models.compress.deep_file import encode
 from service.core.errors import BadModel, NotFound
 from service.repository.layout import Repository, SingleFile
 from service.repository.memory_folder import MemoryFolder
@@ -154,3 +155,14 @@ def test_what_is_brought_for_all_models_together_is_bounded(overlay: Overlay) ->
         overlay.put("more", Override(""))
     overlay.restore("more", Override(""))  # what was there before is never refused
     assert overlay.given("more") == Override("")
+
+
+def test_what_lies_coded_in_a_request_is_bounded_by_the_request(tmp_path: Path) -> None:
+    overlay = Overlay(Repository(tmp_path), max_request_bytes=1_000)
+    coded = encode(b"\0" * 9_000)
+    assert len(coded) < 200
+    overlay.put("m", Override(CONFIG, {"1/model.deep": coded}))
+    with pytest.raises(BadModel, match=r"decodes to 9000 bytes, more than the limit of 7[89]\d\d"):
+        overlay.read_version("m", "1")
+    overlay.put("m", Override(CONFIG, {"1/model.deep": encode(PLAIN)}))
+    assert overlay.read_version("m", "1").onnx == PLAIN

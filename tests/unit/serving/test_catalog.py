@@ -144,10 +144,10 @@ async def test_every_version_is_listed_with_what_is_known_of_it(house: House) ->
     catalog = await house.started()
     one, two, three, four = catalog.versions("m")
     assert (one.state, one.active, one.card, one.unverified_here) == ("READY", True, None, False)
-    assert one.bytes_total == len(models.scales(2.0))
+    assert one.disk_bytes == len(models.scales(2.0))
     assert one.load_s is not None
     assert 0 < one.load_s < 10
-    assert (two.state, two.active, two.bytes_total, two.load_s) == ("FAILED", False, None, None)
+    assert (two.state, two.active, two.disk_bytes, two.load_s) == ("FAILED", False, None, None)
     assert (three.card is not None, three.unverified_here, three.active) == (True, True, False)
     assert (four.card is not None, four.unverified_here) == (True, False)
     assert servable_of(catalog, "4").verified_here

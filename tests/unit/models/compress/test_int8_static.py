@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, numpy_helper
 
 from models.compress.checks import NotApplied, op_counts
-from models.compress.int8_static import Int8Static, int8_static
+from models.compress.int8_static import TENSORRT, Int8Static, int8_static
 from models.compress.preprocess import Preprocess, preprocess
-from models.compress.technique import Material
+from models.compress.technique import Material, arguments_of
 from models.evaluate.sensitivity import batch_sensitivity
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
+from tests.unit.models.compress.conftest import Real
 from tests.unit.models.compress.networks import convolutional, images
 from tests.unit.runtime import graphs
 
@@ -107,3 +109,108 @@ def test_a_file_that_grows_is_refused() -> None:
     tiny = preprocess(graphs.linear(rows=2, columns=1), Preprocess())
     with pytest.raises(NotApplied, match="made the file larger"):
         int8_static(tiny, Int8Static(), Material({"x": np.ones((4, 2), dtype=np.float32)}))
+
+
+def quantised_linear(model: bytes) -> list[onnx.NodeProto]:
+    return [n for n in onnx.load_from_string(model).graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+
+
+def test_arguments_of_before_are_told_as_before() -> None:
+    """A published card has these and no others."""
+    before = ["calibrator", "per_channel", "reduce_range", "activations", "weights", "op_types", "exclude_nodes"]
+    assert list(arguments_of(Int8Static())) == [*before, "calibration_rows"]
+    later = {"activations": "QInt8", "symmetric_activations": True, "quantise_bias": False}
+    assert {**arguments_of(Int8Static()), **later} == arguments_of(TENSORRT)
+
+
+def test_real_graphs_answer_nearly_as_before(real: Real) -> None:
+    after = int8_static(real.onnx, Int8Static(), Material(real.calibration))
+    assert 0 < real.error(after) < 0.06
+    assert real.agreement(after) >= 0.9
+    assert real.sensitivity(after) <= 1e-3
+
+
+def test_the_form_for_tensorrt_is_signed_and_symmetric_with_float_biases(real: Real) -> None:
+    after = int8_static(real.onnx, TENSORRT, Material(real.calibration))
+    assert 0 < real.error(after) < 0.1
+    assert real.agreement(after) >= 0.9
+    values = {t.name: numpy_helper.to_array(t) for t in onnx.load_from_string(after).graph.initializer}
+    points = [values[node.input[2]] for node in quantised_linear(after)]
+    assert {str(point.dtype) for point in points} == {"int8"}
+    assert not any(point.any() for point in points)
+    assert "int32" not in {str(array.dtype) for array in values.values()}
+
+
+def test_negative_control_the_form_for_cpus_has_other_zero_points_and_whole_biases(
+    full: bytes, quantised: bytes
+) -> None:
+    values = {t.name: numpy_helper.to_array(t) for t in onnx.load_from_string(quantised).graph.initializer}
+    assert any(values[node.input[2]].any() for node in quantised_linear(quantised))
+    assert "int32" in {str(array.dtype) for array in values.values()}
+
+
+def test_a_zero_point_that_is_left_is_refused(full: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.compress.int8_static._options", lambda _: {})
+    with pytest.raises(NotApplied, match=r"left node '.*' a zero point other than 0"):
+        int8_static(full, TENSORRT, Material({"image": images()["image"] + 1}))
+
+
+def test_a_reduced_range_uses_seven_bits(full: bytes) -> None:
+    for reduce_range, most in ((False, 127), (True, 64)):
+        after = int8_static(full, Int8Static(reduce_range=reduce_range), CALIBRATION)
+        weights = [
+            t for t in onnx.load_from_string(after).graph.initializer if t.data_type == TensorProto.INT8 and t.dims
+        ]
+        assert max(int(np.abs(numpy_helper.to_array(t).astype(int)).max()) for t in weights) == most
+
+
+def with_an_outlier(n: int) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    rows = images(n)
+    rows["image"][0, 0, 0, 0] = 1000
+    return rows
+
+
+def test_percentiles_leave_outliers_out(full: bytes) -> None:
+    answers = {}
+    for calibrator, percentile in (("MinMax", 99.999), ("Percentile", 99.0)):
+        arguments = Int8Static(calibrator=calibrator, percentile=percentile)
+        quantised = int8_static(full, arguments, Material(with_an_outlier(32)))
+        expected, found = (runner(model).run(images())["logits"] for model in (full, quantised))
+        answers[calibrator] = float(np.abs(expected - found).max())
+    assert answers["Percentile"] < 0.5 * answers["MinMax"]
+
+
+def test_calibrators_that_hold_every_activation_look_at_some_rows_only(full: bytes) -> None:
+    def made(rows: dict[str, np.ndarray], histogram_rows: int) -> bytes:  # type: ignore[type-arg]
+        arguments = Int8Static(calibrator="Percentile", histogram_rows=histogram_rows, calibration_rows=10)
+        return int8_static(full, arguments, Material(rows))
+
+    many = images(65)
+    some = {"image": many["image"][np.linspace(0, 64, 20).astype(int)]}
+    assert made(many, 20) == made(some, 20) == made(some, 500)
+    assert made(many, 60) != made(many, 20)
+
+
+@pytest.mark.parametrize("rows", [7, 10, 25])
+def test_a_last_batch_that_is_not_full_is_no_obstacle(
+    full: bytes, rows: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for calibrator in ("Percentile", "Entropy"):
+        arguments = Int8Static(calibrator=calibrator, calibration_rows=10)
+        assert op_counts(int8_static(full, arguments, Material(images(rows))))["QuantizeLinear"] > 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Int8Static(calibrator="Entropie"), "takes MinMax, Entropy, Percentile for calibrator, not 'Entropie'"),
+        (Int8Static(activations="QInt16"), "takes QUInt8, QInt8 for activations, not 'QInt16'"),
+        (Int8Static(weights="int8"), "takes QUInt8, QInt8 for weights, not 'int8'"),
+        (Int8Static(symmetric_activations=True), "symmetric around 0 only where their type is QInt8"),
+        (Int8Static(exclude_nodes=("nodde",)), "is to leave 'nodde' alone, and the graph has no node of that name"),
+    ],
+)
+def test_what_is_no_argument_is_refused(full: bytes, wrong: Int8Static, message: str) -> None:
+    with pytest.raises(NotApplied, match=message):
+        int8_static(full, wrong, CALIBRATION)

@@ -42,6 +42,13 @@ def test_constants_are_folded_when_asked(optimise: bool, adds: int) -> None:
     assert op_counts(preprocess(with_a_constant_sum(), Preprocess(optimise=optimise)))["Add"] == adds
 
 
+def test_every_node_has_a_name_afterwards() -> None:
+    before, after = (onnx.load_from_string(one) for one in (convolutional(), preprocess(convolutional(), Preprocess())))
+    assert {node.name for node in before.graph.node} == {""}
+    names = [node.name for node in after.graph.node]
+    assert names == ["Conv_c", "Relu_r", "Flatten_f", "Gemm_logits"]
+
+
 def test_no_opset_is_left_that_no_node_uses() -> None:
     cleaned = onnx.load_from_string(preprocess(convolutional(), Preprocess()))
     assert [entry.domain for entry in cleaned.opset_import] == [""]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from models.evaluate.latency import WARM_RUNS, Race, Seconds, race, run_times, timing
+from models.evaluate.latency import LEAST_RUNS, WARM_RUNS, Race, Seconds, compared, race, run_times, timing
 from tests.fakes import ManualClock, PacedRunner
 
 FEED = {"x": np.zeros((8, 4), dtype=np.float32)}
@@ -83,3 +83,41 @@ def test_warm_up_runs_are_not_counted() -> None:
     seconds = timed(lambda turn: 9.0 if turn < WARM_RUNS else 0.01)
     assert seconds.shape == (RUNS,)
     assert seconds.max() == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "runs"),
+    [
+        (1e9, RUNS),
+        (2.0, RUNS),
+        (0.6, 27),  # 0.6 s are 30 pairs of 20 ms; a tenth is for the warm-up
+        (0.1, LEAST_RUNS),
+        (0.0, LEAST_RUNS),
+    ],
+)
+def test_a_budget_allows_so_many_runs_and_never_fewer_than_the_least(budget_s: float, runs: int) -> None:
+    clock, log = ManualClock(), list[str]()
+    runners = (PacedRunner(name, clock, log, lambda _: 0.01) for name in "vf")
+    found = race(*runners, FEED, runs=RUNS, budget_s=budget_s, now_s=clock.now_s)
+    assert found.runs == runs
+    assert runs * 2 < len(log) <= 2 * (runs + WARM_RUNS)
+
+
+def test_a_slow_model_alone_keeps_to_its_budget_too() -> None:
+    clock = ManualClock()
+    seconds = run_times(PacedRunner("v", clock, [], lambda _: 0.3), FEED, runs=300, budget_s=10, now_s=clock.now_s)
+    assert len(seconds) == 30
+    assert clock.now_s() - 1000 == pytest.approx(10, abs=1)
+
+
+def test_the_joint_interval_is_the_wider_the_more_races_are_judged() -> None:
+    rng = np.random.default_rng(0)
+    times = rng.uniform(0.9, 1.1, 200), rng.uniform(0.9, 1.1, 200)
+    widths = []
+    for looks in (1, 3, 20):
+        found = compared(*times, 1, looks=looks)
+        low, high = found.speedup_joint_interval_95
+        widths.append(high - low)
+        assert low <= found.speedup_interval_95[0] <= found.speedup_interval_95[1] <= high
+    assert widths[0] < widths[1] < widths[2]
+    assert compared(*times, 1).speedup_joint_interval_95 == compared(*times, 1).speedup_interval_95

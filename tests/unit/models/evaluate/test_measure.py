@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from models.evaluate import measure, quality
-from models.evaluate.appraise import Trial
+from models.evaluate import measure
 from models.evaluate.measure import Bench
 from service.core.errors import BadModel
-from service.repository.card import Size
 from tests.unit.models.compress.networks import images
 from tests.unit.runtime import graphs
 from tests.unit.runtime.graphs import value
@@ -53,49 +51,3 @@ def test_batching_by_limit(full_onnx: bytes) -> None:
     assert strict.mode == "single-request-only"
     assert strict.reason is not None
     assert "batch-mates" in strict.reason
-
-
-def test_speed_of_a_full_version_and_of_a_variant_beside_it(full_onnx: bytes, variant_onnx: bytes) -> None:
-    full, variant = (measure.load(onnx, BENCH, images(1)) for onnx in (full_onnx, variant_onnx))
-    alone = measure.speed(full, images(32), BENCH, runs=10)
-    assert [one.rows for one in alone] == list(measure.BATCHES)
-    assert all(one.full is None and one.speedup is None and one.speedup_interval_95 is None for one in alone)
-    beside = measure.speed(variant, images(32), BENCH, runs=10, full=full)
-    for one in beside:
-        assert one.full is not None
-        assert one.speedup_interval_95 is not None
-        assert one.speedup_interval_95[0] <= (one.speedup or 0) <= one.speedup_interval_95[1]
-        assert one.own.p50_ms <= one.own.p95_ms <= one.own.p99_ms
-        assert (one.runs, one.threads, one.cpu_class) == (10, 1, "a-cpu")
-
-
-def test_evidence_counts_rows_whole(trial: Trial) -> None:
-    labels = trial.test.labels
-    logits = np.eye(4, dtype=np.float32)[labels]
-    worse = logits.copy()
-    worse[:3] = np.roll(worse[:3], 1, axis=1)
-    found = measure.evidence(
-        quality.score(worse, labels),
-        quality.compare(logits, worse, labels),
-        deterministic=True,
-        same_signature=True,
-        sensitivity=0.0,
-        size=Size(file_bytes=10, parent_file_bytes=40, resident_bytes=7),
-        full_resident_bytes=9,
-        speed=(),
-    )
-    assert (found.n, found.full_right, found.b, found.c, found.flips) == (300, 300, 3, 0, 3)
-    assert sum(one.support for one in found.classes) == sum(one.full_right for one in found.classes) == 300
-    assert sum(one.right for one in found.classes) == 297
-    assert (found.bytes, found.full_bytes, found.resident_bytes, found.full_resident_bytes) == (10, 40, 7, 9)
-
-
-@pytest.mark.parametrize("verdict", ["pass", None])
-def test_an_entry_of_quality_needs_pair_and_verdict_together(trial: Trial, verdict: str | None) -> None:
-    logits = np.eye(4, dtype=np.float32)[trial.test.labels]
-    scores, paired = quality.score(logits, trial.test.labels), quality.compare(logits, logits, trial.test.labels)
-    pair = paired if verdict else None
-    entry = measure.quality_entry(scores, BENCH, deterministic=True, paired=pair, verdict=verdict)  # type: ignore[arg-type]
-    assert entry.agreement == (1.0 if verdict else None)
-    with pytest.raises(ValueError, match="come together"):
-        measure.quality_entry(scores, BENCH, deterministic=True, paired=None if pair else paired, verdict=verdict)  # type: ignore[arg-type]

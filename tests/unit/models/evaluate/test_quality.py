@@ -1,11 +1,12 @@
 """Scores and paired comparison on logits small enough to be counted by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-from models.evaluate.quality import NO_CLASS, compare, predicted, score
+from models.evaluate.quality import NO_CLASS, by_class, compare, macro_f1_differences, predicted, score
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -99,3 +100,55 @@ def test_nothing_finite_gives_no_divergence_and_no_agreement() -> None:
     bad = np.full((2, 3), np.nan, dtype=np.float32)
     found = compare(logits(0, 1), bad, labels(0, 1))
     assert (found.b, found.agreement, found.mean_kl, found.max_abs_dp) == (2, 0.0, 0.0, 0.0)
+
+
+def random_guesses(n: int, flips: float, seed: int = 0) -> tuple[np.ndarray[Any, Any], ...]:
+    """Labels of five uneven classes, a full version's guesses and a variant's, of which some are flipped."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(5, n, p=[0.4, 0.3, 0.15, 0.1, 0.05])
+    full = np.where(rng.random(n) < 0.1, rng.integers(0, 5, n), truth)
+    return truth, full, np.where(rng.random(n) < flips, rng.integers(0, 5, n), full)
+
+
+def test_bounds_of_macro_f1_are_those_of_drawing_rows() -> None:
+    truth, full, variant = random_guesses(400, 0.05)
+    cells = macro_f1_differences(full, variant, truth, 5)
+    rng = np.random.default_rng(1)
+    drawn = []
+    for _ in range(1000):
+        at = rng.integers(0, 400, 400)
+        ours, theirs = (score(np.eye(5)[one[at]], truth[at]).macro_f1 for one in (variant, full))
+        drawn.append(ours - theirs)
+    assert cells.shape == (10_000,)
+    assert cells.mean() == pytest.approx(np.mean(drawn), abs=0.003)
+    assert cells.std() == pytest.approx(np.std(drawn), rel=0.1)
+
+
+def test_macro_f1_is_scikit_learns() -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    truth, full, variant = random_guesses(400, 0.05)
+    found = compare(np.eye(5)[full], np.eye(5)[variant], truth)
+    assert found.full_macro_f1 == pytest.approx(metrics.f1_score(truth, full, average="macro"))
+    assert found.macro_f1_lower_95 is not None
+    assert found.macro_f1_upper_95 is not None
+    exact = metrics.f1_score(truth, variant, average="macro") - found.full_macro_f1
+    assert found.macro_f1_lower_95 < exact < found.macro_f1_upper_95
+
+
+def test_a_row_without_a_class_counts_against_its_class() -> None:
+    truth = labels(*([0, 1] * 50))
+    whole, spoilt = logits(*([0, 1] * 50)), logits(*([0, 1] * 50))
+    spoilt[::4] = np.nan
+    found = compare(whole, spoilt, truth)
+    assert found.macro_f1_upper_95 is not None
+    assert found.macro_f1_upper_95 < -0.05
+
+
+def test_logits_of_other_forms() -> None:
+    assert by_class(np.ones((4, 3, 1, 1))).shape == (4, 3)
+    assert by_class(np.ones((4, 3), np.float16)).dtype == np.float32
+    for shape in ((4,), (4, 1), (4, 3, 2)):
+        with pytest.raises(ValueError, match="is no classifier's"):
+            by_class(np.ones(shape))
+    with pytest.raises(ValueError, match="do not fit"):
+        score(logits(0, 1), labels(0, 1, 2))

@@ -2,25 +2,38 @@
 
 import subprocess
 
+import numpy as np
 import pytest
 
 from models.evaluate.resident import measure_here, resident_bytes
+from tests.unit.models.evaluate import planted
 from tests.unit.runtime import graphs
 
 MIB = 1 << 20
 
 
 def test_a_model_of_16_mib_adds_about_that_and_a_small_one_little() -> None:
-    large = resident_bytes(graphs.mlp(layers=16), rows=4)
-    small = resident_bytes(graphs.linear(), rows=4)
+    large = resident_bytes(graphs.mlp(layers=16), {"x0": np.ones((4, 512), np.float32)})
+    small = resident_bytes(graphs.linear(), {"x": np.ones((4, 64), np.float32)})
     assert 16 * MIB <= large <= 48 * MIB
     assert small < 4 * MIB
 
 
+def test_texts_are_run_as_they_are() -> None:
+    assert resident_bytes(planted.text(), planted.texts(8)) < 4 * MIB
+
+
+def test_negative_control_ids_outside_the_vocabulary_fail() -> None:
+    feed = planted.texts(8)
+    with pytest.raises(subprocess.CalledProcessError):
+        resident_bytes(planted.text(), {**feed, "ids": feed["ids"] + 50})
+
+
 def test_a_model_that_does_not_load_is_an_error_and_no_figure() -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        resident_bytes(b"no model", rows=1)
+        resident_bytes(b"no model", {"x": np.ones((1, 4), np.float32)})
 
 
 def test_in_this_process_the_figure_is_never_negative() -> None:
-    assert measure_here(graphs.identity(shape=[4]), rows=1) >= 0
+    nothing = graphs.identity(shape=["batch"])
+    assert measure_here(graphs.identity(shape=[4]), {"x": np.ones(4, np.float32)}, nothing) >= 0

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.evaluate.statistics import (
     bonett_price_interval,
@@ -103,3 +105,56 @@ def test_median_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         low, high = median_interval(rng.normal(0, 1, 60), resamples=300)
         hits += low <= 0 <= high
     assert 88 <= hits <= 100
+
+
+COUNTS = st.integers(0, 400)
+
+
+@given(b=COUNTS, c=COUNTS)
+def test_mcnemar_is_scipys_binomial_test(b: int, c: int) -> None:
+    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+    theirs = stats.binomtest(b, b + c).pvalue if b + c else 1.0
+    assert mcnemar_exact(b, c) == pytest.approx(theirs, rel=1e-9)
+
+
+@given(b=COUNTS, c=COUNTS, more=st.integers(0, 5000))
+def test_bounds_are_ordered_and_tighter_with_more_rows(b: int, c: int, more: int) -> None:
+    n = b + c + more + 1
+    low, high = bonett_price_interval(b, c, n)
+    lower = bonett_price_lower(b, c, n)
+    assert -1 <= low <= lower <= (c - b) / (n + 2) <= high <= 1
+    assert bonett_price_lower(10 * b, 10 * c, 10 * n) >= lower - 1e-12
+
+
+def trinomial_coverage(n: int, p_b: float, p_c: float) -> float:
+    """How often the lower bound lies below the truth, summed exactly over both counts."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+    most = int(n * (p_b + p_c) + 12 * math.sqrt(n * (p_b + p_c))) + 10
+    total = 0.0
+    for b in range(most):
+        for c in range(most - b):
+            if bonett_price_lower(b, c, n) <= p_c - p_b:
+                total += stats.multinomial.pmf([b, c, n - b - c], n, [p_b, p_c, 1 - p_b - p_c])
+    return total
+
+
+@pytest.mark.parametrize(("n", "p_b", "p_c"), [(600, 0.01, 0.01)])
+def test_the_bound_covers_the_truth_exactly_summed(n: int, p_b: float, p_c: float) -> None:
+    assert trinomial_coverage(n, p_b, p_c) >= 0.94
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [300, 600, 1200, 3000])
+@pytest.mark.parametrize(("p_b", "p_c"), [(0.005, 0.005), (0.012, 0.002), (0.02, 0.01), (0.002, 0.012)])
+def test_the_bound_covers_the_truth_exactly_summed_long(n: int, p_b: float, p_c: float) -> None:
+    assert trinomial_coverage(n, p_b, p_c) >= 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("discordance", [0.01, 0.02, 0.05])
+def test_needed_samples_show_it_four_times_in_five(discordance: float) -> None:
+    margin, rng = 0.01, np.random.default_rng(0)
+    n = needed_samples(round(discordance * 10**6 / 2), round(discordance * 10**6 / 2), 10**6, margin)
+    drawn = rng.multinomial(n, [discordance / 2, discordance / 2, 1 - discordance], size=4000)
+    shown = np.mean([bonett_price_lower(int(b), int(c), n) >= -margin for b, c, _ in drawn])
+    assert shown == pytest.approx(0.8, abs=0.04)

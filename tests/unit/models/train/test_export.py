@@ -8,7 +8,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch comes with requirements/torch.txt")
 pytest.importorskip("onnxscript", reason="onnxscript comes with the workshop extra")
 
-from models.train.export import OPSET, export  # noqa: E402
+from models.train.examples import Examples  # noqa: E402
+from models.train.export import BATCH, OPSET, SEQUENCE, export, parity  # noqa: E402
 from models.train.networks import DigitsNet, parameters, reproducible  # noqa: E402
 from service.core.contract import TensorSpec  # noqa: E402
 from service.runtime.onnx import OnnxRunner  # noqa: E402
@@ -72,3 +73,87 @@ def test_a_network_whose_answer_has_no_batch_axis_is_refused() -> None:
 
 def test_the_width_decides_the_size() -> None:
     assert parameters(DigitsNet(width=8)) > 3 * parameters(DigitsNet(width=4))
+
+
+class Reader(torch.nn.Module):
+    """Mean of token vectors where the mask is 1, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vectors = torch.nn.Embedding(50, 8)
+        self.places = torch.nn.Embedding(16, 8)
+        self.head = torch.nn.Linear(8, 3)
+
+    def forward(self, ids, mask):  # type: ignore[no-untyped-def]
+        tokens = self.vectors(ids) + self.places(torch.arange(ids.shape[1]))
+        weight = mask.unsqueeze(2).float()
+        return self.head((tokens * weight).sum(1) / weight.sum(1))
+
+
+def texts(rows: int, length: int):  # type: ignore[no-untyped-def]
+    generator = torch.Generator().manual_seed(rows)
+    ids = torch.randint(0, 50, (rows, length), generator=generator)
+    mask = (torch.rand(rows, length, generator=generator) < 0.7).long()
+    mask[:, 0] = 1
+    return Examples((ids, mask), torch.zeros(rows, dtype=torch.int64))
+
+
+@pytest.fixture(scope="module")
+def reader():  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    return Reader()
+
+
+@pytest.fixture(scope="module")
+def exported_reader(reader) -> bytes:  # type: ignore[no-untyped-def]
+    names = ("input_ids", "attention_mask")
+    return export(reader, texts(2, 5).inputs, input_name=names, output_name="logits", max_sequence=16)
+
+
+def test_two_inputs_with_a_sequence_axis(exported_reader: bytes) -> None:
+    runner = OnnxRunner.load(exported_reader, {}, RunnerOptions(provider="cpu", threads=1))
+    assert runner.inputs == (
+        TensorSpec("input_ids", "INT64", (BATCH, SEQUENCE)),
+        TensorSpec("attention_mask", "INT64", (BATCH, SEQUENCE)),
+    )
+    assert runner.outputs == (TensorSpec("logits", "FP32", (BATCH, 3)),)
+
+
+@pytest.mark.parametrize(("rows", "length"), [(1, 1), (3, 5), (130, 16)])
+def test_parity_of_two_inputs_at_any_batch_and_length(reader, exported_reader: bytes, rows: int, length: int) -> None:  # type: ignore[no-untyped-def]
+    assert parity(reader, exported_reader, texts(rows, length)) < 1e-5
+
+
+def test_without_a_longest_sequence_its_length_is_fixed(reader) -> None:  # type: ignore[no-untyped-def]
+    fixed = export(reader, texts(2, 5).inputs, input_name=("input_ids", "attention_mask"), output_name="logits")
+    runner = OnnxRunner.load(fixed, {}, RunnerOptions(provider="cpu", threads=1))
+    assert [tuple(spec.shape) for spec in runner.inputs] == [(-1, 5), (-1, 5)]
+
+
+def test_names_and_examples_must_be_equally_many(reader) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match="2 example inputs have 1 names: input_ids"):
+        export(reader, texts(2, 5).inputs, input_name="input_ids", output_name="logits")
+
+
+def test_negative_control_parity_catches_a_weight_that_moved(network, exported: bytes) -> None:  # type: ignore[no-untyped-def]
+    images = Examples((torch.full((3, 1, 8, 8), 7.0),), torch.zeros(3, dtype=torch.int64))
+    assert parity(network, exported, images) < 1e-5
+    other = DigitsNet(width=4)
+    other.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        other.classifier[-1].bias[3] += 0.01
+    with pytest.raises(ValueError, match=r"differ from the network's by 0\.01, above 0\.0001"):
+        parity(other, exported, images)
+    assert parity(other, exported, images, tolerance=0.1) == pytest.approx(0.01, rel=1e-2)
+
+
+def test_negative_control_parity_catches_nan(network, exported: bytes) -> None:  # type: ignore[no-untyped-def]
+    images = Examples((torch.full((3, 1, 8, 8), float("nan")),), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="by nan"):
+        parity(network, exported, images)
+
+
+def test_parity_of_a_file_with_other_inputs_is_refused(network, exported_reader: bytes) -> None:  # type: ignore[no-untyped-def]
+    images = Examples((torch.zeros(3, 1, 8, 8),), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="the inputs input_ids, attention_mask; the examples have 1"):
+        parity(network, exported_reader, images)
