@@ -70,7 +70,7 @@ def test_the_outlier_shows_what_equal_rows_hide() -> None:
 
 
 def tokens_on_one_scale() -> bytes:
-    """Embeddings summed over a text, then rounded on a scale of the whole batch; token 9 is much larger than the rest."""
+    """Embeddings summed over a text, then rounded on a scale of the whole batch; token 9 is by far the largest."""
     table = np.linspace(0.1, 0.2, 10, dtype=np.float32)[:, np.newaxis].repeat(4, axis=1)
     table[9] = 5.0
     nodes = [
