@@ -1,7 +1,7 @@
 """From an order to published variants: one full version, one variant for each recipe, each on its own.
 
-A recipe that does not apply to this model, or whose result does not run, stops no other one. Each variant is published when it is finished, so that
-an interruption loses only the one in work.
+A recipe that does not apply to this model, or whose result does not run, stops no other one. Each variant is
+published when it is finished, so that an interruption loses only the one in work.
 """
 
 from __future__ import annotations

@@ -142,14 +142,12 @@ def rank(plan: Plan, ground: Ground, *, on_step: chain.OnStep) -> tuple[str, ...
     rows = ground.development.take(range(min(len(ground.development), RANKING_ROWS))).inputs
     expected = _answers(ground.onnx, rows, ground)
     material = Material(ground.calibration, chain.seed_of(plan))
-
     where = f"Recipe {plan.name}, ranking for {step.technique.name}"
 
     def quantise(onnx: bytes, exclude: tuple[str, ...]) -> bytes:
         try:
-            return chain.take(
-                replace(step, arguments=replace(step.arguments, **{EXCLUDE: exclude})), onnx, material, where
-            )
+            arguments = replace(step.arguments, **{EXCLUDE: exclude})
+            return chain.take(replace(step, arguments=arguments), onnx, material, where)
         except chain.StepFailed as error:
             raise NotApplied(str(error)) from error
 

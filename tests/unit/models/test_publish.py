@@ -164,9 +164,7 @@ def test_cards_replaced_by_two_at_once_are_always_whole(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_goes_when_it_is_a_day_old(tmp_path: Path) -> None:
-    old, new, card = (
-        tmp_path / name for name in (".retort-2-abcdefgh", ".retort-3-abcdefgh", ".retort-1-card-abcdefgh")
-    )
+    old, new, card = (tmp_path / f".retort-{name}-abcdefgh" for name in ("2", "3", "1-card"))
     for folder in (old, new):
         folder.mkdir()
         (folder / "model.onnx").write_bytes(b"half")
