@@ -136,8 +136,8 @@ def _run(job: Job, as_json: bool) -> int:
                 steps.say(compress_table.sentence(outcome))
         except KeyboardInterrupt:
             ended = INTERRUPTED
-        except (RetortError, OSError, ValueError) as error:
-            steps.say(f"retort: {str(error).rstrip('.')}.")
+        except (RetortError, OSError, ValueError, MemoryError) as error:
+            steps.say(f"retort: {str(error).rstrip('.') or 'there is not enough memory'}.")
             ended = ERROR
     if outcomes:
         typer.echo(compress_table.as_json(job, full, outcomes) if as_json else compress_table.as_text(full, outcomes))
