@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.data import roles
 from models.data.samples import Samples, from_npz
 from models.evaluate import measure
 from models.families import registry
@@ -84,8 +85,7 @@ def test_set(gathered: Gathered, file: Path | None, data: Path | None) -> tuple[
         samples = known
     if not samples.labelled:
         return None, "The test set has no labels, so that no input can be said to flip."
-    _assert_same_rows(gathered, samples)
-    return samples, ""
+    return _of_cards(gathered, samples), ""
 
 
 def flipped(
@@ -130,11 +130,14 @@ def _of_family(model: str, data: Path | None) -> Samples | None:
         return None
 
 
-def _assert_same_rows(gathered: Gathered, samples: Samples) -> None:
+def _of_cards(gathered: Gathered, samples: Samples) -> Samples:
+    """The rows that the cards name: all, or without those that `retort compress` took for the development set."""
     splits = [row.card.data.splits for row in gathered.rows if row.card.data]
     told = {known["test"].sha256 for known in splits if "test" in known}
-    if told and samples.sha256() not in told:
+    found = roles.tested(samples, told) if told else samples
+    if found is None:
         raise CannotReport(f"these {len(samples)} rows are not the test set that the cards of {gathered.model} name.")
+    return found
 
 
 def _first(samples: Samples) -> dict[str, object]:
