@@ -45,7 +45,7 @@ def assign(calibration: Samples | None, development: Samples | None, test: Sampl
     return Roles(calibration, development, test, removed)
 
 
-def tested(samples: Samples, test_sha256: Collection[str]) -> Samples | None:
+def find_tested(samples: Samples, test_sha256: Collection[str]) -> Samples | None:
     """The rows of a user's test file that decided: all of them, or what a development set left; None for neither.
 
     Args:

@@ -134,7 +134,7 @@ def _of_cards(gathered: Gathered, samples: Samples) -> Samples:
     """The rows that the cards name: all, or without those that `retort compress` took for the development set."""
     splits = [row.card.data.splits for row in gathered.rows if row.card.data]
     told = {known["test"].sha256 for known in splits if "test" in known}
-    found = roles.tested(samples, told) if told else samples
+    found = roles.find_tested(samples, told) if told else samples
     if found is None:
         raise CannotReport(f"these {len(samples)} rows are not the test set that the cards of {gathered.model} name.")
     return found
