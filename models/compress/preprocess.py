@@ -5,9 +5,8 @@ Every technique that reads shapes or fuses nodes starts here. Built on onnxrunti
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -17,16 +16,13 @@ from models.compress.checks import same_signature
 from models.compress.graph import inner_nodes, name_nodes
 from models.compress.technique import Material, Technique
 
-_INCOMPLETE = "Incomplete symbolic shape inference"
-
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
     """Arguments of `preprocess`.
 
     Attributes:
-        symbolic_shapes: infer symbolic shapes too, as far as that goes; it needs sympy. Without them a dynamic axis
-            may stay unknown.
+        symbolic_shapes: infer symbolic shapes too, which needs sympy; without them a dynamic axis may stay unknown.
         optimise: let ONNX Runtime fold constants and fuse nodes at its basic level.
     """
 
@@ -43,29 +39,18 @@ def preprocess(model: bytes, arguments: Preprocess, material: Material | None = 
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         before.write_bytes(model)
-        try:
-            _clean(before, after, arguments)
-        except Exception as error:  # it has no type of its own
-            if _INCOMPLETE not in str(error):
-                raise
-            _clean(before, after, replace(arguments, symbolic_shapes=False))
-        cleaned = onnx.load(after)
-    _keep_used_domains(cleaned)
-    name_nodes(cleaned.graph)
-    result = cleaned.SerializeToString(deterministic=True)
-    same_signature(model, result, "preprocess")
-    return result
-
-
-def _clean(before: Path, after: Path, arguments: Preprocess) -> None:
-    # Where shapes stay unknown, ONNX Runtime leaves the model and its weights in the working folder and raises.
-    with contextlib.chdir(before.parent):
         quant_pre_process(
             before,
             after,
             skip_symbolic_shape=not arguments.symbolic_shapes,
             skip_optimization=not arguments.optimise,
         )
+        cleaned = onnx.load(after)
+    _keep_used_domains(cleaned)
+    name_nodes(cleaned.graph)
+    result = cleaned.SerializeToString(deterministic=True)
+    same_signature(model, result, "preprocess")
+    return result
 
 
 def _keep_used_domains(model: onnx.ModelProto) -> None:

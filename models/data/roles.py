@@ -7,7 +7,6 @@ and equal inputs stay together.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from models.data.samples import Samples
@@ -43,19 +42,6 @@ def assign(calibration: Samples | None, development: Samples | None, test: Sampl
             calibration, n = without(calibration, held_out)
             removed += n
     return Roles(calibration, development, test, removed)
-
-
-def find_tested(samples: Samples, test_sha256: Collection[str]) -> Samples | None:
-    """The rows of a user's test file that decided: all of them, or what a development set left; None for neither.
-
-    Args:
-        samples: the whole file.
-        test_sha256: the hashes of test sets that cards name.
-    """
-    if samples.sha256() in test_sha256:
-        return samples
-    rest = cut(samples, DEVELOPMENT_SHARE)[1]
-    return rest if rest.sha256() in test_sha256 else None
 
 
 def cut(samples: Samples, share: float) -> tuple[Samples, Samples]:

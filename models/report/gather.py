@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.data import roles
 from models.data.samples import Samples, from_npz
 from models.evaluate import measure
 from models.families import registry
@@ -85,7 +84,8 @@ def test_set(gathered: Gathered, file: Path | None, data: Path | None) -> tuple[
         samples = known
     if not samples.labelled:
         return None, "The test set has no labels, so that no input can be said to flip."
-    return _of_cards(gathered, samples), ""
+    _assert_same_rows(gathered, samples)
+    return samples, ""
 
 
 def flipped(
@@ -130,14 +130,11 @@ def _of_family(model: str, data: Path | None) -> Samples | None:
         return None
 
 
-def _of_cards(gathered: Gathered, samples: Samples) -> Samples:
-    """The rows that the cards name: all, or without those that `retort compress` took for the development set."""
+def _assert_same_rows(gathered: Gathered, samples: Samples) -> None:
     splits = [row.card.data.splits for row in gathered.rows if row.card.data]
     told = {known["test"].sha256 for known in splits if "test" in known}
-    found = roles.find_tested(samples, told) if told else samples
-    if found is None:
+    if told and samples.sha256() not in told:
         raise CannotReport(f"these {len(samples)} rows are not the test set that the cards of {gathered.model} name.")
-    return found
 
 
 def _first(samples: Samples) -> dict[str, object]:

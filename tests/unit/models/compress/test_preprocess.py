@@ -1,12 +1,9 @@
 """Preprocessing cleans the graph and changes no answer."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import quant_pre_process
 
 from models.compress.checks import NotApplied, op_counts
 from models.compress.preprocess import Preprocess, preprocess
@@ -86,37 +83,3 @@ def test_a_changed_signature_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("models.compress.preprocess.quant_pre_process", renames_the_output)
     with pytest.raises(NotApplied, match="preprocess changed the inputs or outputs"):
         preprocess(convolutional(), Preprocess())
-
-
-def with_a_length_that_symbols_cannot_follow() -> bytes:
-    """y = x + table[:length of x]: what the slice's end is, ONNX Runtime's symbolic shapes do not find out."""
-    constants = {"table": np.ones((16, 4), dtype=np.float32), "zero": np.array([0]), "one": np.array([1])}
-    nodes = [
-        helper.make_node("Shape", ["x"], ["shape"]),
-        helper.make_node("Gather", ["shape", "one"], ["length"]),
-        helper.make_node("Slice", ["table", "zero", "length", "zero"], ["part"]),
-        helper.make_node("Add", ["x", "part"], ["y"]),
-    ]
-    ends = [value(name, TensorProto.FLOAT, ["N", "L", 4]) for name in "xy"]
-    weights = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    return graphs.model(nodes, ends[:1], ends[1:], weights)
-
-
-def test_what_symbols_cannot_follow_is_cleaned_without_them_and_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    cleaned = onnx.load_from_string(preprocess(with_a_length_that_symbols_cannot_follow(), Preprocess()))
-    assert all(node.name for node in cleaned.graph.node)
-    assert list(tmp_path.iterdir()) == []
-    assert Path.cwd() == tmp_path
-
-
-def test_negative_control_onnx_runtime_alone_gives_up_and_leaves_the_weights_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "model.onnx").write_bytes(with_a_length_that_symbols_cannot_follow())
-    with pytest.raises(Exception, match="Incomplete symbolic shape inference"):
-        quant_pre_process("model.onnx", "after.onnx")
-    assert (tmp_path / "sym_shape_infer_temp.onnx").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.data.roles import DEVELOPMENT_SHARE, assign, cut, find_tested
+from models.data.roles import DEVELOPMENT_SHARE, assign, cut
 from models.data.samples import Samples
 
 
@@ -67,18 +67,3 @@ def test_without_a_test_set_calibration_still_keeps_off_development() -> None:
     assert roles.test is None
     assert numbers(roles.calibration) == [0, 1, 2]
     assert roles.overlaps_removed == 2
-
-
-def test_the_rows_that_decided_are_found_again_in_the_whole_file() -> None:
-    whole = samples(range(50))
-    decided = assign(None, None, whole).test
-    assert decided is not None
-    assert numbers(find_tested(whole, {decided.sha256()})) == numbers(decided)
-    assert numbers(find_tested(whole, {whole.sha256()})) == numbers(whole)
-
-
-def test_negative_control_other_rows_did_not_decide() -> None:
-    decided = assign(None, None, samples(range(50))).test
-    assert decided is not None
-    assert find_tested(samples(range(1, 51)), {decided.sha256()}) is None
-    assert find_tested(samples(range(50)), ()) is None
