@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from models.commands.needs import FILES, refuse_without
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -75,6 +77,7 @@ def compress(  # noqa: PLR0913, PLR0917 - one parameter an option
     list_recipes: Annotated[bool, typer.Option("--list", help="Show the recipes that come with it.")] = False,
 ) -> None:
     """See `HELP`."""
+    refuse_without("compress", FILES)
     if list_recipes:
         raise typer.Exit(_list(as_json))
     if model is None:
