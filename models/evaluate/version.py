@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,10 +12,9 @@ from models.data.samples import read_arrays
 from models.evaluate import golden, measure
 from service.core.contract import Array, Arrays
 from service.core.errors import BadModel
+from service.repository import deep_codec
 from service.repository.card import Card
 from service.runtime.runner import Runner
-
-CODED = "model.deep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +33,9 @@ class Version:
         """
         if cards.ONNX in self.files:
             return self.files[cards.ONNX]
-        if CODED not in self.files or self.card.size is None:
-            raise BadModel(f"Version '{self.card.version}' has neither {cards.ONNX} nor {CODED} with its size.")
-        codec = importlib.import_module("service.repository.deep_codec")
-        decoded: bytes = codec.decode(self.files[CODED], limit_bytes=self.card.size.file_bytes)
-        return decoded
+        if cards.CODED not in self.files or self.card.size is None:
+            raise BadModel(f"Version '{self.card.version}' has neither {cards.ONNX} nor {cards.CODED} with its size.")
+        return deep_codec.decode(self.files[cards.CODED], limit_bytes=self.card.size.file_bytes)
 
 
 @dataclass(frozen=True, slots=True)
