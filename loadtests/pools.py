@@ -74,6 +74,8 @@ class Pool:
         signature: of the version.
         output: the output whose largest value names the class.
         version: that must answer; "" takes whichever does.
+        versions: that must answer, one for each row, in place of `version`; empty where it is one for all.
+        answers: version -> outputs as in `rows.expected`, where any of several versions may answer.
     """
 
     address: tuple[str, int]
@@ -82,6 +84,8 @@ class Pool:
     signature: Signature
     output: str
     version: str
+    versions: tuple[str, ...] = ()
+    answers: Mapping[str, Mapping[str, Array]] | None = None
 
 
 def infer_path(model: str, version: str) -> str:

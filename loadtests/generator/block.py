@@ -49,7 +49,8 @@ class Sent:
     Attributes:
         began_s: the block's start on the machine's monotonic clock.
         planned_s: as asked.
-        sent_s: when the request was written; its distance from `planned_s` is the generator's lag.
+        sent_s: when the generator came to the request; its distance from `planned_s` is the generator's lag. It was
+            written then, or as soon as a connection was free: that wait is the server's, and part of the latency.
         done_s: when its answer was whole; NaN where none came.
         status: of HTTP, or one of the constants above.
         rows: as asked.
@@ -73,5 +74,5 @@ class Sent:
 
     @property
     def lag_s(self) -> Seconds:
-        """How late each request was written."""
+        """How late the generator came to each request."""
         return self.sent_s - self.planned_s

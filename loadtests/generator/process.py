@@ -37,7 +37,13 @@ class Generator:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_main, args=(theirs, tuple(cores)), daemon=True)
-        self._process.start()
+        # Blocked in the child for good, from before its first line on: a Ctrl-C goes to the whole group, and the parent
+        # decides what becomes of a run.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def __enter__(self) -> Generator:
@@ -85,7 +91,6 @@ class Generator:
 
 def _main(pipe: Pipe, cores: tuple[int, ...]) -> None:
     """The process: answers each message until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends a run; a block that was begun is finished
     if cores:
         os.sched_setaffinity(0, cores)
     pools: dict[str, Pool] = {}

@@ -77,6 +77,8 @@ class Sender:
             self._free(connection)
         else:
             self._connections.discard(connection)
+            connection.close()
+            self._reconnect()
 
     def lost(self, connection: Connection, request: int | None) -> None:
         """A connection ended; the server may close an idle one at any time."""
@@ -102,6 +104,7 @@ class Sender:
             self._loop.call_soon(self._tick)
 
     def _launch(self, request: int) -> None:
+        self._sent[request] = time.perf_counter() - self._began
         if self._idle:
             self._write(self._idle.pop(), request)
             return
@@ -116,8 +119,9 @@ class Sender:
 
     async def _connect(self) -> None:
         try:
-            _, connection = await self._loop.create_connection(lambda: Connection(self), *self._address)
-        except OSError:
+            opening = self._loop.create_connection(lambda: Connection(self), *self._address)
+            _, connection = await asyncio.wait_for(opening, self._block.timeout_s)
+        except OSError:  # TimeoutError is one
             if self._waiting:
                 self._fail(self._waiting.popleft(), NOT_CONNECTED)
             return
@@ -131,7 +135,6 @@ class Sender:
             self._idle.append(connection)
 
     def _write(self, connection: Connection, request: int) -> None:
-        self._sent[request] = time.perf_counter() - self._began
         connection.send(request, self._requests[self._rows[request]])
 
     def _fail(self, request: int, status: int) -> None:
