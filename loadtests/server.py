@@ -93,6 +93,15 @@ class Server:
         """
         return tuple(str(one) for one in self._json(f"/v2/models/{quote(model, safe='')}").get("versions") or ())
 
+    def summaries(self, model: str) -> list[dict[str, Any]]:
+        """What the server tells of each version's card; empty where it knows no cards, as other servers do."""
+        try:
+            answer = self._http.get(f"/v2/models/{quote(model, safe='')}/versions")
+            told = answer.json()["versions"] if answer.status_code == httpx.codes.OK else []
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return []
+        return [one for one in told if isinstance(one, dict)]
+
     def metadata(self, model: str, version: str) -> dict[str, Any]:
         """Of one version; "" asks for whichever answers.
 
