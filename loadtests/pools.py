@@ -19,6 +19,7 @@ from conformance.tensors import listed, pack
 
 Array = NDArray[Any]
 Encoding = Literal["binary", "json"]
+Protocol = Literal["http", "grpc"]
 
 MOST_ROWS = 512
 
@@ -68,12 +69,14 @@ class Pool:
     """Ready requests to one version of one model at one server.
 
     Attributes:
-        address: host and port.
-        requests: whole HTTP requests, one a row.
+        address: host and port, of HTTP or gRPC.
+        requests: one a row: whole HTTP requests, or serialised messages of gRPC.
         rows: what they carry.
         signature: of the version.
         output: the output whose largest value names the class.
         version: that must answer; "" takes whichever does.
+        protocol: how the requests travel.
+        metadata: sent with each call of gRPC, such as a key.
     """
 
     address: tuple[str, int]
@@ -82,6 +85,8 @@ class Pool:
     signature: Signature
     output: str
     version: str
+    protocol: Protocol = "http"
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 def infer_path(model: str, version: str) -> str:

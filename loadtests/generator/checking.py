@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from conformance.tensors import of_json, unpack
 from loadtests.generator.block import RIGHT, UNCHECKED, WRONG, Answer
+from loadtests.grpc_messages import decode as decode_message
 from loadtests.pools import Pool
 
 # Of the largest expected value; a variant's golden cases hold as closely in its own server.
@@ -28,6 +29,7 @@ class Checker:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._decode = decode_grpc if pool.protocol == "grpc" else decode
         self._known: dict[tuple[int, int, bytes], Seen] = {}
         expected = pool.rows.expected or {}
         self._scales = {name: float(np.abs(array).max(initial=0)) for name, array in expected.items()}
@@ -46,7 +48,7 @@ class Checker:
 
     def _read(self, answer: Answer, row: int) -> Seen:
         try:
-            version, outputs = decode(answer)
+            version, outputs = self._decode(answer)
         except (ValueError, KeyError, TypeError):
             return WRONG, -1
         if self._pool.version and version != self._pool.version:
@@ -69,6 +71,11 @@ class Checker:
             elif not np.allclose(found, wanted, rtol=0, atol=TOLERANCE * self._scales[name], equal_nan=True):
                 return WRONG
         return RIGHT
+
+
+def decode_grpc(answer: Answer) -> tuple[str, dict[str, Array]]:
+    """As `decode`, of a serialised ModelInferResponse."""
+    return decode_message(answer.body)
 
 
 def decode(answer: Answer) -> tuple[str, dict[str, Array]]:
