@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from loadtests.comparison import Contender
+from loadtests.grpc_messages import messages_of
 from loadtests.order import Order
 from loadtests.outcome import Card, Entry
-from loadtests.pools import Pool, Rows, infer_path, requests_of
+from loadtests.pools import Pool, Rows, Signature, infer_path, requests_of
 from loadtests.rows import rows_for, with_reference
 from loadtests.server import CannotLoad, Server
 
@@ -58,16 +59,27 @@ def gather(order: Order, servers: Sequence[Server]) -> Field:
 def _contender(order: Order, label: str, server: Server, version: str, rows: Rows) -> Contender:
     signature = server.signature(order.model, version)
     known = with_reference(rows, server, order.model, version, signature)
+    return Contender(label, server, order.model, version, pool_of(order, server, version, known, signature))
+
+
+def pool_of(order: Order, server: Server, version: str, rows: Rows, signature: Signature) -> Pool:
+    """The requests of these rows to a version at a server, in the order's encoding; "" names no version."""
+    output = next(iter(signature.outputs))
+    if order.encoding == "grpc":
+        host, _, port = order.grpc[order.urls.index(server.url)].rpartition(":")
+        messages = messages_of(rows, signature, model=order.model, version=version)
+        key = (("authorization", f"Bearer {order.key}"),) if order.key else ()
+        address = (host.strip("[]"), int(port))
+        return Pool(address, messages, rows, signature, output, version, protocol="grpc", metadata=key)
     requests = requests_of(
-        known,
+        rows,
         signature,
         host=":".join(map(str, server.address)),
         path=infer_path(order.model, version),
         encoding=order.encoding,
         headers=server.headers,
     )
-    pool = Pool(server.address, requests, known, signature, next(iter(signature.outputs)), version)
-    return Contender(label, server, order.model, version, pool)
+    return Pool(server.address, requests, rows, signature, output, version)
 
 
 def _labels(pairs: Sequence[tuple[Server, str]], *, several: bool) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from loadtests.pools import Encoding
 from loadtests.requirements import Requirement
@@ -18,6 +19,7 @@ class Order:
         model: its name.
         versions: ids; empty for all that the servers name. One that is named twice is held against itself.
         urls: of the servers, one at least; every version is asked for at every one.
+        grpc: HOST:PORT of each server's gRPC, for the encoding "grpc".
         key: sent as a bearer token.
         data: the rows; None takes the shipped digits', or made up ones.
         scenario: what the traffic is like.
@@ -40,6 +42,7 @@ class Order:
     urls: tuple[str, ...]
     scenario: Scenario
     scenario_name: str = "steady"
+    grpc: tuple[str, ...] = ()
     key: str | None = None
     data: Path | None = None
     arrivals: str = "poisson"
@@ -48,7 +51,7 @@ class Order:
     find_knee: bool = False
     limit_ms: float | None = None
     duration_s: float = 30.0
-    encoding: Encoding = "binary"
+    encoding: Encoding | Literal["grpc"] = "binary"
     requirements: tuple[Requirement, ...] = ()
     seed: int = 0
     cores: tuple[int, ...] = ()

@@ -5,19 +5,18 @@ An answer is right when it is what the version that it names gives; anything els
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 from loadtests.comparison import Contender
-from loadtests.contenders import Field
+from loadtests.contenders import Field, pool_of
 from loadtests.disturbances import Mark, swap, swapping
 from loadtests.measures.summary import Summary
 from loadtests.order import Order
 from loadtests.outcome import Entry
-from loadtests.pools import Pool, infer_path, requests_of
+from loadtests.pools import Pool
 from loadtests.scenario import Swapping
 from loadtests.server import CannotLoad, Server
 from loadtests.verdict import Versus, times
@@ -73,14 +72,7 @@ def sentence(found: Versus, own: Summary, marks: Sequence[Mark]) -> str:
 
 
 def _pool(field: Field, order: Order) -> Pool:
-    first = field.contenders[0].pool
-    requests = requests_of(
-        first.rows,
-        first.signature,
-        host=":".join(map(str, first.address)),
-        path=infer_path(order.model, ""),
-        encoding=order.encoding,
-        headers=field.contenders[0].server.headers,
-    )
-    answers = {one.version: one.pool.rows.expected or {} for one in field.contenders}
-    return replace(first, requests=requests, rows=replace(first.rows, expected=None), version="", answers=answers)
+    one = field.contenders[0]
+    answers = {each.version: each.pool.rows.expected or {} for each in field.contenders}
+    rows = replace(one.pool.rows, expected=None)
+    return replace(pool_of(order, one.server, "", rows, one.pool.signature), answers=answers)

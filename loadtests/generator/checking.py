@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from conformance.tensors import of_json, unpack
 from loadtests.generator.block import RIGHT, UNCHECKED, WRONG, Answer
+from loadtests.grpc_messages import decode as decode_message
 from loadtests.pools import Pool
 
 # Of the largest expected value; a variant's golden cases hold as closely in its own server.
@@ -28,6 +29,7 @@ class Checker:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._decode = decode_grpc if pool.protocol == "grpc" else decode
         self._known: dict[tuple[int, int, bytes], Seen] = {}
         self._scales: dict[int, float] = {}
 
@@ -45,7 +47,7 @@ class Checker:
 
     def _read(self, answer: Answer, row: int) -> Seen:
         try:
-            version, outputs = decode(answer)
+            version, outputs = self._decode(answer)
         except (ValueError, KeyError, TypeError):
             return WRONG, -1
         wanted = self._pool.versions[row] if self._pool.versions else self._pool.version
@@ -83,6 +85,11 @@ class Checker:
             finite = expected[np.isfinite(expected)]
             self._scales[id(expected)] = float(np.abs(finite).max(initial=0))
         return self._scales[id(expected)]
+
+
+def decode_grpc(answer: Answer) -> tuple[str, dict[str, Array]]:
+    """As `decode`, of a serialised ModelInferResponse."""
+    return decode_message(answer.body)
 
 
 def decode(answer: Answer) -> tuple[str, dict[str, Array]]:

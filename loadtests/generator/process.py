@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from loadtests.generator.block import Block, Sent
+from loadtests.generator.block import OK, Block, Sent
+from loadtests.generator.transport import Opener
 from loadtests.pools import Pool
-
-OK = 200
 
 
 class GeneratorDied(RuntimeError):
@@ -117,7 +116,7 @@ def _send(pool: Pool, block: Block) -> Sent:
     from loadtests.generator.checking import Checker  # noqa: PLC0415
     from loadtests.generator.sender import Sender  # noqa: PLC0415
 
-    sender = Sender(pool.address, pool.requests, block)
+    sender = Sender(pool.address, pool.requests, block, _opener(pool))
     sent = uvloop.run(sender.run())
     checker = Checker(pool)
     for at in np.flatnonzero(sent.status == OK):
@@ -125,3 +124,13 @@ def _send(pool: Pool, block: Block) -> Sent:
         if answer is not None:
             sent.checked[at], sent.classes[at] = checker.check(answer, int(sent.rows[at]))
     return sent
+
+
+def _opener(pool: Pool) -> Opener:
+    if pool.protocol == "grpc":
+        from loadtests.generator.grpc_transport import with_metadata  # noqa: PLC0415
+
+        return with_metadata(pool.metadata)
+    from loadtests.generator.http_transport import HttpTransport  # noqa: PLC0415
+
+    return HttpTransport
