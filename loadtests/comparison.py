@@ -111,7 +111,9 @@ def _block(one: Contender, number: int, plan: Plan, generator: Generator, planne
     with one.during():
         sent: Sent = generator.send(block)
     after = one.server.counters(one.model, one.version)
-    return Observed(one.label, number, sent, duration_s(plan.of_round(number)), after.since(before), one.pool.rows.labels)
+    return Observed(
+        one.label, number, sent, duration_s(plan.of_round(number)), after.since(before), one.pool.rows.labels
+    )
 
 
 def by_label(contenders: Sequence[Contender]) -> Mapping[str, Contender]:

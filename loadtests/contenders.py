@@ -52,7 +52,9 @@ def gather(order: Order, servers: Sequence[Server]) -> Field:
     inputs = contenders[0].pool.signature.inputs
     for one in contenders:
         if one.pool.signature.inputs != inputs:
-            raise CannotLoad(f"{one.label} takes the inputs {dict(one.pool.signature.inputs)}, the first {dict(inputs)}.")
+            raise CannotLoad(
+                f"{one.label} takes the inputs {dict(one.pool.signature.inputs)}, the first {dict(inputs)}."
+            )
     return Field(contenders, _entries(order, contenders), rows)
 
 

@@ -37,9 +37,7 @@ def differences(
         versus(
             blocks[entry.label],
             blocks[entry.full],
-            agreement=agreement(
-                named[entry.label], blocks[entry.label], named[entry.full], blocks[entry.full]
-            ),
+            agreement=agreement(named[entry.label], blocks[entry.label], named[entry.full], blocks[entry.full]),
             rate=rate_ratio(knees.get(entry.label), knees.get(entry.full)),
             seed=seed,
         )

@@ -59,7 +59,7 @@ class Counters:
 
 
 class Server:
-    """One server.
+    """One server; a context manager that closes its connections.
 
     Args:
         url: http://host:port.
@@ -76,6 +76,12 @@ class Server:
         self._bearer = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = self.client()
         self._process = _process_at(*self.address)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def client(self) -> httpx.Client:
         """A client of its own, for whoever wants to ask or to order something; it must be closed."""
