@@ -1,0 +1,41 @@
+"""Ticks of a logarithmic axis: few enough to read, many enough to see the scale, and always plain numbers."""
+
+from __future__ import annotations
+
+import math
+
+FEWEST, MOST = 3, 9
+# From sparse to dense; the first that gives enough ticks is taken.
+_STEPS: tuple[tuple[float, ...], ...] = (
+    (1.0,),
+    (1.0, 3.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+    tuple(1 + at / 5 for at in range(45)),
+    tuple(1 + at / 20 for at in range(180)),
+)
+
+
+def log_ticks(low: float, high: float) -> tuple[float, ...]:
+    """Where to write numbers between two positive ends, ascending; at most `MOST`."""
+    if not 0 < low < high:
+        return (low,)
+    for steps in _STEPS:
+        found = _between(steps, low, high)
+        if len(found) >= FEWEST:
+            every = math.ceil(len(found) / MOST)
+            return tuple(found[::every])
+    return (low, high)
+
+
+def _between(steps: tuple[float, ...], low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = (round(step * 10.0**decade, 12) for decade in decades for step in steps)
+    return [one for one in every if low <= one <= high]
+
+
+def plain(value: float) -> str:
+    """A number as people write it: no exponent, thousands apart."""
+    if value >= 10_000:
+        return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{value:.10f}".rstrip("0").rstrip(".")
