@@ -16,7 +16,7 @@ from loadtests.rows import BadRows
 from loadtests.server import CannotLoad
 
 NOT_PREPARED = 1
-QUIT_AFTER_S = 0.2
+STOP_AFTER_S = 0.2
 
 
 def listen() -> None:
@@ -24,6 +24,7 @@ def listen() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for each reference answer
     events.init_command_line_parser.add_listener(add_options)
     events.init.add_listener(choose_users)
+    events.init.add_listener(make_ready_early)
     events.test_start.add_listener(make_ready)
 
 
@@ -37,20 +38,30 @@ def choose_users(environment: Environment, **_: Any) -> None:
     environment.user_classes[:] = kept or environment.user_classes
 
 
+def make_ready_early(environment: Environment, **_: Any) -> None:
+    """Without the web page the host is known from the start: the test's time then begins when all is ready."""
+    options: Any = environment.parsed_options
+    if not options.headless or options.worker:
+        return
+    make_ready(environment)
+    if environment.process_exit_code == NOT_PREPARED:
+        raise SystemExit(NOT_PREPARED)
+
+
 def make_ready(environment: Environment, **_: Any) -> None:
     """Asks the server and prepares the requests; what is in the way is logged in a sentence, and ends the test."""
-    if isinstance(environment.runner, MasterRunner):
-        return
     options: Any = environment.parsed_options
+    headless = options.headless and not options.worker
+    if isinstance(environment.runner, MasterRunner) or (headless and getattr(environment, "material", None)):
+        return
     environment.material = None  # type: ignore[attr-defined]
     try:
         material = prepare(environment.host or "", options.model, options.model_version, data_of(options), options.key)
     except (CannotLoad, BadRows) as error:
         logging.error("the load test cannot begin: %s", error)
         environment.process_exit_code = NOT_PREPARED
-        if environment.runner is not None:  # it is about to start its users
-            end = environment.runner.quit if options.headless else environment.runner.stop
-            gevent.spawn_later(QUIT_AFTER_S, end)
+        if environment.runner is not None and not headless:
+            gevent.spawn_later(STOP_AFTER_S, environment.runner.stop)  # it is about to start its users
         return
     logging.info("%s: %d rows of %s", material.name, len(material.rows), material.rows.source)
     environment.material = material  # type: ignore[attr-defined]
@@ -60,7 +71,7 @@ def material_of(user: User) -> Material:
     """What was made ready; without it a user waits for the end, which has been ordered."""
     material: Material | None = getattr(user.environment, "material", None)
     while material is None:
-        gevent.sleep(QUIT_AFTER_S)
+        gevent.sleep(STOP_AFTER_S)
     return material
 
 

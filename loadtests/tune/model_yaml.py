@@ -93,8 +93,6 @@ def _set_in_section(text: str, section: str, key: str, value: str) -> str:
     mapping = _value(_root(text), section)
     if mapping is None:
         return _set_at_top(text, section, f"{{{key}: {value}}}")
-    if isinstance(mapping, yaml.ScalarNode) and mapping.value in ("", "~", "null"):
-        return _instead(text, mapping, f" {{{key}: {value}}}" if not mapping.value else f"{{{key}: {value}}}")
     if not isinstance(mapping, yaml.MappingNode):
         raise BadYaml(f"{section} of model.yaml holds no keys and values.")
     found = _value(mapping, key)

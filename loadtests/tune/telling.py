@@ -30,7 +30,8 @@ def verdict(found: Found) -> str:
     if found.ratio is None or found.objective is None:
         why = "nothing better was seen" if found.complete else "the search did not come to its end"
         return f"keep the present configuration: {why}"
-    told = f"{found.best}: {_WHAT[found.objective.name]} is {_times(found.ratio)} the present one's, of {found.rounds} rounds"
+    what, times = _WHAT[found.objective.name], _times(found.ratio)
+    told = f"{found.best}: {what} is {times} the present one's, over {found.rounds} rounds"
     return told if found.better else f"keep the present configuration: no better one was shown ({told})"
 
 
