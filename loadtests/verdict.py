@@ -62,11 +62,11 @@ def _difference(p50: Figure, p99: Figure) -> Difference:
 
 def sentence(found: Versus, own: Summary, full: Summary) -> str:
     """What was found, and what follows."""
-    parts = [f"{found.version} carries the same traffic at {_times(found.p99)} the p99 of {found.full}"]
+    parts = [f"{found.version} carries the same traffic at {times(found.p99)} the p99 of {found.full}"]
     if found.difference == "no difference":
-        parts = [f"no difference in latency to {found.full} was shown for {found.version} (p99 {_times(found.p99)})"]
+        parts = [f"no difference in latency to {found.full} was shown for {found.version} (p99 {times(found.p99)})"]
     if found.rate is not None:
-        parts.append(f"holds {_times(found.rate)} the rate")
+        parts.append(f"holds {times(found.rate)} the rate")
     told = " and ".join(parts)
     agreement = "" if found.agreement is None else f"; agreement {found.agreement:.1%}"
     return f"{told}{agreement}; {advice(found, own, full)}"
@@ -88,7 +88,8 @@ def advice(found: Versus, own: Summary, full: Summary) -> str:
     return "ship it"
 
 
-def _times(figure: Figure) -> str:
+def times(figure: Figure) -> str:
+    """A ratio in words, with its interval."""
     if figure.interval is None:
         return f"{figure.value:.2f}x"
     return f"{figure.value:.2f}x [{figure.interval[0]:.2f}, {figure.interval[1]:.2f}]"

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from loadtests.generator.block import Block, Sent
+from loadtests.generator.block import OK, Block, Sent
+from loadtests.generator.transport import Opener
 from loadtests.pools import Pool
-
-OK = 200
 
 
 class GeneratorDied(RuntimeError):
@@ -37,7 +36,13 @@ class Generator:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_main, args=(theirs, tuple(cores)), daemon=True)
-        self._process.start()
+        # Blocked in the child for good, from before its first line on: a Ctrl-C goes to the whole group, and the parent
+        # decides what becomes of a run.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def __enter__(self) -> Generator:
@@ -85,7 +90,6 @@ class Generator:
 
 def _main(pipe: Pipe, cores: tuple[int, ...]) -> None:
     """The process: answers each message until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends a run; a block that was begun is finished
     if cores:
         os.sched_setaffinity(0, cores)
     pools: dict[str, Pool] = {}
@@ -112,7 +116,7 @@ def _send(pool: Pool, block: Block) -> Sent:
     from loadtests.generator.checking import Checker  # noqa: PLC0415
     from loadtests.generator.sender import Sender  # noqa: PLC0415
 
-    sender = Sender(pool.address, pool.requests, block)
+    sender = Sender(pool.address, pool.requests, block, _opener(pool))
     sent = uvloop.run(sender.run())
     checker = Checker(pool)
     for at in np.flatnonzero(sent.status == OK):
@@ -120,3 +124,13 @@ def _send(pool: Pool, block: Block) -> Sent:
         if answer is not None:
             sent.checked[at], sent.classes[at] = checker.check(answer, int(sent.rows[at]))
     return sent
+
+
+def _opener(pool: Pool) -> Opener:
+    if pool.protocol == "grpc":
+        from loadtests.generator.grpc_transport import with_metadata  # noqa: PLC0415
+
+        return with_metadata(pool.metadata)
+    from loadtests.generator.http_transport import HttpTransport  # noqa: PLC0415
+
+    return HttpTransport
