@@ -13,9 +13,9 @@ from loadtests.measures.resampling import Figure
 from loadtests.report.document import document, without_paths
 from loadtests.report.files import SCHEMA_FILE, json_text
 from loadtests.report.schema import SCHEMA, Document
-from tests.unit.loadtests.report.outcomes import BEGAN_S, block, blocks, outcome
+from tests.unit.loadtests.report.outcomes import BEGAN_S, block, blocks, outcome, whole
 
-OUTCOME = outcome()
+OUTCOME = whole()
 DOCUMENT = document(OUTCOME)
 
 

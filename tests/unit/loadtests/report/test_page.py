@@ -16,7 +16,7 @@ from loadtests.report.document import document
 from loadtests.report.files import read, write
 from loadtests.report.page import MOST_LISTED, happened, page
 from loadtests.report.pictures import pictures
-from tests.unit.loadtests.report.outcomes import block, blocks, outcome, swapped
+from tests.unit.loadtests.report.outcomes import block, blocks, outcome, swapped, whole
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -106,14 +106,14 @@ def test_it_says_what_the_figures_say(html):
 
 
 def test_what_users_name_is_escaped():
-    evil = replace(outcome(), model="<script>alert(1)</script>", problems=("<img src=x onerror=alert(1)>",))
+    evil = replace(whole(), model="<script>alert(1)</script>", problems=("<img src=x onerror=alert(1)>",))
     text = without_pictures(document(evil))
     assert "script" not in Reading(text).tags
     assert "img" not in Reading(text).tags
 
 
 def test_an_invalid_or_interrupted_run_says_so_on_top():
-    told = document(replace(outcome(), problems=("The generator came late.",), interrupted=True))
+    told = document(replace(whole(), problems=("The generator came late.",), interrupted=True))
     text = without_pictures(told)
     assert text.index("This run is invalid:") < text.index("<h2>")
     assert text.index("was interrupted") < text.index("<h2>")
@@ -121,7 +121,7 @@ def test_an_invalid_or_interrupted_run_says_so_on_top():
 
 
 def test_nothing_measured_is_a_page_too():
-    empty = replace(outcome(), blocks=(), summaries={}, versus=(), sentences=(), knees={}, asked=(), notes=())
+    empty = replace(whole(), blocks=(), summaries={}, versus=(), sentences=(), knees={}, asked=(), notes=())
     text = without_pictures(document(empty))
     assert "No version was held against another one." in text
     assert "<h2>Requirements</h2>" not in text

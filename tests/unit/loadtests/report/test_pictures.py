@@ -13,9 +13,9 @@ from loadtests.report.document import document
 from loadtests.report.drawing import looks
 from loadtests.report.picture_timeline import timeline_picture
 from loadtests.report.pictures import pictures
-from tests.unit.loadtests.report.outcomes import BEGAN_S, block, blocks, outcome, swapped
+from tests.unit.loadtests.report.outcomes import BEGAN_S, block, blocks, outcome, swapped, whole
 
-OUTCOME = outcome()
+OUTCOME = whole()
 DRAWN = {one.name: one for one in pictures(document(OUTCOME))}
 ALL = ["ratios", "latency-against-rate", "distribution", "quality", "timeline", "rounds"]
 
@@ -53,11 +53,11 @@ def test_every_reference_within_a_picture_is_met(svgs):
         assert wanted <= set(re.findall(r'\bid="([^"]+)"', svg))
 
 
-@pytest.mark.parametrize("name", ["ratios", "timeline"])
-def test_the_same_figures_give_the_same_bytes(svgs, name):
-    again = {one.name: one for one in pictures(document(outcome()))}[name]
-    assert again.svg() == svgs[name]
-    assert again.png() == DRAWN[name].png()
+def test_the_same_figures_give_the_same_bytes(svgs):
+    again = {one.name: one for one in pictures(document(outcome()))}
+    for name in ("ratios", "rounds"):
+        assert again[name].svg() == svgs[name]
+    assert again["ratios"].png() == DRAWN["ratios"].png()
 
 
 def test_a_png_is_one():
@@ -120,7 +120,7 @@ def test_answers_under_swaps_are_in_the_colours_of_who_gave_them():
     assert {one.version for one in told.timeline} == {"1", "1-int8"}
     (timeline,) = (one for one in pictures(told) if one.name == "timeline")
     svg = timeline.svg()
-    shown = looks(["left alone", "swapped", "1", "1-int8"])
+    shown = looks(["swapped", "1", "1-int8"])
     assert shown["1"].colour in svg
     assert shown["1-int8"].colour in svg
 

@@ -7,9 +7,9 @@ from rich.console import Console
 
 from loadtests.report.document import document
 from loadtests.report.table import lines, print_report, said
-from tests.unit.loadtests.report.outcomes import ENTRIES, outcome
+from tests.unit.loadtests.report.outcomes import ENTRIES, whole
 
-OUTCOME = outcome()
+OUTCOME = whole()
 DOCUMENT = document(OUTCOME)
 
 
