@@ -29,7 +29,7 @@ def summaries(blocks: Blocks, limit_ms: float | None, *, seed: int) -> dict[str,
 
 
 def differences(
-    entries: Sequence[Entry], contenders: Sequence[Contender], blocks: Blocks, knees: Mapping[str, Knee], *, seed: int
+    entries: Sequence[Entry], contenders: Sequence[Contender], blocks: Blocks, knees: Mapping[str, Knee]
 ) -> tuple[Versus, ...]:
     """Each version held against its full one; those without a whole round are left out."""
     named = {one.label: one for one in contenders}
@@ -39,7 +39,6 @@ def differences(
             blocks[entry.full],
             agreement=agreement(named[entry.label], blocks[entry.label], named[entry.full], blocks[entry.full]),
             rate=rate_ratio(knees.get(entry.label), knees.get(entry.full)),
-            seed=seed,
         )
         for entry in entries
         if entry.full is not None and blocks.get(entry.label) and blocks.get(entry.full)

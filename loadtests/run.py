@@ -134,7 +134,7 @@ def _outcome(going: _Run, began_at: str, machine: Mapping[str, str]) -> Outcome:
     order, entries = going.order, going.field.entries
     blocks = by_version(going.blocks)
     figures = findings.summaries(blocks, order.limit_ms, seed=order.seed)
-    found = findings.differences(entries, going.field.contenders, blocks, going.knees, seed=order.seed)
+    found = findings.differences(entries, going.field.contenders, blocks, going.knees)
     return Outcome(
         model=order.model,
         entries=entries,

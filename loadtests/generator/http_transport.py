@@ -56,6 +56,7 @@ class HttpTransport:
             task.cancel()
         for connection in self._connections:
             connection.close()
+        await asyncio.sleep(0)  # a transport is closed in the loop's next turn
 
     # What a connection tells.
 
