@@ -58,6 +58,8 @@ class Sent:
         rows: as asked.
         checked: `RIGHT` or `WRONG` for an answer that was compared with what was expected, else `UNCHECKED`.
         classes: the class that the answer names, -1 where none was read.
+        answered: which of `versions` gave each answer, -1 where none did; None for requests that name their version.
+        versions: that answered, where the requests name none.
     """
 
     began_s: float
@@ -68,6 +70,8 @@ class Sent:
     rows: NDArray[np.int32]
     checked: NDArray[np.int8]
     classes: NDArray[np.int32]
+    answered: NDArray[np.int16] | None = None
+    versions: tuple[str, ...] = ()
 
     @property
     def latency_s(self) -> Seconds:

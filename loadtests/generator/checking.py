@@ -30,7 +30,7 @@ class Checker:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._decode = decode_grpc if pool.protocol == "grpc" else decode
-        self._known: dict[tuple[int, int, bytes], Seen] = {}
+        self._known: dict[tuple[int, int, bytes], tuple[Seen, str]] = {}
         self._scales: dict[int, float] = {}
 
     def check(self, answer: Answer, row: int) -> Seen:
@@ -38,6 +38,13 @@ class Checker:
 
         An answer that names another version, or that cannot be read, is wrong.
         """
+        return self._look(answer, row)[0]
+
+    def answered_by(self, answer: Answer, row: int) -> str:
+        """The version that the answer names; "" where it names none or cannot be read."""
+        return self._look(answer, row)[1]
+
+    def _look(self, answer: Answer, row: int) -> tuple[Seen, str]:
         key = (row, answer.json_bytes, answer.body)
         if key not in self._known:
             if len(self._known) > 4 * len(self._pool.rows):  # ids of requests in the answers, or answers that waver
@@ -45,17 +52,17 @@ class Checker:
             self._known[key] = self._read(answer, row)
         return self._known[key]
 
-    def _read(self, answer: Answer, row: int) -> Seen:
+    def _read(self, answer: Answer, row: int) -> tuple[Seen, str]:
         try:
             version, outputs = self._decode(answer)
         except (ValueError, KeyError, TypeError):
-            return WRONG, -1
+            return (WRONG, -1), ""
         wanted = self._pool.versions[row] if self._pool.versions else self._pool.version
         if wanted and version != wanted:
-            return WRONG, -1
+            return (WRONG, -1), version
         chosen = outputs.get(self._pool.output)
         named = int(chosen.reshape(-1).argmax()) if chosen is not None and chosen.dtype.kind in "fiu" else -1
-        return self._held(outputs, row, version), named
+        return (self._held(outputs, row, version), named), version
 
     def _expected(self, version: str) -> Mapping[str, Array] | None:
         if self._pool.answers is None:

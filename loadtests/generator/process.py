@@ -11,15 +11,19 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection as Pipe
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loadtests.generator.block import OK, Block, Sent
+from loadtests.generator.block import OK, Answer, Block, Sent
 from loadtests.generator.transport import Opener
 from loadtests.pools import Pool
+
+if TYPE_CHECKING:
+    from loadtests.generator.checking import Checker
 
 PREFERRED = -10
 
@@ -129,7 +133,19 @@ def _send(pool: Pool, block: Block) -> Sent:
         answer = sender.answers[at]
         if answer is not None:
             sent.checked[at], sent.classes[at] = checker.check(answer, int(sent.rows[at]))
-    return sent
+    return sent if pool.version or pool.versions else _named(sent, sender.answers, checker)
+
+
+def _named(sent: Sent, answers: Sequence[Answer | None], checker: Checker) -> Sent:
+    """The block with the version that gave each answer."""
+    versions: dict[str, int] = {}
+    answered = np.full(len(answers), -1, np.int16)
+    for at in np.flatnonzero(sent.status == OK):
+        answer = answers[at]
+        name = "" if answer is None else checker.answered_by(answer, int(sent.rows[at]))
+        if name:
+            answered[at] = versions.setdefault(name, len(versions))
+    return replace(sent, answered=answered, versions=tuple(versions))
 
 
 def _opener(pool: Pool) -> Opener:

@@ -11,6 +11,8 @@ from loadtests.report.page import page
 from loadtests.report.pictures import pictures
 from loadtests.report.schema import Document
 
+SCHEMA_FILE = "report.schema.json"
+
 
 def write(outcome: Outcome | Document, folder: Path) -> tuple[Path, ...]:
     """Makes the folder where it is missing, and gives the files that were written; older ones are replaced.
@@ -34,6 +36,11 @@ def json_text(found: Document) -> str:
     """The document as JSON, a top-level key a line: a timeline with a number a line would be thousands of them."""
     whole = found.model_dump(mode="json", by_alias=True)
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in whole.items()) + "\n}\n"
+
+
+def schema_text() -> str:
+    """The JSON Schema of report.json, as `SCHEMA_FILE` beside this module holds it."""
+    return json.dumps(Document.model_json_schema(by_alias=True, mode="serialization"), indent=1) + "\n"
 
 
 def read(file: Path) -> Document:

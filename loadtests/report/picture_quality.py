@@ -15,8 +15,8 @@ from loadtests.report.front import front
 from loadtests.report.schema import Document, Value, VersionPart
 
 _CAPTION = (
-    "Further up is better, further left is faster, and a smaller disc is a smaller file. A ring marks the Pareto front: "
-    "no other version is at least as good in all of quality, p99 and size, and better in one."
+    "Further up is better, further left is faster, and a smaller disc is a smaller file. A ring marks the Pareto "
+    "front: no other version is at least as good in all of quality, p99 and size, and better in one."
 )
 _LARGEST, _SMALLEST = 500.0, 30.0
 

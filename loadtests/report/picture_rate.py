@@ -24,8 +24,8 @@ from loadtests.report.ticks import plain
 
 _CAPTION = (
     "Every rate that the search tried. Solid: p99 of all planned requests; dotted: the median. A cross is a rate that "
-    "missed the objective, an arrow at the top a p99 beyond any answer. The vertical line is the knee: the highest rate "
-    "that met the objective."
+    "missed the objective, an arrow at the top a p99 beyond any answer. The vertical line is the knee: the highest "
+    "rate that met the objective."
 )
 
 
@@ -49,7 +49,7 @@ def rate_picture(document: Document, shown: Mapping[str, Look]) -> Picture | Non
         logarithmic(axes, "x", *widened([one.rate for one in tries]))
         logarithmic(axes, "y", low, high)
         axes.set_xlabel("planned rate, requests a second")
-        axes.set_ylabel("latency, ms")
+        axes.set_ylabel("latency, ms (solid: p99, dotted: median)")
         legend_above(axes)
 
     return Picture("latency-against-rate", "Latency against rate", _CAPTION, draw, height=4.2)
@@ -78,6 +78,7 @@ def _version(axes: Axes, label: str, knee: KneePart, look: Look, top: tuple[floa
         axes.annotate(
             plain(float(f"{knee.rate:.3g}")), (knee.rate, 0.03 + 0.06 * place), xycoords=("data", "axes fraction"),
             xytext=(3, 0), textcoords="offset points", fontsize=8, color=look.colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def stretches(block: Observed, origin_s: float) -> Iterator[StretchPart]:
 def _owners(block: Observed) -> NDArray[np.str_]:
     """The name of whoever answered each request; the block's own label where that was not noted."""
     count = len(block.sent.planned_s)
-    answered = getattr(block.sent, "answered", None)
+    answered = block.sent.answered
     if answered is None or len(set(answered[answered >= 0].tolist())) < 2:
         return np.full(count, block.version)
     names = np.array([*block.sent.versions, block.version])

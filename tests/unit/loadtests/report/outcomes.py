@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -134,14 +135,31 @@ def outcome(seen: list[Observed] | None = None, *, limit_ms: float | None = 10.0
     )
 
 
+@cache
+def whole() -> Outcome:
+    """`outcome()`, reckoned once: intervals cost a second."""
+    return outcome()
+
+
+@cache
 def swapped() -> Outcome:
     """Three rounds of traffic that names no version, while the versions are swapped every 0.7 s."""
-    seen = [block("digits", n, service_ms=1.2, at_s=n * 5.2, lasts_s=5.0) for n in range(3)]
-    marks = [Mark(BEGAN_S + at * 0.7 + 0.3, f"swap to {('1', '1-int8')[at % 2]}") for at in range(int(3 * 5.2 / 0.7))]
-    base = outcome()
-    summary = summarise("digits", seen, limit_ms=10.0)
-    entry = replace(ENTRIES[0], label="digits", version="")
+    seen = [_swapped(block("swapped", n, service_ms=1.2, at_s=n * 5.2, lasts_s=5.0)) for n in range(3)]
+    marks = [Mark(BEGAN_S + at * 0.7, f"swap to {('1', '1-int8')[at % 2]}") for at in range(1, int(3 * 5.2 / 0.7))]
+    summary = summarise("swapped", seen, limit_ms=10.0)
+    entry = Entry("swapped", ENTRIES[0].url, "")
     return replace(
-        base, entries=(entry,), blocks=tuple(seen), summaries={"digits": summary}, versus=(), sentences=(), knees={},
-        marks=tuple(marks),
+        whole(), entries=(entry,), blocks=tuple(seen), summaries={"swapped": summary}, versus=(), sentences=(),
+        knees={}, marks=tuple(marks),
     )  # fmt: skip
+
+
+def _swapped(observed: Observed) -> Observed:
+    """Answered by "1" and "1-int8" in turn, a swap every 0.7 s; the latter takes half the time."""
+    at_s = observed.sent.planned_s + observed.sent.began_s - BEGAN_S
+    answered = ((at_s // 0.7) % 2).astype(np.int16)
+    latency_s = observed.sent.latency_s * np.where(answered, 0.5, 1.0)
+    sent = replace(
+        observed.sent, done_s=observed.sent.planned_s + latency_s, answered=answered, versions=("1", "1-int8")
+    )
+    return replace(observed, sent=sent)
