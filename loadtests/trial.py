@@ -2,7 +2,7 @@
 
 An objective is met when the p99 of all planned requests, unanswered ones counted as endless, is within the limit, no
 more than one in a thousand fails, and the generator kept its times. A spell of the machine can spoil any short block,
-so a rate is judged by the majority of up to three.
+so a rate is judged by the majority of up to three, but for one at which the median is too late: that is no spell.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from loadtests.outcome import Try
 from loadtests.verdict import MOST_LAG_MS
 
 MOST_ERRORS = 0.001
-LEAST_S, MOST_S = 2.0, 15.0
+LEAST_S, MOST_S = 2.0, 8.0
 REQUESTS = 400
 CONNECTIONS = 16
 _REST_S = 0.2
@@ -49,7 +49,7 @@ class Trials:
     def meets(self, one: Contender, rate: float) -> bool:
         """Whether the majority of up to three blocks at this rate meets the objective."""
         tried: list[Try] = []
-        while not _decided(tried):
+        while not _decided(tried, self.limit_ms):
             tried.append(self._once(one, rate, len(tried)))
             self.sleep(_REST_S if tried[-1].met else _REST_AFTER_MISS_S)
         met = sum(each.met for each in tried) * 2 > len(tried)
@@ -78,6 +78,8 @@ def judge(block: Observed, rate: float, limit_ms: float) -> Try:
     return Try(rate, met, p50_ms, p99_ms, errors, lag_ms)
 
 
-def _decided(tried: list[Try]) -> bool:
+def _decided(tried: list[Try], limit_ms: float) -> bool:
+    if tried and not tried[0].p50_ms <= limit_ms:
+        return True  # no spell: half of the answers, or all, were too late
     met = sum(each.met for each in tried)
     return max(met, len(tried) - met) >= 2
