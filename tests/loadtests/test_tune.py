@@ -94,7 +94,7 @@ def test_servers_differ_by_their_model_yaml_and_leave_with_the_block(repository:
 
 
 def test_a_configuration_that_cannot_be_served_is_told_in_a_sentence(repository: Path) -> None:
-    with Servers(repository / "digits", ()) as servers, pytest.raises(CannotLoad, match="no_such_key|answers 4"):
+    with Servers(repository / "digits", ()) as servers, pytest.raises(CannotLoad, match=r"no_such_key|answers 4"):
         servers.start("no_such_key: 1\n")
 
 
