@@ -115,6 +115,8 @@ def _main(pipe: Pipe, cores: tuple[int, ...]) -> None:
                 pipe.send(("done", None))
             else:
                 pipe.send(("sent", _send(pools[value.pool], value)))
+        except BrokenPipeError:  # the parent was interrupted, and waits for this block no more
+            return
         except Exception as error:
             pipe.send(("error", error))
         gc.collect()  # between blocks only

@@ -205,7 +205,7 @@ class Bench:
         """Ends the servers of all others."""
         for one in [one for one in self._urls if one not in candidates]:
             self._servers.end(self._urls.pop(one))
-            del self._pools[one]
+            self._pools.pop(one, None)
 
     def choose_objective(self) -> None:
         """Finds what the present configuration carries, roughly, and makes the objective from that."""

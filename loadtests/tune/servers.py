@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from loadtests.server import CannotLoad
+from loadtests.server import CannotLoad, Server
 
 READY_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 20.0
@@ -69,6 +69,7 @@ class Servers:
         url = _wait_ready(process, home / "log")
         del self._running[str(home)]
         self._running[url] = process
+        self._check(url)
         return url
 
     def end(self, url: str) -> None:
@@ -82,6 +83,14 @@ class Servers:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+    def _check(self, url: str) -> None:
+        """A server is ready without a model that it cannot load; its answer says why."""
+        server = Server(url)
+        try:
+            server.metadata(self._model.name, "")
+        finally:
+            server.close()
 
     def _spawn(self, home: Path) -> subprocess.Popen[str]:
         ports = ["--http-port", "0", "--grpc-port", "0", "--host", "127.0.0.1"]
