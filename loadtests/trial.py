@@ -71,7 +71,7 @@ def judge(block: Observed, rate: float, limit_ms: float) -> Try:
     """What a block at this rate shows."""
     latency_ms = np.where(block.good, block.sent.latency_s * 1e3, np.inf)
     p99_ms = float(np.percentile(latency_ms, 99, method="higher")) if len(latency_ms) else 0.0
-    errors = 1 - float(block.good.mean()) if len(latency_ms) else 0.0
+    errors = float((~block.good).sum() / max(len(latency_ms), 1))
     lag_ms = lag_p99_ms([block])
     met = p99_ms <= limit_ms and errors <= MOST_ERRORS and lag_ms <= MOST_LAG_MS
     p50_ms = float(np.median(block.latency_ms)) if block.good.any() else float("nan")
