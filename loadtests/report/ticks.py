@@ -29,9 +29,9 @@ def log_ticks(low: float, high: float) -> tuple[float, ...]:
 def _even(low: float, high: float) -> tuple[float, ...]:
     """Within less than a decade: even steps of 1, 2 or 5 in some decimal place."""
     decade = 10.0 ** math.floor(math.log10(high - low))
-    fitting = (step for factor in (0.1, 0.2, 0.5) if (high - low) / (step := factor * decade) < MOST - 1)
-    step = next(fitting, decade)
-    first, last = math.ceil(low / step), math.floor(high / step)
+    fitting = (step for factor in (0.1, 0.2, 0.5, 1.0) if (high - low) / (step := factor * decade) < MOST - 1)
+    step = next(fitting, 2 * decade)
+    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
     return tuple(round(at * step, 12) for at in range(first, last + 1))
 
 
