@@ -12,11 +12,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import uvloop
 
 from loadtests import arrivals
 from loadtests.comparison import Contender, Plan, compare
 from loadtests.generator.block import OK, Block
 from loadtests.generator.process import Generator
+from loadtests.generator.sender import Sender
 from loadtests.measures.observed import Observed, ServerSide, by_version
 from loadtests.measures.summary import lag_p99_ms
 from loadtests.pools import Pool, Rows, Signature, requests_of
@@ -120,6 +122,29 @@ def test_a_real_run_finds_half_as_much_again() -> None:
         assert run(1.5, generator, 0, rounds=6) == "slower"
 
 
+@contextmanager
+def responder(request: bytes, core: int) -> Iterator[tuple[str, int]]:
+    """A responder that is quicker than any server of models, on a core of its own."""
+    command = [sys.executable, "-m", "tests.support.fast_responder", str(len(request)), str(core)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdin is not None
+        yield "127.0.0.1", int(process.stdout.readline())
+        process.stdin.close()
+
+
+def test_a_request_costs_the_generator_little_time_of_its_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPU time, which other work on the machine does not stretch: 3,000 requests a second leave most of a core."""
+    monkeypatch.setattr("loadtests.generator.http_transport.MOST_CONNECTIONS", 16)
+    made, count = pool(("127.0.0.1", 0), "m"), 10_000
+    with responder(made.requests[0], min(os.sched_getaffinity(0))) as address:
+        sender = Sender(address, made.requests, Block("m", np.zeros(count), np.zeros(count, np.int32), 60.0))
+        before_s = time.process_time()
+        sent = uvloop.run(sender.run())
+        spent_s = time.process_time() - before_s
+    assert (sent.status == OK).all()
+    assert spent_s / count < 150e-6
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(("times", "wanted"), [(1.0, "no difference"), (1.1, "slower")])
@@ -135,15 +160,11 @@ def test_the_generator_holds_3000_requests_a_second_on_one_core() -> None:
     """Against a responder that is quicker than any server of models, so that the generator is what is measured."""
     one, other, *_ = sorted(os.sched_getaffinity(0))
     made = pool(("127.0.0.1", 0), "v2/models/digits/versions/1/infer")
-    command = [sys.executable, "-m", "tests.support.fast_responder", str(len(made.requests[0])), str(one)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as responder:
-        assert responder.stdout is not None and responder.stdin is not None
-        address = ("127.0.0.1", int(responder.stdout.readline()))
+    with responder(made.requests[0], one) as address:
         planned = arrivals.poisson(arrivals.steady(3000, 10), np.random.default_rng(0))
         with Generator([other]) as generator:
             generator.prepare({"m": pool(address, "v2/models/digits/versions/1/infer")})
             sent = generator.send(Block("m", planned, np.zeros(len(planned), np.int32)))
-        responder.stdin.close()
     block = Observed("m", 0, sent, 10.0, ServerSide())
     told = f"lag p99 {lag_p99_ms([block]):.2f} ms, p99 {np.percentile(latency_ms(block), 99):.2f} ms, {block.errors()}"
     assert (sent.status == OK).mean() > 0.999, told
