@@ -31,6 +31,8 @@ _MARKED = (
 )
 # More numbers than these would cover one another.
 MOST_NUMBERED = 30
+# Beyond so many steps thick lines run into one another.
+MANY_STEPS = 600
 
 
 def timeline_picture(document: Document, shown: Mapping[str, Look]) -> Picture | None:
@@ -63,13 +65,14 @@ def timeline_picture(document: Document, shown: Mapping[str, Look]) -> Picture |
 
 def _curves(above: Axes, below: Axes, stretches: Sequence[StretchPart], shown: Mapping[str, Look]) -> None:
     named: set[str] = set()
+    thick = 2.2 if sum(len(one.at_s) for one in stretches) <= MANY_STEPS else 1.2
     for one in stretches:
         look = shown[one.version]
         middle_s = [at + one.step_s / 2 for at in one.at_s]
         label = None if one.version in named else one.version
         named.add(one.version)
         above.plot(middle_s, _gaps(one.max_ms), color=look.colour, linewidth=0.8, alpha=0.8)
-        above.plot(middle_s, _gaps(one.p50_ms), color=look.colour, linewidth=2.2, label=label, solid_capstyle="round")
+        above.plot(middle_s, _gaps(one.p50_ms), color=look.colour, linewidth=thick, label=label, solid_capstyle="round")
         below.plot(middle_s, one.planned, color=look.colour, linewidth=0.9, alpha=0.7)
         below.plot(middle_s, one.answered, ".", color=look.colour, markersize=2.5)
 

@@ -11,8 +11,6 @@ _STEPS: tuple[tuple[float, ...], ...] = (
     (1.0, 3.0),
     (1.0, 2.0, 5.0),
     (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
-    tuple(1 + at / 5 for at in range(45)),
-    tuple(1 + at / 20 for at in range(180)),
 )
 
 
@@ -25,7 +23,16 @@ def log_ticks(low: float, high: float) -> tuple[float, ...]:
         if len(found) >= FEWEST:
             every = math.ceil(len(found) / MOST)
             return tuple(found[::every])
-    return (low, high)
+    return _even(low, high)
+
+
+def _even(low: float, high: float) -> tuple[float, ...]:
+    """Within less than a decade: even steps of 1, 2 or 5 in some decimal place."""
+    decade = 10.0 ** math.floor(math.log10(high - low))
+    fitting = (step for factor in (0.1, 0.2, 0.5, 1.0) if (high - low) / (step := factor * decade) < MOST - 1)
+    step = next(fitting, 2 * decade)
+    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+    return tuple(round(at * step, 12) for at in range(first, last + 1))
 
 
 def _between(steps: tuple[float, ...], low: float, high: float) -> list[float]:

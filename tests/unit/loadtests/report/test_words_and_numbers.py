@@ -45,6 +45,11 @@ def test_ticks_of_decades_are_decades():
     assert log_ticks(1, 30) == (1.0, 3.0, 10.0, 30.0)
 
 
+def test_ticks_of_a_narrow_range_are_even():
+    assert log_ticks(0.68, 1.26) == (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+    assert log_ticks(0.95, 1.02) == (0.95, 0.96, 0.97, 0.98, 0.99, 1.0, 1.01, 1.02)
+
+
 def test_ticks_of_nothing_are_its_one_value():
     assert log_ticks(5, 5) == (5,)
 
