@@ -12,7 +12,7 @@ from loadtests.order import Order
 from loadtests.outcome import Knee, Traffic
 from loadtests.pools import Rows
 from loadtests.scenario import BadScenario
-from loadtests.traces import read_trace
+from loadtests.traces import Counts, read_trace
 
 # Without a rate the comparison is made at this share of the lowest knee: busy, and all can carry it.
 OF_KNEE = 0.7
@@ -84,5 +84,5 @@ def traffic_of(order: Order, plan: Plan | None, rows: Rows) -> Traffic:
     )
 
 
-def _any(counts, start: int, lasts_s: float) -> bool:
+def _any(counts: Counts, start: int, lasts_s: float) -> bool:
     return bool(counts.take(range(start, start + int(-(-lasts_s // 1))), mode="wrap").any())
