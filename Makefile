@@ -63,7 +63,7 @@ digits: $(VENV)/.dev $(VENV)/.project  ## make the shipped model anew; REPOSITOR
 
 lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade takes the newest releases
 	$(UV_COMPILE) -o requirements/service.lock
-	$(UV_COMPILE) --extra workshop --extra test -c requirements/service.lock -o requirements/dev.lock
+	$(UV_COMPILE) --extra workshop --extra loadtest --extra test -c requirements/service.lock -o requirements/dev.lock
 
 clean:  ## remove the environments and what the tools left
 	rm -rf $(VENV) $(LOCK_VENV) $(TRITON_VENV) build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache \

@@ -7,6 +7,7 @@ and rounds many: a slow spell of the machine falls on all. Interrupted, it gives
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ class Contender:
         model: its name there.
         version: its id; "" for whichever answers.
         pool: its requests.
+        during: what goes on beside each of its blocks.
     """
 
     label: str
@@ -38,6 +40,7 @@ class Contender:
     model: str
     version: str
     pool: Pool
+    during: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,13 @@ class Plan:
     """What is sent.
 
     Attributes:
-        profile: of one block.
+        profile: of one block; of the first round's where they vary.
         draw: arrival times from the profile and a generator of random numbers.
         rounds: how many.
         seed: of all that is drawn.
         timeout_s: an answer that takes longer is none.
         connections: that each block begins with.
+        later: profiles of the rounds after the first, in turn with it, where they vary: other parts of one trace.
     """
 
     profile: Profile
@@ -59,6 +63,12 @@ class Plan:
     seed: int = 0
     timeout_s: float = 10.0
     connections: int = 16
+    later: tuple[Profile, ...] = ()
+
+    def of_round(self, number: int) -> Profile:
+        """The profile of a round's blocks."""
+        profiles = (self.profile, *self.later)
+        return profiles[number % len(profiles)]
 
 
 def compare(
@@ -83,7 +93,7 @@ def compare(
     seen: list[Observed] = []
     try:
         for number in range(plan.rounds):
-            planned = plan.draw(plan.profile, random)
+            planned = plan.draw(plan.of_round(number), random)
             draws = random.random(len(planned))
             for at in random.permutation(len(contenders)):
                 seen.append(_block(contenders[at], number, plan, generator, planned, draws))
@@ -98,9 +108,12 @@ def _block(one: Contender, number: int, plan: Plan, generator: Generator, planne
     rows = (draws * len(one.pool.requests)).astype(np.int32)
     block = Block(one.label, planned, rows, plan.timeout_s, plan.connections)
     before = one.server.counters(one.model, one.version)
-    sent: Sent = generator.send(block)
+    with one.during():
+        sent: Sent = generator.send(block)
     after = one.server.counters(one.model, one.version)
-    return Observed(one.label, number, sent, duration_s(plan.profile), after.since(before), one.pool.rows.labels)
+    return Observed(
+        one.label, number, sent, duration_s(plan.of_round(number)), after.since(before), one.pool.rows.labels
+    )
 
 
 def by_label(contenders: Sequence[Contender]) -> Mapping[str, Contender]:

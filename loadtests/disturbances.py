@@ -39,15 +39,15 @@ def swapping(server: Server, model: str, versions: Sequence[str], how: Swapping,
     """
     ended = threading.Event()
 
-    def swap() -> None:
+    def swap_in_turn() -> None:
         with server.client() as http:
             for version in itertools.cycle(versions):
                 if ended.wait(how.every_s):
                     return
                 began_s = time.perf_counter()
-                marks.append(Mark(began_s, _swap(http, model, version)))
+                marks.append(Mark(began_s, swap(http, model, version)))
 
-    thread = threading.Thread(target=swap, name="swaps", daemon=True)
+    thread = threading.Thread(target=swap_in_turn, name="swaps", daemon=True)
     thread.start()
     try:
         yield
@@ -56,7 +56,8 @@ def swapping(server: Server, model: str, versions: Sequence[str], how: Swapping,
         thread.join()
 
 
-def _swap(http: httpx.Client, model: str, version: str) -> str:
+def swap(http: httpx.Client, model: str, version: str) -> str:
+    """Makes a version active, whatever the gate says; returns what came of it in words."""
     path = f"/v2/repository/models/{quote(model, safe='')}/swap"
     try:
         answer = http.post(path, json={"version": version, "force": True})

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 GROWTH = 1.6
+# Downwards, while nothing was met: a rate that is far too high takes the longest to try.
+FALL = 4.0
 NARROW = 1.06
 MOST_STEPS = 24
 
@@ -65,7 +67,7 @@ class Search:
     def _next(self, met: float | None, missed: float | None, rate: float) -> float:
         if missed is None:
             return min(rate * GROWTH, self.ceiling)
-        return missed / GROWTH if met is None else math.sqrt(met * missed)
+        return missed / FALL if met is None else math.sqrt(met * missed)
 
 
 def search_all(

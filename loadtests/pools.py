@@ -19,6 +19,7 @@ from conformance.tensors import listed, pack
 
 Array = NDArray[Any]
 Encoding = Literal["binary", "json"]
+Protocol = Literal["http", "grpc"]
 
 MOST_ROWS = 512
 
@@ -68,12 +69,16 @@ class Pool:
     """Ready requests to one version of one model at one server.
 
     Attributes:
-        address: host and port.
-        requests: whole HTTP requests, one a row.
+        address: host and port, of HTTP or gRPC.
+        requests: one a row: whole HTTP requests, or serialised messages of gRPC.
         rows: what they carry.
         signature: of the version.
         output: the output whose largest value names the class.
         version: that must answer; "" takes whichever does.
+        versions: that must answer, one for each row, in place of `version`; empty where it is one for all.
+        answers: version -> outputs as in `rows.expected`, where any of several versions may answer.
+        protocol: how the requests travel.
+        metadata: sent with each call of gRPC, such as a key.
     """
 
     address: tuple[str, int]
@@ -82,6 +87,10 @@ class Pool:
     signature: Signature
     output: str
     version: str
+    versions: tuple[str, ...] = ()
+    answers: Mapping[str, Mapping[str, Array]] | None = None
+    protocol: Protocol = "http"
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 def infer_path(model: str, version: str) -> str:

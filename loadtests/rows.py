@@ -24,6 +24,8 @@ from loadtests.server import CannotLoad, Server
 LABELS = "labels"
 MADE_UP_ROWS = 32
 _BUILT_IN = "digits"
+# The arrays of a version's golden cases.
+_GOLDEN_INPUT, _GOLDEN_OUTPUT = "input/", "output/"
 
 Array = NDArray[Any]
 
@@ -38,7 +40,7 @@ def rows_for(model: str, metadata: Mapping[str, Any], file: Path | None, *, seed
     Args:
         model: its name.
         metadata: as the server gives it.
-        file: a .npz with one array an input and, if it is known, `labels`.
+        file: a .npz with one array an input and, if it is known, `labels`; or a version's golden.npz.
         seed: of what is drawn.
 
     Raises:
@@ -89,9 +91,15 @@ def _from_file(file: Path) -> Rows:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError) as error:
         raise BadRows(f"{file} cannot be read as a .npz of arrays: {error}") from None
+    if any(name.startswith(_GOLDEN_INPUT) for name in arrays):
+        return Rows(_under(_GOLDEN_INPUT, arrays), expected=_under(_GOLDEN_OUTPUT, arrays), source=file.name)
     labels = arrays.pop(LABELS, None)
     arrays.pop("targets", None)
     return Rows(arrays, None if labels is None else labels.astype(np.int64), source=file.name)
+
+
+def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _digits() -> Rows:

@@ -71,7 +71,7 @@ class Scenario(Part):
     steps: tuple[Positive, ...] = (0.25, 0.5, 0.75, 1.0)
     times_rate: Positive = 1.0
     times_knee: Positive | None = None
-    block_s: Positive = 2.0
+    block_s: Positive = 1.0
     swap: Swapping | None = None
     slow_clients: SlowClients | None = None
     mixed: bool = False

@@ -59,7 +59,7 @@ class Counters:
 
 
 class Server:
-    """One server.
+    """One server; a context manager that closes its connections.
 
     Args:
         url: http://host:port.
@@ -77,6 +77,12 @@ class Server:
         self._http = self.client()
         self._process = _process_at(*self.address)
 
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def client(self) -> httpx.Client:
         """A client of its own, for whoever wants to ask or to order something; it must be closed."""
         return httpx.Client(base_url=self.url, headers=self._bearer, timeout=TIMEOUT_S)
@@ -92,6 +98,15 @@ class Server:
             CannotLoad: there is no such model or no such server.
         """
         return tuple(str(one) for one in self._json(f"/v2/models/{quote(model, safe='')}").get("versions") or ())
+
+    def summaries(self, model: str) -> list[dict[str, Any]]:
+        """What the server tells of each version's card; empty where it knows no cards, as other servers do."""
+        try:
+            answer = self._http.get(f"/v2/models/{quote(model, safe='')}/versions")
+            told = answer.json()["versions"] if answer.status_code == httpx.codes.OK else []
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return []
+        return [one for one in told if isinstance(one, dict)]
 
     def metadata(self, model: str, version: str) -> dict[str, Any]:
         """Of one version; "" asks for whichever answers.

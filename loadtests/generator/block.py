@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 # In place of an HTTP status, where there is none.
 UNANSWERED, NOT_CONNECTED, CONNECTION_LOST = 0, -1, -2
+# The status of a good answer, and what is added to gRPC's code of another one.
+OK, GRPC = 200, 10_000
 # What checking an answer found.
 UNCHECKED, WRONG, RIGHT = -1, 0, 1
 
@@ -49,12 +51,15 @@ class Sent:
     Attributes:
         began_s: the block's start on the machine's monotonic clock.
         planned_s: as asked.
-        sent_s: when the request was written; its distance from `planned_s` is the generator's lag.
+        sent_s: when the generator came to the request; its distance from `planned_s` is the generator's lag. It was
+            written then, or as soon as a connection was free: that wait is the server's, and part of the latency.
         done_s: when its answer was whole; NaN where none came.
-        status: of HTTP, or one of the constants above.
+        status: of HTTP, `GRPC` and gRPC's code, or one of the constants above; `OK` of either where it is well.
         rows: as asked.
         checked: `RIGHT` or `WRONG` for an answer that was compared with what was expected, else `UNCHECKED`.
         classes: the class that the answer names, -1 where none was read.
+        answered: which of `versions` gave each answer, -1 where none did; None for requests that name their version.
+        versions: that answered, where the requests name none.
     """
 
     began_s: float
@@ -65,6 +70,8 @@ class Sent:
     rows: NDArray[np.int32]
     checked: NDArray[np.int8]
     classes: NDArray[np.int32]
+    answered: NDArray[np.int16] | None = None
+    versions: tuple[str, ...] = ()
 
     @property
     def latency_s(self) -> Seconds:
@@ -73,5 +80,5 @@ class Sent:
 
     @property
     def lag_s(self) -> Seconds:
-        """How late each request was written."""
+        """How late the generator came to each request."""
         return self.sent_s - self.planned_s

@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         """Parses; what is no HTTP ends the connection."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -10,9 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtests.generator.block import CONNECTION_LOST, NOT_CONNECTED, UNANSWERED, WRONG, Sent
+from loadtests.generator.block import CONNECTION_LOST, GRPC, NOT_CONNECTED, OK, UNANSWERED, WRONG, Sent
 
-OK = 200
 _NAMES = {UNANSWERED: "no answer in time", NOT_CONNECTED: "no connection", CONNECTION_LOST: "connection lost"}
 
 Floats = NDArray[np.float64]
@@ -76,7 +75,7 @@ class Observed:
     def errors(self) -> Counter[str]:
         """Kind -> number, of all that is not good."""
         statuses, found = np.unique(self.sent.status[self.sent.status != OK], return_counts=True)
-        kinds = {_NAMES.get(int(s), f"status {s}"): int(n) for s, n in zip(statuses, found, strict=True)}
+        kinds = {_named(int(s)): int(n) for s, n in zip(statuses, found, strict=True)}
         wrong = int(((self.sent.status == OK) & (self.sent.checked == WRONG)).sum())
         return Counter(kinds | ({"wrong answer": wrong} if wrong else {}))
 
@@ -90,6 +89,10 @@ class Observed:
             return float("nan")
         named = self.sent.classes == self.labels[self.sent.rows]
         return float((named & self.in_time(limit_ms)).mean())
+
+
+def _named(status: int) -> str:
+    return _NAMES.get(status, f"status {status}" if status < GRPC else f"gRPC status {status - GRPC}")
 
 
 def by_version(blocks: Sequence[Observed]) -> Mapping[str, tuple[Observed, ...]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtests.measures.observed import Observed
-from loadtests.measures.resampling import Figure, Rounds, figure
+from loadtests.measures.resampling import Figure, Rounds, figure, paired_ratio
 
 PERCENTS = (50.0, 90.0, 99.0, 99.9)
 # A percentile needs that many requests beyond it to be worth a name.
@@ -111,6 +111,10 @@ def percentile_of(blocks: Sequence[Observed], percent: float):  # type: ignore[n
     return statistic
 
 
+def _percentile(block: Observed, percent: float) -> float:
+    return float(np.percentile(block.latency_ms, percent)) if len(block.latency_ms) else float("nan")
+
+
 def lag_p99_ms(blocks: Sequence[Observed]) -> float:
     """How late the generator was, over all requests that it wrote."""
     lags = np.concatenate([block.sent.lag_s for block in blocks])
@@ -118,10 +122,14 @@ def lag_p99_ms(blocks: Sequence[Observed]) -> float:
     return float(np.percentile(lags, 99) * 1e3) if len(lags) else 0.0
 
 
-def ratio_of(own: Sequence[Observed], full: Sequence[Observed], percent: float, *, seed: int = 0) -> Figure:
-    """Own percentile / the full version's over the same rounds, with its interval."""
-    above, below = percentile_of(own, percent), percentile_of(full, percent)
-    return figure(lambda at: above(at) / below(at), len(own), seed=seed)
+def ratio_of(own: Sequence[Observed], full: Sequence[Observed], percent: float, *, confidence: float = 0.95) -> Figure:
+    """Own percentile / the full version's: the geometric mean of the rounds' ratios, with its interval.
+
+    The two blocks of a round met the same arrivals within seconds of each other, so that what the machine did to both
+    goes out of their ratio. Rounds in which one of them has no good answer are left out.
+    """
+    pairs = [(_percentile(one, percent), _percentile(other, percent)) for one, other in zip(own, full, strict=True)]
+    return paired_ratio(pairs, confidence=confidence)
 
 
 def _ratio(blocks: Sequence[Observed], part: str, whole: str) -> float | None:
