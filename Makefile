@@ -57,7 +57,7 @@ triton: $(TRITON_VENV)/.ready $(VENV)/.dev $(VENV)/.project  ## hold the server 
 	$(BIN)/python -m tests.triton.compare --venv $(TRITON_VENV)
 
 digits: $(VENV)/.dev $(VENV)/.project  ## make the shipped model anew; REPOSITORY=DIR, where it must not be yet
-	$(BIN)/python -m models.digits --publish $(REPOSITORY)/digits
+	$(BIN)/retort train digits --publish $(REPOSITORY)/digits --ledger models/data/ledger.jsonl
 
 lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade takes the newest releases
 	$(UV_COMPILE) -o requirements/service.lock

@@ -1,4 +1,4 @@
-"""Where a long run keeps what an interruption must not lose: finished stages, checkpoints, and its progress on screen.
+"""Where a long run keeps what an interruption must not lose: finished stages and checkpoints; and its progress.
 
 A stage that was finished is read back, not made again, as long as what it depends on is the same. Nothing here is
 part of a result: the folder may be deleted at any time, at the price of doing the work again.
@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Progress(Protocol):
@@ -27,11 +31,17 @@ class Workbench:
     Args:
         folder: made if need be.
         progress: shows tasks.
+        context: what every stage depends on, such as the hashes of the data; JSON can hold it.
+        keeps: whether it writes stages; of several processes that do the same work, one does.
     """
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self, folder: Path, progress: Progress, context: Mapping[str, Any] = NOTHING, *, keeps: bool = True
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._context = dict(context)
+        self._keeps = keeps
         self.progress = progress
 
     def stage(self, name: str, depends_on: Mapping[str, Any], make: Callable[[], bytes]) -> bytes:
@@ -42,19 +52,24 @@ class Workbench:
             depends_on: everything that the result follows from: arguments, seeds, hashes of inputs; JSON can hold it.
             make: makes it.
         """
-        kept = self._folder / f"{name}-{_key(depends_on)}.stage"
+        kept = self._path(name, depends_on, ".stage")
         if kept.exists():
             return kept.read_bytes()
         made = make()
+        if not self._keeps:
+            return made
         beside = kept.with_suffix(".tmp")
-        beside.write_bytes(made)
+        with beside.open("wb") as file:
+            file.write(made)
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(kept)
         return made
 
     def checkpoint(self, name: str, depends_on: Mapping[str, Any]) -> Path:
         """A file for the checkpoint of a training run; another one when what it depends on is not the same."""
-        return self._folder / f"{name}-{_key(depends_on)}.pt"
+        return self._path(name, depends_on, ".pt")
 
-
-def _key(depends_on: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    def _path(self, name: str, depends_on: Mapping[str, Any], suffix: str) -> Path:
+        told = json.dumps([self._context, dict(depends_on)], sort_keys=True)
+        return self._folder / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}{suffix}"

@@ -34,7 +34,7 @@ GainKind = Literal["speed", "memory", "storage-only", "none-here"]
 
 MOST_SENSITIVITY = 1e-3
 WORTHWHILE_SIZE = Fraction(9, 10)
-# Two sessions of one file differ by up to 1.4 % for as long as they live, by where their memory lies: in 12 of 57 real
+# Two sessions of one file differ by up to 1.7 % for as long as they live, by where their memory lies: in 13 of 63 real
 # races of a version against itself the paired interval excluded 1, and in none by as much as this.
 LEAST_SPEEDUP = 1.02
 

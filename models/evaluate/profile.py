@@ -131,8 +131,8 @@ def _scaling(variant: Profile) -> tuple[str, ...]:
     if not spent.nodes or spent.us < TELLING_SHARE * variant.us:
         return ()
     return (
-        f"{_us(spent.us)} of {_us(variant.us)} us go into {spent.nodes} {_SCALING} nodes, which look for a scale anew at "
-        "every run; static quantisation fixes it beforehand.",
+        f"{_us(spent.us)} of {_us(variant.us)} us go into {spent.nodes} {_SCALING} nodes, which look for a scale anew "
+        "at every run; static quantisation fixes it beforehand.",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from models.data.samples import read_arrays
 from models.evaluate import golden, measure
 from service.core.contract import Array, Arrays
 from service.core.errors import BadModel
+from service.repository import deep_codec
 from service.repository.card import Card
 from service.runtime.runner import Runner
 
@@ -37,9 +37,7 @@ class Version:
             return self.files[cards.ONNX]
         if CODED not in self.files or self.card.size is None:
             raise BadModel(f"Version '{self.card.version}' has neither {cards.ONNX} nor {CODED} with its size.")
-        codec = importlib.import_module("service.repository.deep_codec")
-        decoded: bytes = codec.decode(self.files[CODED], limit_bytes=self.card.size.file_bytes)
-        return decoded
+        return deep_codec.decode(self.files[CODED], limit_bytes=self.card.size.file_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,20 +26,32 @@ class Bench:
         parts: training, development and calibration; never test.
         work: where stages and checkpoints are kept, and progress is shown.
         quick: make everything in its small form, for a test of the path and not of the result.
+        processes: how many share the work of training, where a family's training can be shared.
+        data: the folder that was named, for what a family reads beside its samples, such as given weights.
     """
 
     parts: Parts
     work: Workbench
     quick: bool = False
+    processes: int = 1
+    data: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One variant of a family: its version's id, one sentence on what it is, and how it is made of the full version."""
+    """One variant of a family.
+
+    Attributes:
+        version: its id.
+        summary: one sentence on what it is.
+        make: makes it of the full version.
+        trained: whether making it is training, which several processes may share.
+    """
 
     version: str
     summary: str
     make: Callable[[Bench, Made], Made]
+    trained: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +64,10 @@ class Family:
         data_name: of the data set, as cards write it; so `source` and `licence`.
         config: its model.yaml.
         load: (folder of the data or None, folder of a cache) -> the parts training, development, calibration and test.
-        full: makes version `1`.
+        full: makes the full version.
         variants: in the order in which they are made.
         not_verified: what its cards do not claim.
+        version: id of the full version; the variants' ids begin with it.
     """
 
     name: str
@@ -67,3 +80,4 @@ class Family:
     full: Callable[[Bench], Made]
     variants: tuple[Variant, ...]
     not_verified: tuple[str, ...] = ()
+    version: str = "1"

@@ -125,7 +125,7 @@ def _of_family(model: str, data: Path | None) -> Samples | None:
     if model not in registry.NAMES:
         return None
     try:
-        return registry.family(model).load(data, Path.home() / ".cache" / "retort").parts["test"]
+        return registry.families(model)[0].load(data, Path.home() / ".cache" / "retort").parts["test"]
     except (OSError, ValueError):
         return None
 

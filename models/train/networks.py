@@ -11,14 +11,16 @@ class DigitsNet(nn.Module):
 
     Args:
         width: channels of the first convolution; the others have twice as many.
+        folded: without normalisations, as an exported file has it: they are folded into the convolutions.
     """
 
     PIXEL_RANGE = 16.0
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, *, folded: bool = False) -> None:
         super().__init__()
+        block = _folded_block if folded else _block
         self.features = nn.Sequential(
-            *_block(1, width), *_block(width, 2 * width), nn.MaxPool2d(2), *_block(2 * width, 2 * width)
+            *block(1, width), *block(width, 2 * width), nn.MaxPool2d(2), *block(2 * width, 2 * width)
         )
         self.classifier = nn.Sequential(
             nn.Flatten(), nn.Linear(2 * width * 4 * 4, 4 * width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(4 * width, 10)
@@ -32,6 +34,10 @@ class DigitsNet(nn.Module):
 
 def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+
+
+def _folded_block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(inputs, outputs, 3, padding=1), nn.Identity(), nn.ReLU()
 
 
 def parameters(network: nn.Module) -> int:

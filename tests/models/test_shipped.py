@@ -90,7 +90,34 @@ def altered(document: Any, path: tuple[Any, ...]) -> bytes:
 
 
 def test_digits_is_shipped_whole() -> None:
-    assert SHIPPED == [("digits", "1"), ("digits", "1-int8")]
+    variants = ("deep", "distilled", "fp16", "int4", "int8", "pruned")
+    assert [("digits", "1"), *(("digits", f"1-{kind}") for kind in variants)] == SHIPPED
+
+
+def test_the_verdicts_are_those_that_the_readme_tells() -> None:
+    verdicts = {name: version(model, name).card.verdict for model, name in SHIPPED}
+    assert verdicts == {
+        "1": None,
+        "1-deep": "pass",
+        "1-distilled": "fail",
+        "1-fp16": "pass",
+        "1-int4": "pass",
+        "1-int8": "pass",
+        "1-pruned": "insufficient-data",
+    }
+
+
+def test_what_is_loaded_at_start_may_answer() -> None:
+    residents = Repository(REPOSITORY).read_config("digits").versions
+    assert isinstance(residents, list | tuple)
+    assert [version("digits", name).card.verdict for name in residents] == [None, "pass"]
+
+
+def test_the_coded_version_is_a_thirtieth_of_the_full_one_on_disk() -> None:
+    size = version("digits", "1-deep").card.size
+    assert size is not None
+    assert size.coded_bytes == len(version("digits", "1-deep").files["model.deep"])
+    assert (size.parent_file_bytes or 0) > 30 * size.coded_bytes
 
 
 @pytest.mark.parametrize(("model", "name"), SHIPPED)
@@ -195,9 +222,11 @@ def test_the_ledger_holds_the_choice_that_the_card_shows(model: str, name: str) 
 
 def test_the_ledger_names_the_same_rows_only_for_the_same_rows_and_choice() -> None:
     """The images were (n, 8, 8) when they decided first; the axis of the channel made no new test set of them."""
-    *earlier, _, _ = entries = Ledger(ROOT / "data" / "ledger.jsonl").entries()
+    entries = Ledger(ROOT / "data" / "ledger.jsonl").entries()
     test = digits.part("test")
     bare = Samples({digits.INPUT: test.inputs[digits.INPUT][:, 0]}, test.labels)
+    earlier = [entry for entry in entries if entry.test_sha256 == bare.sha256()]
+    assert len(earlier) == 2
     repeated = [entry for entry in entries if entry.same_rows_as]
     assert [entry.recipe for entry in repeated] == [entry.recipe for entry in earlier]
     for first, again in zip(earlier, repeated, strict=True):
@@ -207,7 +236,8 @@ def test_the_ledger_names_the_same_rows_only_for_the_same_rows_and_choice() -> N
 
 def test_digits_takes_one_channel_of_pixels() -> None:
     for model, name in SHIPPED:
-        runner = measure.load(version(model, name).files["model.onnx"], BENCH, digits.part("test").take([0]).inputs)
+        onnx = Repository(REPOSITORY).read_version(model, name).onnx
+        runner = measure.load(onnx, BENCH, digits.part("test").take([0]).inputs)
         shapes = [
             (spec.name, spec.datatype, spec.shape[1:]) for spec in (*runner.runner.inputs, *runner.runner.outputs)
         ]

@@ -45,7 +45,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("deep") / "repository"
     shutil.copytree(DIGITS, root / "digits")
     config = root / "digits" / "model.yaml"
-    config.write_text(config.read_text() + "versions: active\n")
+    kept = [line for line in config.read_text().splitlines() if not line.startswith("versions:")]
+    config.write_text("\n".join([*kept, "versions: active\n"]))
     code(root / "digits" / CODED)
     (root / "plain" / "1").mkdir(parents=True)
     (root / "plain" / "1" / "model.deep").write_bytes(encode((DIGITS / "1" / "model.onnx").read_bytes()))
@@ -189,7 +190,7 @@ def test_check_and_models_know_it(server: ServerProcess, repository: Path) -> No
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
     lines = retort("check", str(repository)).splitlines()
-    assert len(lines) == 3 and all(": ok" in line for line in lines)
+    assert len(lines) == 8 and all(": ok" in line for line in lines)
     sizes = {
         (entry["model"], entry["version"]): entry["bytes"]
         for entry in json.loads(retort("models", "--json", "--url", server.url))

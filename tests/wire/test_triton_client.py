@@ -104,10 +104,9 @@ def test_a_wrong_shape_is_an_error_with_words(client: Any) -> None:
 
 
 def test_models_are_listed_loaded_and_unloaded(client: Any) -> None:
-    assert {(m["name"], m["version"], m["state"]) for m in client.get_model_repository_index()} == {
-        ("digits", "1", "READY"),
-        ("digits", "1-int8", "READY"),
-    }
+    states = {(m["name"], m["version"]): m["state"] for m in client.get_model_repository_index()}
+    assert len(states) > 2
+    assert {at for at, state in states.items() if state == "READY"} == {("digits", "1"), ("digits", "1-int8")}
     client.unload_model("digits")
     try:
         assert not client.is_model_ready("digits")

@@ -99,9 +99,9 @@ def test_the_bound_covers_the_truth_about_as_often_as_it_says() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [50, 200, 1000])
+@pytest.mark.parametrize("n", [50, 200])
 def test_the_bound_covers_the_truth_about_as_often_as_it_says_long(n: int) -> None:
-    assert 0.92 <= coverage(2000, n) <= 0.97
+    assert 0.91 <= coverage(600, n) <= 0.98
 
 
 def test_numbers_of_any_dtype() -> None:
