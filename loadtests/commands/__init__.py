@@ -1,0 +1,1 @@
+"""Commands that the load tests add to `retort`."""

@@ -1,0 +1,126 @@
+"""From an order to the versions that are compared: which there are, what is sent to each, and what each should answer.
+
+Everything is asked for before any load: a mistake costs no minutes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from loadtests.comparison import Contender
+from loadtests.grpc_messages import messages_of
+from loadtests.order import Order
+from loadtests.outcome import Card, Entry
+from loadtests.pools import Pool, Rows, Signature, infer_path, requests_of
+from loadtests.rows import rows_for, with_reference
+from loadtests.server import CannotLoad, Server
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Who takes part.
+
+    Attributes:
+        contenders: in the order asked for.
+        entries: the same, as the report knows them.
+        rows: that all are asked.
+    """
+
+    contenders: tuple[Contender, ...]
+    entries: tuple[Entry, ...]
+    rows: Rows
+
+
+def gather(order: Order, servers: Sequence[Server]) -> Field:
+    """Asks the servers for the versions, and each version for what it answers to every row when it is asked alone.
+
+    Raises:
+        CannotLoad: a server or a version does not answer, or the versions take different inputs.
+        BadRows: the rows do not fit the model.
+    """
+    pairs = [(server, version) for server in servers for version in order.versions or server.versions(order.model)]
+    if not pairs:
+        raise CannotLoad(f"{servers[0].url} names no version of {order.model}: name them with --versions.")
+    first_server, first_version = pairs[0]
+    rows = rows_for(order.model, first_server.metadata(order.model, first_version), order.data, seed=order.seed)
+    labels = _labels(pairs, several=len(servers) > 1)
+    contenders = tuple(_contender(order, label, *pair, rows) for label, pair in zip(labels, pairs, strict=True))
+    inputs = contenders[0].pool.signature.inputs
+    for one in contenders:
+        if one.pool.signature.inputs != inputs:
+            raise CannotLoad(
+                f"{one.label} takes the inputs {dict(one.pool.signature.inputs)}, the first {dict(inputs)}."
+            )
+    return Field(contenders, _entries(order, contenders), rows)
+
+
+def _contender(order: Order, label: str, server: Server, version: str, rows: Rows) -> Contender:
+    signature = server.signature(order.model, version)
+    known = with_reference(rows, server, order.model, version, signature)
+    return Contender(label, server, order.model, version, pool_of(order, server, version, known, signature))
+
+
+def pool_of(order: Order, server: Server, version: str, rows: Rows, signature: Signature) -> Pool:
+    """The requests of these rows to a version at a server, in the order's encoding; "" names no version."""
+    output = next(iter(signature.outputs))
+    if order.encoding == "grpc":
+        host, _, port = order.grpc[order.urls.index(server.url)].rpartition(":")
+        messages = messages_of(rows, signature, model=order.model, version=version)
+        key = (("authorization", f"Bearer {order.key}"),) if order.key else ()
+        address = (host.strip("[]"), int(port))
+        return Pool(address, messages, rows, signature, output, version, protocol="grpc", metadata=key)
+    requests = requests_of(
+        rows,
+        signature,
+        host=":".join(map(str, server.address)),
+        path=infer_path(order.model, version),
+        encoding=order.encoding,
+        headers=server.headers,
+    )
+    return Pool(server.address, requests, rows, signature, output, version)
+
+
+def _labels(pairs: Sequence[tuple[Server, str]], *, several: bool) -> list[str]:
+    """The version's id; with the server's address where there are several, and a number from the second alike on."""
+    names = [f"{version}@{urlsplit(server.url).netloc}" if several else version for server, version in pairs]
+    seen: Counter[str] = Counter()
+    labels = []
+    for name in names:
+        seen[name] += 1
+        labels.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return labels
+
+
+def _entries(order: Order, contenders: Sequence[Contender]) -> tuple[Entry, ...]:
+    cards = {one.server.url: _cards(one.server, order.model) for one in contenders}
+    entries = tuple(
+        Entry(one.label, one.server.url, one.version, card=cards[one.server.url].get(one.version, Card()))
+        for one in contenders
+    )
+    return tuple(replace(entry, full=_full(entry, entries)) for entry in entries)
+
+
+def _full(entry: Entry, entries: Sequence[Entry]) -> str | None:
+    """What a version is held against: its full version at the same server, else the first of all."""
+    beside = (one for one in entries if one.url == entry.url and one.version == entry.card.variant_of)
+    found = next(beside, entries[0])
+    return None if found.label == entry.label else found.label
+
+
+def _cards(server: Server, model: str) -> dict[str, Card]:
+    return {str(told.get("version")): _card(told) for told in server.summaries(model)}
+
+
+def _card(told: dict[str, Any]) -> Card:
+    return Card(
+        variant_of=told.get("variant_of"),
+        recipe=told.get("recipe"),
+        size_bytes=told.get("bytes"),
+        accuracy=told.get("accuracy"),
+        agreement=told.get("agreement"),
+        verdict=told.get("verdict"),
+    )

@@ -1,0 +1,121 @@
+"""What happens beside the traffic: swaps, and clients that are slow. Each is a context manager with marks in time.
+
+A mark is a moment on the machine's monotonic clock, the one that the generator's blocks begin on, and a few words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import httpx
+
+from loadtests.scenario import SlowClients, Swapping
+from loadtests.server import Server
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened at a moment."""
+
+    at_s: float
+    text: str
+
+
+@contextmanager
+def swapping(server: Server, model: str, versions: Sequence[str], how: Swapping, marks: list[Mark]) -> Iterator[None]:
+    """Swaps the model from version to version in turn until the block ends; each swap leaves a mark.
+
+    The gate is overridden: which of the versions may answer is what the run is to tell.
+    """
+    ended = threading.Event()
+
+    def swap_in_turn() -> None:
+        with server.client() as http:
+            for version in itertools.cycle(versions):
+                if ended.wait(how.every_s):
+                    return
+                began_s = time.perf_counter()
+                marks.append(Mark(began_s, swap(http, model, version)))
+
+    thread = threading.Thread(target=swap_in_turn, name="swaps", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def swap(http: httpx.Client, model: str, version: str) -> str:
+    """Makes a version active, whatever the gate says; returns what came of it in words."""
+    path = f"/v2/repository/models/{quote(model, safe='')}/swap"
+    try:
+        answer = http.post(path, json={"version": version, "force": True})
+    except httpx.HTTPError as error:
+        return f"swap to {version} failed: {error}"
+    done = answer.status_code == httpx.codes.OK
+    return f"swap to {version}" if done else f"swap to {version} refused ({answer.status_code})"
+
+
+@contextmanager
+def slow_clients(address: Address, request: bytes, how: SlowClients) -> Iterator[None]:
+    """Keeps so many connections open that send a request byte by byte; one that the server closes is opened again."""
+    ended = threading.Event()
+
+    def trickle() -> None:
+        with contextlib.ExitStack() as open_ones:
+            clients = [open_ones.enter_context(_Slow(address, request)) for _ in range(how.count)]
+            while not ended.wait(how.byte_every_s):
+                for client in clients:
+                    client.step()
+
+    thread = threading.Thread(target=trickle, name="slow clients", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class _Slow:
+    """One slow connection."""
+
+    def __init__(self, address: Address, request: bytes) -> None:
+        self._address, self._request = address, request
+        self._socket: socket.socket | None = None
+        self._at = 0
+
+    def __enter__(self) -> _Slow:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def step(self) -> None:
+        """Sends the next byte; begins anew where the server ended the connection, or the request is whole."""
+        if self._socket is None or self._at == len(self._request):
+            self._close()
+            with contextlib.suppress(OSError):
+                self._socket = socket.create_connection(self._address, timeout=1)
+            return
+        try:
+            self._socket.send(self._request[self._at : self._at + 1])
+            self._at += 1
+        except OSError:
+            self._close()
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket, self._at = None, 0

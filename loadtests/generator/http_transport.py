@@ -1,0 +1,109 @@
+"""HTTP/1.1 over as many connections as it takes; each carries one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from loadtests.generator.block import CONNECTION_LOST, NOT_CONNECTED, Answer, Block
+from loadtests.generator.connection import Connection
+from loadtests.generator.records import Records
+from loadtests.generator.transport import Address
+
+MOST_CONNECTIONS = 1000
+
+
+class HttpTransport:
+    """The connections of one block.
+
+    Args:
+        address: host and port.
+        requests: the pool, whole HTTP requests ready to be written.
+        block: which of them are sent, and how many connections are opened first.
+        records: told what comes of each.
+    """
+
+    def __init__(self, address: Address, requests: Sequence[bytes], block: Block, records: Records) -> None:
+        self._address = address
+        self._requests = requests
+        self._rows: list[int] = block.rows.tolist()
+        self._first = block.connections
+        self._timeout_s = block.timeout_s
+        self._records = records
+        self._idle: deque[Connection] = deque()
+        self._waiting: deque[int] = deque()
+        self._connections: set[Connection] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Opens the block's first connections."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.gather(*(self._connect() for _ in range(self._first)))
+
+    def launch(self, request: int) -> None:
+        """Writes the request to an idle connection; without one it waits for one, which is no lag of the generator."""
+        self._records.wrote(request)
+        if self._idle:
+            self._write(self._idle.pop(), request)
+            return
+        self._waiting.append(request)
+        self._reconnect()
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        for task in self._connecting:
+            task.cancel()
+        for connection in self._connections:
+            connection.close()
+        await asyncio.sleep(0)  # a transport is closed in the loop's next turn
+
+    # What a connection tells.
+
+    def answered(self, connection: Connection, request: int, status: int, answer: Answer) -> None:
+        """Notes the answer, and gives the connection its next request."""
+        self._records.answered(request, status, answer)
+        if connection.usable:
+            self._free(connection)
+        else:
+            self._connections.discard(connection)
+            connection.close()
+            self._reconnect()
+
+    def lost(self, connection: Connection, request: int | None) -> None:
+        """A connection ended; the server may close an idle one at any time."""
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if request is not None:
+            self._records.failed(request, CONNECTION_LOST)
+        self._reconnect()
+
+    def _reconnect(self) -> None:
+        if len(self._connecting) < len(self._waiting) and self._all_connections() < MOST_CONNECTIONS:
+            task = self._loop.create_task(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self) -> None:
+        try:
+            opening = self._loop.create_connection(lambda: Connection(self), *self._address)
+            _, connection = await asyncio.wait_for(opening, self._timeout_s)
+        except OSError:  # TimeoutError is one
+            if self._waiting:
+                self._records.failed(self._waiting.popleft(), NOT_CONNECTED)
+            return
+        self._connections.add(connection)
+        self._free(connection)
+
+    def _free(self, connection: Connection) -> None:
+        if self._waiting:
+            self._write(connection, self._waiting.popleft())
+        else:
+            self._idle.append(connection)
+
+    def _write(self, connection: Connection, request: int) -> None:
+        connection.send(request, self._requests[self._rows[request]])
+
+    def _all_connections(self) -> int:
+        return len(self._connections) + len(self._connecting)

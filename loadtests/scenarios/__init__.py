@@ -1,0 +1,1 @@
+"""Scenarios, one YAML file each; see `loadtests.scenario`."""

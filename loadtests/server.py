@@ -1,0 +1,208 @@
+"""A server of the Open Inference Protocol under load: what it says of its models, and what its process uses.
+
+Reads only; the traffic goes past this on connections of its own. What a server does not tell is None, and a server
+on another machine has no process here.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import psutil
+
+from loadtests.measures.observed import ServerSide
+from loadtests.pools import Signature
+
+TIMEOUT_S = 10.0
+_RAPL = Path("/sys/class/powercap")
+_NS_A_MS = 1e6
+
+
+class CannotLoad(RuntimeError):
+    """The server cannot be loaded as asked; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """The server's running totals at one moment, of one version; None where it does not tell."""
+
+    requests: int | None
+    executions: int | None
+    rows: int | None
+    queue_ns: int | None
+    compute_ns: int | None
+    cpu_s: float | None
+    joules: float | None
+    resident_bytes: int | None
+
+    def since(self, earlier: Counters) -> ServerSide:
+        """What happened in between."""
+        requests = _less(self.requests, earlier.requests)
+        queue, compute = (
+            _less(now, then) for now, then in ((self.queue_ns, earlier.queue_ns), (self.compute_ns, earlier.compute_ns))
+        )
+        return ServerSide(
+            requests=requests,
+            executions=_less(self.executions, earlier.executions),
+            rows=_less(self.rows, earlier.rows),
+            queue_ms=queue / requests / _NS_A_MS if queue is not None and requests else None,
+            compute_ms=compute / requests / _NS_A_MS if compute is not None and requests else None,
+            cpu_s=_less(self.cpu_s, earlier.cpu_s),
+            joules=_less(self.joules, earlier.joules),
+            resident_bytes=self.resident_bytes,
+        )
+
+
+class Server:
+    """One server; a context manager that closes its connections.
+
+    Args:
+        url: http://host:port.
+        key: sent as a bearer token.
+    """
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        split = urlsplit(self.url)
+        if split.scheme != "http" or not split.hostname:
+            raise CannotLoad(f"{url!r} must begin with http:// and name a host.")
+        self.address = (split.hostname, split.port or 80)
+        self.headers = (f"Authorization: Bearer {key}",) if key else ()
+        self._bearer = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = self.client()
+        self._process = _process_at(*self.address)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def client(self) -> httpx.Client:
+        """A client of its own, for whoever wants to ask or to order something; it must be closed."""
+        return httpx.Client(base_url=self.url, headers=self._bearer, timeout=TIMEOUT_S)
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
+
+    def versions(self, model: str) -> tuple[str, ...]:
+        """The versions that the model's metadata names.
+
+        Raises:
+            CannotLoad: there is no such model or no such server.
+        """
+        return tuple(str(one) for one in self._json(f"/v2/models/{quote(model, safe='')}").get("versions") or ())
+
+    def summaries(self, model: str) -> list[dict[str, Any]]:
+        """What the server tells of each version's card; empty where it knows no cards, as other servers do."""
+        try:
+            answer = self._http.get(f"/v2/models/{quote(model, safe='')}/versions")
+            told = answer.json()["versions"] if answer.status_code == httpx.codes.OK else []
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return []
+        return [one for one in told if isinstance(one, dict)]
+
+    def metadata(self, model: str, version: str) -> dict[str, Any]:
+        """Of one version; "" asks for whichever answers.
+
+        Raises:
+            CannotLoad: there is no such version or no such server.
+        """
+        named = f"/versions/{quote(version, safe='')}" if version else ""
+        return self._json(f"/v2/models/{quote(model, safe='')}{named}")
+
+    def signature(self, model: str, version: str) -> Signature:
+        """Its inputs and outputs.
+
+        Raises:
+            CannotLoad: as `metadata`.
+        """
+        told = self.metadata(model, version)
+        return Signature(_datatypes(told.get("inputs")), _datatypes(told.get("outputs")))
+
+    def counters(self, model: str, version: str) -> Counters:
+        """Its totals now. A server without the statistics extension tells nothing of requests."""
+        told = self._statistics(model, version)
+        stats = told.get("inference_stats") or {}
+        success = stats.get("success") or {}
+        compute = [(stats.get(f"compute_{part}") or {}).get("ns") for part in ("input", "infer", "output")]
+        return Counters(
+            requests=success.get("count"),
+            executions=told.get("execution_count"),
+            rows=told.get("inference_count"),
+            queue_ns=(stats.get("queue") or {}).get("ns"),
+            compute_ns=sum(compute) if None not in compute else None,
+            cpu_s=self._cpu_s(),
+            joules=_joules() if self._process is not None else None,
+            resident_bytes=self._resident_bytes(),
+        )
+
+    def _statistics(self, model: str, version: str) -> dict[str, Any]:
+        named = f"/versions/{quote(version, safe='')}" if version else ""
+        try:
+            answer = self._http.get(f"/v2/models/{quote(model, safe='')}{named}/stats")
+            (one, *_) = answer.json()["model_stats"] if answer.status_code == httpx.codes.OK else [{}]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return {}
+        return one if isinstance(one, dict) else {}
+
+    def _json(self, path: str) -> dict[str, Any]:
+        try:
+            answer = self._http.get(path)
+        except httpx.HTTPError as error:
+            raise CannotLoad(f"{self.url} does not answer: {error}.") from None
+        if answer.status_code != httpx.codes.OK:
+            raise CannotLoad(f"{self.url}{path} answers {answer.status_code}: {answer.text[:200].strip()}")
+        told = answer.json()
+        return told if isinstance(told, dict) else {}
+
+    def _cpu_s(self) -> float | None:
+        return None if self._process is None else sum(sum(one.cpu_times()[:2]) for one in self._family())
+
+    def _resident_bytes(self) -> int | None:
+        return None if self._process is None else sum(one.memory_info().rss for one in self._family())
+
+    def _family(self) -> list[psutil.Process]:
+        """The process and its children: some servers answer from workers."""
+        if self._process is None:
+            return []
+        try:
+            return [self._process, *self._process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+
+def _datatypes(tensors: Any) -> dict[str, str]:
+    return {one["name"]: one["datatype"] for one in tensors or ()}
+
+
+def _process_at(host: str, port: int) -> psutil.Process | None:
+    """The process on this machine that listens there; None where that cannot be told."""
+    try:
+        here = {info[4][0] for info in socket.getaddrinfo(host, port)}
+        if not all(address.startswith("127.") or address == "::1" for address in here):
+            return None
+        listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+        found = [one.pid for one in listening if one.laddr.port == port and one.pid]
+        return psutil.Process(min(found)) if found else None
+    except (OSError, psutil.Error):
+        return None
+
+
+def _joules() -> float | None:
+    """Energy that the processor's packages have used, by RAPL's counters; None where they cannot be read."""
+    try:
+        counters = [path / "energy_uj" for path in _RAPL.glob("intel-rapl:?")]
+        return sum(int(path.read_text()) for path in counters) / 1e6 if counters else None
+    except (OSError, ValueError):
+        return None
+
+
+def _less(now: Any, then: Any) -> Any:
+    return None if now is None or then is None else now - then

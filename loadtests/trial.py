@@ -1,0 +1,85 @@
+"""Tries one rate on one version: whether it meets the objective there. What the search for a knee asks.
+
+An objective is met when the p99 of all planned requests, unanswered ones counted as endless, is within the limit, no
+more than one in a thousand fails, and the generator kept its times. A spell of the machine can spoil any short block,
+so a rate is judged by the majority of up to three, but for one at which the median is too late: that is no spell.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from loadtests import arrivals
+from loadtests.comparison import Contender
+from loadtests.generator.block import Block
+from loadtests.generator.process import Generator
+from loadtests.measures.observed import Observed, ServerSide
+from loadtests.measures.summary import lag_p99_ms
+from loadtests.outcome import Try
+from loadtests.verdict import MOST_LAG_MS
+
+MOST_ERRORS = 0.001
+LEAST_S, MOST_S = 2.0, 8.0
+REQUESTS = 400
+CONNECTIONS = 16
+_REST_S = 0.2
+_REST_AFTER_MISS_S = 1.0
+
+
+@dataclass(slots=True)
+class Trials:
+    """Tries rates, and keeps what it saw.
+
+    Args:
+        generator: prepared with the contenders' pools.
+        limit_ms: the objective for the p99.
+        seed: of the arrivals.
+    """
+
+    generator: Generator
+    limit_ms: float
+    seed: int
+    sleep: Callable[[float], None] = time.sleep
+    seen: dict[str, list[Try]] = field(default_factory=dict)
+
+    def meets(self, one: Contender, rate: float) -> bool:
+        """Whether the majority of up to three blocks at this rate meets the objective."""
+        tried: list[Try] = []
+        while not _decided(tried, self.limit_ms):
+            tried.append(self._once(one, rate, len(tried)))
+            self.sleep(_REST_S if tried[-1].met else _REST_AFTER_MISS_S)
+        met = sum(each.met for each in tried) * 2 > len(tried)
+        kept = [each for each in tried if each.met == met]
+        self.seen.setdefault(one.label, []).append(min(kept, key=lambda each: each.p99_ms))
+        return met
+
+    def _once(self, one: Contender, rate: float, number: int) -> Try:
+        lasts_s = float(np.clip(REQUESTS / rate, LEAST_S, MOST_S))
+        random = np.random.default_rng([self.seed, int(rate * 1000), number])
+        planned = arrivals.poisson(arrivals.steady(rate, lasts_s), random)
+        rows = random.integers(0, len(one.pool.requests), len(planned)).astype(np.int32)
+        timeout_s = max(1.0, 10 * self.limit_ms / 1e3)
+        sent = self.generator.send(Block(one.label, planned, rows, timeout_s, CONNECTIONS))
+        return judge(Observed(one.label, 0, sent, lasts_s, ServerSide()), rate, self.limit_ms)
+
+
+def judge(block: Observed, rate: float, limit_ms: float) -> Try:
+    """What a block at this rate shows."""
+    latency_ms = np.where(block.good, block.sent.latency_s * 1e3, np.inf)
+    p99_ms = float(np.percentile(latency_ms, 99, method="higher")) if len(latency_ms) else 0.0
+    errors = float((~block.good).sum() / max(len(latency_ms), 1))
+    lag_ms = lag_p99_ms([block])
+    met = p99_ms <= limit_ms and errors <= MOST_ERRORS and lag_ms <= MOST_LAG_MS
+    p50_ms = float(np.median(block.latency_ms)) if block.good.any() else float("nan")
+    return Try(rate, met, p50_ms, p99_ms, errors, lag_ms)
+
+
+def _decided(tried: list[Try], limit_ms: float) -> bool:
+    if tried and not tried[0].p50_ms <= limit_ms:
+        return True  # no spell: half of the answers, or all, were too late
+    met = sum(each.met for each in tried)
+    return max(met, len(tried) - met) >= 2

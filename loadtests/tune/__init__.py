@@ -1,0 +1,1 @@
+"""Finds by measurement how a model is best served on this machine: batch limit, queueing delay, instances, threads."""

@@ -1,0 +1,117 @@
+"""`retort tune` with servers of its own on digits: finds a planted mistake, and leaves nothing running."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from loadtests.server import CannotLoad
+from loadtests.tune.servers import Servers
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "models" / "repository" / "digits"
+TUNE = [sys.executable, "-c", "from loadtests.commands.tune import app; app()"]
+# A batch that may grow waits 60 ms: at a low rate every request does.
+MISTAKE = "# Ours.\nactive: 1 # the full one\ndynamic_batching:\n  max_queue_delay_microseconds: 60000 # too long\n"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    shutil.copytree(DIGITS, tmp_path / "repository" / "digits")
+    (tmp_path / "repository" / "digits" / "model.yaml").write_text(MISTAKE)
+    return tmp_path / "repository"
+
+
+def begin(repository: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*TUNE, "digits", "--repository", str(repository), "--slo-p99-ms", "500", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_planted_mistake_is_found_and_only_its_key_is_edited(repository: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    running = begin(
+        repository, "--objective", "latency", "--rate", "20", "--budget", "120", "--write", "--out", str(out)
+    )
+    printed, told = running.communicate(timeout=200)
+    document = json.loads((out / "tune.json").read_text())
+    if running.returncode == 4:
+        pytest.skip(f"the generator was late on this busy machine: {document['generator_lag_p99_ms']:.1f} ms")
+    assert running.returncode == 0, printed + told
+    assert document["better"] and document["interval"][0] > 1.5
+    written = (repository / "digits" / "model.yaml").read_text()
+    assert written == (out / "model.yaml").read_text()
+    assert "max_queue_delay_microseconds: 60000" not in written
+    assert written.startswith("# Ours.\nactive: 1 # the full one\n") and "# too long" in written
+    assert "the speed at p99 is" in printed
+
+
+@pytest.mark.slow
+def test_an_interruption_tells_what_was_measured_writes_nothing_and_leaves_no_server(repository: Path) -> None:
+    running = begin(repository, "--objective", "latency", "--rate", "20", "--budget", "60", "--write")
+    assert running.stderr is not None
+    seen = []
+    while not any("started: " in line and "as it is" not in line for line in seen):
+        seen.append(running.stderr.readline())
+        assert seen[-1], seen
+    children = psutil.Process(running.pid).children(recursive=True)
+    assert any("serve" in child.cmdline() for child in children)  # control: there was a server to be left
+    running.send_signal(signal.SIGINT)
+    printed, told = running.communicate(timeout=60)
+    assert running.returncode == 130, printed + told
+    assert "the search did not come to its end" in printed
+    assert "Traceback" not in told
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert (repository / "digits" / "model.yaml").read_text() == MISTAKE
+
+
+def test_servers_differ_by_their_model_yaml_and_leave_with_the_block(repository: Path) -> None:
+    with Servers(repository / "digits", (0,)) as servers:
+        urls = [servers.start(f"max_batch_size: {rows}\n") for rows in (4, 8)]
+        sizes = [httpx.get(f"{url}/v2/models/digits/config").json()["max_batch_size"] for url in urls]
+        assert sizes == [4, 8]
+        processes = [psutil.Process(pid) for pid in servers.pids]
+        assert all(one.cpu_affinity() == [0] for one in processes)
+        servers.end(urls[0])
+        assert len(servers.pids) == 1
+    assert psutil.wait_procs(processes, timeout=10)[1] == []
+
+
+def test_a_configuration_that_cannot_be_served_is_told_in_a_sentence(repository: Path) -> None:
+    with Servers(repository / "digits", ()) as servers, pytest.raises(CannotLoad, match=r"no_such_key|answers 4"):
+        servers.start("no_such_key: 1\n")
+
+
+def test_bad_calls_are_refused_before_anything_starts(repository: Path) -> None:
+    for arguments, code, words in (
+        (["nothing"], 1, "there is no model 'nothing'"),
+        (["digits", "--rate", "5"], 2, "throughput looks for the rate itself"),
+        (["digits", "--objective", "speed"], 2, "speed"),
+    ):
+        done = subprocess.run(
+            [*TUNE, *arguments, "--repository", str(repository)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr

@@ -1,0 +1,118 @@
+"""The open loop over HTTP against a server that does as a script says: every request is accounted for exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loadtests.generator.block import CONNECTION_LOST, NOT_CONNECTED, OK, UNANSWERED, Block, Sent
+from loadtests.generator.sender import Sender
+from tests.support.scripted import Act, Script, Scripted, answer
+
+GOOD = Act(answer(b"good"))
+ACTS = {
+    "good": GOOD,
+    "slow": Act(answer(b"good"), wait_s=0.05),
+    "too slow": Act(answer(b"good"), wait_s=1.0),
+    "refuses": Act(answer(b"full", "503 Service Unavailable")),
+    "says that it closes": Act(answer(b"good", headers="Connection: close\r\n"), close=True),
+    "closes unanswered": Act(b"", close=True),
+    "half": Act(answer(b"good")[:-2], close=True),
+    "garbage": Act(b"\x00\xffthis is not HTTP\r\n\r\n"),
+    "chunks": Act(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n"),
+}
+STATUS = {
+    "too slow": UNANSWERED,
+    "refuses": 503,
+    "closes unanswered": CONNECTION_LOST,
+    "half": CONNECTION_LOST,
+    "garbage": CONNECTION_LOST,
+}
+TIMEOUT_S = 0.4
+
+
+def request(name: str) -> bytes:
+    return f"POST /{name.replace(' ', '-')} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi".encode()
+
+
+def by_path(_: int, head: bytes, __: bytes) -> Act:
+    return ACTS[head.split()[1][1:].decode().replace("-", " ")]
+
+
+def send(script: Script, names: list[str], planned_s: list[float], connections: int = 2) -> tuple[Sent, Sender, int]:
+    known = sorted(set(names))
+    rows = np.array([known.index(name) for name in names], np.int32)
+    block = Block("p", np.array(planned_s), rows, TIMEOUT_S, connections)
+    with Scripted(script) as server:
+        sender = Sender(server.address, [request(name) for name in known], block)
+        sent = asyncio.run(asyncio.wait_for(sender.run(), 30))
+        return sent, sender, server.count
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.sampled_from(sorted(ACTS)), min_size=1, max_size=30), st.integers(1, 4))
+def test_every_request_is_accounted_for_once_whatever_the_server_does(names: list[str], connections: int) -> None:
+    sent, sender, count = send(by_path, names, [at * 0.003 for at in range(len(names))], connections)
+    assert count == len(names)  # each was sent once, and none twice
+    assert sent.status.tolist() == [STATUS.get(name, OK) for name in names]
+    assert np.isfinite(sent.sent_s).all()
+    answered = sent.status > 0
+    assert (np.isfinite(sent.done_s) == answered).all()
+    assert (sent.done_s[answered] >= sent.planned_s[answered]).all()
+    bodies = [None if one is None else one.body for one in sender.answers]
+    wanted = [{OK: b"good", 503: b"full"}.get(int(status)) for status in sent.status]
+    assert [b for b, w in zip(bodies, wanted, strict=True) if w] == [w for w in wanted if w]
+
+
+def test_a_server_that_closes_without_a_word_loses_at_most_what_was_under_way() -> None:
+    """It may close a connection just as the next request is written; that one is lost, and counted, not sent twice."""
+    sent, _, count = send(lambda *_: Act(answer(b"good"), close=True), ["good"] * 30, [at * 0.01 for at in range(30)])
+    assert set(sent.status.tolist()) <= {OK, CONNECTION_LOST}
+    assert (sent.status == OK).sum() <= count <= 30
+    assert (sent.status == OK).sum() >= 20
+
+
+def test_connections_are_kept_and_used_again() -> None:
+    with Scripted(lambda *_: GOOD) as server:
+        block = Block("p", np.arange(20) * 0.02, np.zeros(20, np.int32), 5.0, 1)
+        sent = asyncio.run(Sender(server.address, [request("good")], block).run())
+        assert (sent.status == OK).all()
+        assert server.connections < 10
+
+
+def test_a_request_goes_out_when_it_is_due_though_the_ones_before_it_wait() -> None:
+    """The open loop: one slow answer delays no other request; a closed loop over one connection would wait."""
+    sent, _, _ = send(by_path, ["slow"] * 10, [at * 0.001 for at in range(10)], connections=1)
+    assert (sent.status == OK).all()
+    assert sent.done_s.max() < 0.3  # one after the other they would take half a second
+
+
+def test_latency_counts_from_the_planned_moment() -> None:
+    sent, _, _ = send(by_path, ["slow"], [0.0])
+    assert sent.latency_s[0] >= 0.05
+    assert sent.latency_s[0] == pytest.approx(sent.done_s[0] - sent.planned_s[0])
+
+
+def test_waiting_for_a_connection_is_the_servers_time_and_no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadtests.generator.http_transport.MOST_CONNECTIONS", 1)
+    sent, _, _ = send(by_path, ["slow"] * 4, [0.0, 0.001, 0.002, 0.003], connections=1)
+    assert sent.latency_s[-1] > 0.15  # it stood in line behind three
+    assert sent.lag_s.max() < 0.05
+
+
+def test_nobody_there_is_told_for_every_request() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        block = Block("p", np.array([0.0, 0.01]), np.zeros(2, np.int32), TIMEOUT_S, 2)
+        sent = asyncio.run(Sender(taken.getsockname(), [request("good")], block).run())
+    assert sent.status.tolist() == [NOT_CONNECTED, NOT_CONNECTED]
+
+
+def test_an_empty_block_ends_at_once() -> None:
+    sent, _, count = send(by_path, [], [])
+    assert len(sent.status) == count == 0

@@ -1,0 +1,57 @@
+"""Requirements: read from their text, and met only when the unfavourable end of the interval meets them."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadtests.measures.resampling import Figure
+from loadtests.measures.summary import summarise
+from loadtests.requirements import BadRequirement, requirement
+from loadtests.verdict import Versus
+from tests.unit.loadtests.blocks import block
+
+OWN = summarise("1-int8", [block([4.0] * 1000, number=at) for at in range(3)], limit_ms=10)
+FOUND = Versus("1-int8", "1", Figure(0.5, (0.45, 0.55)), Figure(0.7, (0.6, 0.82)), None, 0.995, "faster")
+
+
+@pytest.mark.parametrize(
+    ("text", "met"),
+    [
+        ("p99 <= 0.8x", False),  # 0.7 is, but its interval ends at 0.82
+        ("p99 <= 0.9x", True),
+        ("p50<0.6x", True),
+        ("p50 >= 0.5x", False),
+        ("rate >= 1x", False),  # not measured
+        ("agreement >= 0.99", True),
+        ("agreement >= 99.9%", False),
+        ("p99 <= 5ms", True),
+        ("p99 <= 3", False),
+        ("errors <= 0.1%", True),
+        ("effective_accuracy >= 0.5", False),  # no labels
+        ("in_time >= 100%", True),
+    ],
+)
+def test_an_outcome(text: str, met: bool) -> None:
+    assert requirement(text).outcome(OWN, FOUND)[0] is met
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is no requirement such as"),
+        ("fast", "is no requirement such as"),
+        ("p99 = 1", "is no requirement such as"),
+        ("p99 <= -1", "is no requirement such as"),
+        ("p98 <= 1", "no figure 'p98' is known by itself; known are achieved, agreement"),
+        ("errors <= 1x", "no figure 'errors' is known as a multiple"),
+        ("p99 <= 1.2.3", "'1.2.3' is no number"),
+    ],
+)
+def test_a_mistake_is_one_sentence(text: str, said: str) -> None:
+    with pytest.raises(BadRequirement) as told:
+        requirement(text)
+    assert said in str(told.value)
+
+
+def test_what_was_not_measured_is_not_met() -> None:
+    assert requirement("p99 <= 100x").outcome(OWN, None) == (False, "not measured")
