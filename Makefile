@@ -26,13 +26,15 @@ PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve test slow conformance perf-analyzer triton check digits lock clean
+.PHONY: help serve workshop test slow conformance perf-analyzer triton check digits lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
 
 serve: $(VENV)/.service $(VENV)/.project  ## run the server on the shipped models; ARGS="--http-port 9000" adds options
 	$(BIN)/retort serve --repository $(REPOSITORY) $(ARGS)
+
+workshop: $(VENV)/.dev $(VENV)/.project  ## install what `retort compress`, `train` and `report` need
 
 test: check $(VENV)/.project  ## check, then run the tests and demand the coverage; PYTEST_ARGS="-k swap" adds options
 	$(BIN)/python -m pytest --cov=service --cov-branch --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)

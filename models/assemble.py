@@ -122,6 +122,7 @@ def publish_full(made: Made, setup: Setup) -> Published:
     Raises:
         AlreadyPublished: the version is there with another model.
         AlreadyChosen: the test set has decided about this recipe with other arguments.
+        BadLedger: what the test set has decided cannot be read.
         BadModel: what is there cannot be read.
     """
     there = _published(made, setup)
@@ -130,7 +131,13 @@ def publish_full(made: Made, setup: Setup) -> Published:
     if made.recipe.steps:
         select(made, setup)
     appraisal = appraise.appraise_full(made.onnx, setup.trial)
-    return _publish(made, setup, appraisal)
+    try:
+        return _publish(made, setup, appraisal)
+    except AlreadyPublished:  # by another run, while this one measured
+        there = _published(made, setup)
+        if there is None:
+            raise
+        return there
 
 
 def publish_variant(made: Made, setup: Setup, full: Published) -> Published:

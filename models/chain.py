@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from models.compress.checks import NotApplied
 from models.compress.technique import Material, NoCalibration
 from models.made import Made
-from models.recipes.plan import Plan
+from models.recipes.plan import Plan, PlanStep
 from service.core.contract import Arrays
 
 OnStep = Callable[[str], None]
@@ -45,18 +45,26 @@ def run(plan: Plan, model: bytes, calibration: Arrays | None, *, on_step: OnStep
     """As `make`, the ONNX file alone."""
     material = Material(calibration, seed_of(plan))
     for number, step in enumerate(plan.steps, 1):
-        name = step.technique.name
-        on_step(f"{plan.name}: {name} ({number} of {len(plan.steps)})")
-        where = f"Recipe {plan.name}, step {number} of {len(plan.steps)} ({name})"
-        try:
-            with redirect_stdout(sys.stderr):  # what libraries print is no answer of ours
-                model = step.technique.run(model, step.arguments, material)
-        except (NotApplied, NoCalibration) as error:
-            raise StepFailed(f"{where}: {error}") from error
-        except Exception as error:  # of the libraries that techniques are built on, which raise what they like
-            what = next(iter(str(error).splitlines()), "").rstrip(".")
-            raise StepFailed(f"{where} broke off with {type(error).__name__}: {what}.") from error
+        on_step(f"{plan.name}: {step.technique.name} ({number} of {len(plan.steps)})")
+        where = f"Recipe {plan.name}, step {number} of {len(plan.steps)} ({step.technique.name})"
+        model = take(step, model, material, where)
     return model
+
+
+def take(step: PlanStep, model: bytes, material: Material, where: str) -> bytes:
+    """One step.
+
+    Raises:
+        StepFailed: it does not apply, or breaks off; its sentence begins with `where`.
+    """
+    try:
+        with redirect_stdout(sys.stderr):  # what libraries print is no answer of ours
+            return step.technique.run(model, step.arguments, material)
+    except (NotApplied, NoCalibration) as error:
+        raise StepFailed(f"{where}: {error}") from error
+    except Exception as error:  # of the libraries that techniques are built on, which raise what they like
+        what = next(iter(str(error).splitlines()), "").rstrip(".")
+        raise StepFailed(f"{where} broke off with {type(error).__name__}: {what}.") from error
 
 
 def seed_of(plan: Plan) -> int:
@@ -66,6 +74,10 @@ def seed_of(plan: Plan) -> int:
 
 def _coded(plan: Plan, onnx: bytes, on_step: OnStep) -> bytes:
     from models.compress.deep_file import encode  # noqa: PLC0415 - recipes that are not coded need it not
+    from service.repository.deep_codec import decode  # noqa: PLC0415
 
     on_step(f"{plan.name}: coding")
-    return encode(onnx)
+    coded = encode(onnx)
+    if decode(coded, limit_bytes=len(onnx)) != onnx:
+        raise StepFailed(f"Recipe {plan.name}: what was coded does not decode to the same file.")
+    return coded

@@ -1,7 +1,7 @@
 """From an order to published variants: one full version, one variant for each recipe, each on its own.
 
-A recipe that does not apply to this model stops no other one. Each variant is published when it is finished, so that
-an interruption loses only the one in work.
+A recipe that does not apply to this model, or whose result does not run, stops no other one. Each variant is
+published when it is finished, so that an interruption loses only the one in work.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from models.evaluate import appraise
 from models.evaluate.ledger import AlreadyChosen
 from models.made import Made
 from models.order import Job, Wanted
+from models.publish import AlreadyPublished
+from service.core.errors import RetortError
 from service.repository.card import Recipe, Size
 
 GIVEN = Recipe(name="given")
@@ -57,7 +59,7 @@ def publish_variants(job: Job, full: assemble.Published, on_step: OnStep) -> Ite
             made, tried = _make(job, full, wanted, on_step)
             on_step(f"{wanted.version}: measuring beside the full version")
             yield Outcome(wanted, assemble.publish_variant(made, job.setup, full), tried=tried)
-        except (chain.StepFailed, AlreadyChosen) as error:
+        except (chain.StepFailed, AlreadyChosen, AlreadyPublished, RetortError) as error:
             yield Outcome(wanted, refusal=str(error), tried=tried)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from models import chain
 from models.compress import sensitivity
+from models.compress.checks import NotApplied
 from models.compress.technique import Material
 from models.data.samples import Samples
 from models.evaluate import measure
@@ -22,6 +23,7 @@ from models.evaluate.appraise import Appraisal
 from models.made import Made
 from models.recipes.plan import EXCLUDE, Plan, Rung
 from service.core.contract import Arrays
+from service.core.errors import RetortError
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 
@@ -117,10 +119,10 @@ def climb(plan: Plan, ground: Ground, judge: Judge, *, on_step: chain.OnStep) ->
                 worst = rank(plan, ground, on_step=on_step)
             changed = plan.on_rung(number, _worst_of(rung, worst))
             made = chain.make(changed, ground.version, ground.onnx, ground.calibration, on_step=on_step)
-        except chain.StepFailed as error:
+            found.append(_Judged(made, judge(made)))
+        except (chain.StepFailed, RetortError) as error:
             tried.append(f"{name}: does not apply; {error}")
             continue
-        found.append(_Judged(made, judge(made)))
         tried.append(found[-1].told(name))
     return Climb(min(found, key=lambda one: one.faults).made, tuple(tried))
 
@@ -129,6 +131,9 @@ def rank(plan: Plan, ground: Ground, *, on_step: chain.OnStep) -> tuple[str, ...
     """The nodes that suffer most, worst first, of the first step that can leave nodes out.
 
     The error is the relative L2 distance of the judged output from the full version's, on development rows.
+
+    Raises:
+        StepFailed: the steps before do not apply, or no node could be left out.
     """
     at = next(number for number, step in enumerate(plan.steps) if step.excludes)
     before = replace(plan, steps=plan.steps[:at])
@@ -137,19 +142,29 @@ def rank(plan: Plan, ground: Ground, *, on_step: chain.OnStep) -> tuple[str, ...
     rows = ground.development.take(range(min(len(ground.development), RANKING_ROWS))).inputs
     expected = _answers(ground.onnx, rows, ground)
     material = Material(ground.calibration, chain.seed_of(plan))
+    where = f"Recipe {plan.name}, ranking for {step.technique.name}"
 
     def quantise(onnx: bytes, exclude: tuple[str, ...]) -> bytes:
-        return step.technique.run(onnx, replace(step.arguments, **{EXCLUDE: exclude}), material)
+        try:
+            arguments = replace(step.arguments, **{EXCLUDE: exclude})
+            return chain.take(replace(step, arguments=arguments), onnx, material, where)
+        except chain.StepFailed as error:
+            raise NotApplied(str(error)) from error
 
     op_types = getattr(step.arguments, "op_types", _OP_TYPES)
     groups = sensitivity.grouped(sensitivity.candidates(model, op_types))
+    if not groups:
+        raise chain.StepFailed(f"{where}: there is no node that could be left out.")
     on_step(f"{plan.name}: ranking {len(groups)} nodes by what {step.technique.name} does to each")
     return sensitivity.rank_nodes(model, quantise, partial(_error, expected=expected, rows=rows, ground=ground), groups)
 
 
 def _error(onnx: bytes, *, expected: np.ndarray[Any, Any], rows: Arrays, ground: Ground) -> float:
-    found = _answers(onnx, rows, ground)
-    if not np.isfinite(found).all():
+    try:
+        found = _answers(onnx, rows, ground)
+    except RetortError:  # nothing is worse than what does not run
+        return float("nan")
+    if found.shape != expected.shape or not np.isfinite(found).all():
         return float("nan")
     return float(np.linalg.norm(found - expected) / max(float(np.linalg.norm(expected)), 1e-30))
 

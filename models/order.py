@@ -191,7 +191,7 @@ def read_data(read: source.Source, files: Files, how: How) -> tuple[assemble.Set
     parts = {"calibration": calibration, "development": given.development, "test": given.test}
     for name, part in parts.items():
         if part is not None and not len(part):
-            raise BadOrder(f"No {name} rows are left: all of them are in the sets that it must not touch.")
+            raise BadOrder(f"No {name} rows are left, once what other sets hold is taken out: give more distinct rows.")
     there = {name: part for name, part in parts.items() if part is not None}
     source_text = f"files {', '.join(path.name for path in files.given)}" if files.given else ""
     if files.test is not None and files.development is None:

@@ -6,11 +6,18 @@ never changed: who cites its hash can rely on it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
+
+_BESIDE = ".retort-"  # hidden, so that no gateway takes it for a version
+_LEFT_BEHIND_S = 24 * 3600
+# What a rename says where a folder of that name has come in between.
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 class AlreadyPublished(ValueError):
@@ -34,22 +41,40 @@ def publish(model_folder: Path, version: str, files: Mapping[str, bytes]) -> boo
     """
     final = model_folder / version
     if final.exists():
-        if {path.name: path.read_bytes() for path in final.iterdir()} == dict(files):
-            return False
-        raise AlreadyPublished(f"{model_folder.name}/{version} is published already, with other content.")
+        return _same(final, files)
     model_folder.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=model_folder))
+    _sweep(model_folder)
+    beside = Path(tempfile.mkdtemp(prefix=f"{_BESIDE}{version}-", dir=model_folder))
     try:
         for name, data in files.items():
             _write(beside / name, data)
         beside.chmod(0o755)
         _sync_folder(beside)
         beside.rename(final)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _TAKEN:  # somebody else was faster
+            return _same(final, files)
         raise
     _sync_folder(model_folder)
     return True
+
+
+def _sweep(model_folder: Path) -> None:
+    """Removes what a process that was killed, or a machine that went down, left half-written: nobody writes a day."""
+    before = time.time() - _LEFT_BEHIND_S
+    for left in model_folder.glob(f"{_BESIDE}*-????????"):
+        if left.is_dir() and not left.is_symlink() and left.stat().st_mtime < before:
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.is_file() and left.stat().st_mtime < before:
+            left.unlink(missing_ok=True)
+
+
+def _same(final: Path, files: Mapping[str, bytes]) -> bool:
+    """False where the folder holds these very files. Raises AlreadyPublished."""
+    if {path.name: path.read_bytes() for path in final.iterdir() if path.is_file()} == dict(files):
+        return False
+    raise AlreadyPublished(f"{final.parent.name}/{final.name} is published already, with other content.")
 
 
 def publish_config(model_folder: Path, config: bytes) -> bool:
@@ -58,9 +83,13 @@ def publish_config(model_folder: Path, config: bytes) -> bool:
     if final.exists():
         return False
     model_folder.mkdir(parents=True, exist_ok=True)
-    beside = model_folder / ".model.yaml.tmp"
-    _write(beside, config)
-    beside.rename(final)
+    beside = _write_beside(model_folder, f"{_BESIDE}model.yaml-", config)
+    try:
+        os.link(beside, final)  # unlike a rename it puts nothing in the place of what came in between
+    except FileExistsError:
+        return False
+    finally:
+        beside.unlink()
     _sync_folder(model_folder)
     return True
 
@@ -70,13 +99,26 @@ def replace_card(version_folder: Path, card: bytes) -> None:
 
     For what was measured later on another machine: a card may learn, the files that it speaks of may not.
     """
-    beside = version_folder.parent / f".{version_folder.name}-card.tmp"
+    beside = _write_beside(version_folder.parent, f"{_BESIDE}{version_folder.name}-card-", card)
     try:
-        _write(beside, card)
         beside.replace(version_folder / "card.json")
     finally:
         beside.unlink(missing_ok=True)
     _sync_folder(version_folder)
+
+
+def _write_beside(folder: Path, prefix: str, data: bytes) -> Path:
+    """A new file of a name that no other process has, written and synced."""
+    descriptor, name = tempfile.mkstemp(prefix=prefix, dir=folder)
+    os.close(descriptor)
+    beside = Path(name)
+    try:
+        _write(beside, data)
+        beside.chmod(0o644)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    return beside
 
 
 def _write(path: Path, data: bytes) -> None:

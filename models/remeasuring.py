@@ -75,10 +75,7 @@ def _version(repository: Repository, folder: Path, version: str) -> Version:
 def _trial(read: source.Source, card: Card, test: Path, how: How) -> Trial:
     told = card.data.splits.get("test") if card.data else None
     whole, task, output = order.read_test(read, test, how.task, how.output)
-    rows = (
-        one for one in (whole, roles.cut(whole, roles.DEVELOPMENT_SHARE)[1]) if told and one.sha256() == told.sha256
-    )
-    found = next(rows, None)
+    found = roles.judged(whole, (told.sha256,)) if told else None
     if found is None:
         raise BadOrder(f"{test} does not hold the rows that {card.model}/{card.version} was judged on.")
     bench = measure.Bench(cpu_class(), threads=how.threads)

@@ -85,7 +85,7 @@ class Judge:
         self._decode = decode_grpc if protocol == "grpc" else decode
         output = next(iter(material.signature.outputs), "")
         self._checkers = {
-            version: Checker(Pool(("", 0), (), rows, material.signature, output, version, protocol))
+            version: Checker(Pool(("", 0), (), rows, material.signature, output, version, protocol=protocol))
             for version, rows in material.references.items()
         }
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from loadtests.measures.resampling import RESAMPLES
 from loadtests.report import words
 from loadtests.report.drawing import Picture
 from loadtests.report.schema import Document, TryPart
 from loadtests.report.table import lines
-from loadtests.verdict import MOST_LAG_MS
+from loadtests.verdict import CONFIDENCE, LEAST_DIFFERENCE, MOST_LAG_MS
 
 # A run may swap hundreds of times; the page names so many, report.json has all.
 MOST_LISTED = 40
@@ -27,6 +28,9 @@ def page(document: Document, drawn: Sequence[Picture]) -> str:
         drawn=[(one, one.svg()) for one in drawn],
         lags=[(label, one.lag_p99_ms) for label, one in document.measured],
         most_lag_ms=MOST_LAG_MS,
+        resamples=RESAMPLES,
+        confidence=CONFIDENCE,
+        least_difference=LEAST_DIFFERENCE,
         most_listed=MOST_LISTED,
         happened=happened(document),
         figure=words.figure,

@@ -11,7 +11,7 @@ from loadtests.report.drawing import QUIET, Look, Picture, logarithmic, plain_ax
 from loadtests.report.schema import Document, Value, VersusPart
 
 _CAPTION = (
-    "Ratios own / full version under the same traffic, with 95 % intervals. Less latency is better, and more rate. "
+    "Ratios own / full version under the same traffic, with intervals. Less latency is better, and more rate. "
     "An interval that crosses the line at 1 shows no difference."
 )
 _Line = tuple[str, Value, Look]

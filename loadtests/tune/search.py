@@ -30,7 +30,7 @@ from loadtests.tune.settings import PRESENT, Settings, batchings, shapes
 FINAL_ROUNDS = 8
 BLOCK_S = 1.0
 REST_S = 0.1
-STARTED_S = 2.5  # what starting a server takes, roughly: a stage is not begun when there is no time for it
+STARTED_S = 1.0  # what starting a server takes at least: no more candidates enter a stage than there is time for
 ROWS = 128
 PROBES = 2
 # Blocks that go beyond what is carried leave requests behind; nobody waits for these longer than so many objectives.
@@ -88,6 +88,7 @@ class Found:
         rounds: of these.
         tried: settings -> mean score / the present one's, and from how many rounds.
         failed: settings -> why no server would start with them.
+        left_out: settings for which the budget had no time.
         complete: whether it came to its end.
         lag_p99_ms: of the generator, over the first half of every block.
     """
@@ -100,6 +101,7 @@ class Found:
     tried: dict[Settings, tuple[float, int]] = field(default_factory=dict)
     failed: dict[Settings, str] = field(default_factory=dict)
     complete: bool = False
+    left_out: int = 0
     lag_p99_ms: float = 0.0
 
     @property
@@ -151,8 +153,9 @@ def _search(order: Order, bench: Bench, found: Found) -> None:
 def _stage(bench: Bench, candidates: Sequence[Settings], final_s: float) -> Settings:
     """The best of these; as many of them as there is time for."""
     bench.ends_s = bench.began_s + bench.order.budget_s - final_s
-    each_s = STARTED_S + 2 * 2 * bench.step_s
+    each_s = bench.start_s + 2 * 2 * bench.step_s
     fits = int(max(bench.left_s, 0) // each_s)
+    bench.leave_out(candidates[fits:])
     running = bench.start(candidates[:fits])
     if not running:
         return PRESENT
@@ -171,6 +174,7 @@ class Bench:
         self.began_s = time.monotonic()
         self.ends_s = self.began_s + order.budget_s
         self.step_s = BLOCK_S + REST_S
+        self.start_s = STARTED_S
         self._servers, self._generator, self._found = servers, generator, found
         self._urls: dict[Settings, str] = {}
         self._pools: dict[Settings, Pool] = {}
@@ -186,11 +190,16 @@ class Bench:
 
     def start(self, candidates: Sequence[Settings]) -> list[Settings]:
         """Starts a server for each; those that run. One that does not start is noted, unless it is the present one."""
-        for one in candidates:
+        for at, one in enumerate(candidates):
             if one in self._urls:
                 continue
+            if one != PRESENT and self.left_s < self.start_s + (at + 2) * 2 * self.step_s:
+                self.leave_out(candidates[at:])  # starting took longer than foreseen: rather measure what runs
+                break
+            began_s = time.monotonic()
             try:
                 self._urls[one] = self._servers.start(self._yaml(one))
+                self.start_s = max(self.start_s, time.monotonic() - began_s)
                 self._pools[one] = self._pool(self._urls[one])
             except CannotLoad as error:
                 if one == PRESENT:
@@ -201,6 +210,12 @@ class Bench:
             self.tell(f"started: {one}")
         return [one for one in candidates if one in self._pools]
 
+    def leave_out(self, candidates: Sequence[Settings]) -> None:
+        """Notes those for which there is no time."""
+        self._found.left_out += len(candidates)
+        if candidates:
+            self.tell(f"no time for {len(candidates)} of the settings: raise --budget")
+
     def keep(self, candidates: Sequence[Settings]) -> None:
         """Ends the servers of all others."""
         for one in [one for one in self._urls if one not in candidates]:
@@ -208,7 +223,13 @@ class Bench:
             self._pools.pop(one, None)
 
     def choose_objective(self) -> None:
-        """Finds what the present configuration carries, roughly, and makes the objective from that."""
+        """Makes the objective; what it needs to know of the present configuration is measured, roughly."""
+        order = self.order
+        if order.rate is not None:
+            self._found.objective = objective_for(
+                order.objective, carried=order.rate, rate=order.rate, limit_ms=order.limit_ms, block_s=BLOCK_S
+            )
+            return
         probe = PROBE(self.order.limit_ms)
         seen = [self._block(PRESENT, probe, number) for number in range(PROBES)]
         carried = max(probe.score(one) for one in seen)
@@ -216,11 +237,7 @@ class Bench:
             raise CannotLoad(f"the present configuration answers no request within {self.order.limit_ms:g} ms.")
         self.tell(f"the present configuration carries about {carried:.0f} requests/s within {self.order.limit_ms:g} ms")
         self._found.objective = objective_for(
-            self.order.objective,
-            carried=carried,
-            rate=self.order.rate,
-            limit_ms=self.order.limit_ms,
-            block_s=BLOCK_S,
+            order.objective, carried=carried, rate=None, limit_ms=order.limit_ms, block_s=BLOCK_S
         )
 
     def measure(self, one: Settings, number: int) -> float:

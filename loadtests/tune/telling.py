@@ -28,7 +28,9 @@ def table(found: Found) -> str:
 def verdict(found: Found) -> str:
     """One sentence: what to change, by how much it is better, or why nothing is changed."""
     if found.ratio is None or found.objective is None:
-        why = "nothing better was seen" if found.complete else "the search did not come to its end"
+        seen = f"nothing better was seen among {len(found.tried)} others" if found.tried else "no other was tried"
+        why = seen if found.complete else "the search did not come to its end"
+        why += f", and there was no time for {found.left_out}" if found.left_out else ""
         return f"keep the present configuration: {why}"
     what, times = _WHAT[found.objective.name], _times(found.ratio)
     told = f"{found.best}: {what} is {times} the present one's, over {found.rounds} rounds"
@@ -55,6 +57,7 @@ def as_document(found: Found, order: Order, *, valid: bool) -> dict[str, Any]:
         "ratio": None if found.ratio is None else found.ratio.value,
         "interval": None if found.ratio is None or found.ratio.interval is None else list(found.ratio.interval),
         "rounds": found.rounds,
+        "left_out": found.left_out,
         "tried": [
             {"settings": one.changes(), "ratio": ratio, "rounds": rounds}
             for one, (ratio, rounds) in found.tried.items()

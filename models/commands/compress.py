@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from models.commands.needs import FILES, refuse_without
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -75,6 +77,7 @@ def compress(  # noqa: PLR0913, PLR0917 - one parameter an option
     list_recipes: Annotated[bool, typer.Option("--list", help="Show the recipes that come with it.")] = False,
 ) -> None:
     """See `HELP`."""
+    refuse_without("compress", FILES)
     if list_recipes:
         raise typer.Exit(_list(as_json))
     if model is None:
@@ -136,8 +139,8 @@ def _run(job: Job, as_json: bool) -> int:
                 steps.say(compress_table.sentence(outcome))
         except KeyboardInterrupt:
             ended = INTERRUPTED
-        except (RetortError, OSError, ValueError) as error:
-            steps.say(f"retort: {str(error).rstrip('.')}.")
+        except (RetortError, OSError, ValueError, MemoryError) as error:
+            steps.say(f"retort: {str(error).rstrip('.') or 'there is not enough memory'}.")
             ended = ERROR
     if outcomes:
         typer.echo(compress_table.as_json(job, full, outcomes) if as_json else compress_table.as_text(full, outcomes))

@@ -95,8 +95,8 @@ def _table(rows: Sequence[Card | str], full: Card | None) -> str:
     for one in rows:
         if isinstance(one, str):
             table.add_row(one, *(NOTHING for _ in (*_COLUMNS[1:], *batches)), "not made")
-    for card in cards:
-        table.add_row(*_row(card, batches))
+        elif one.variant_of is not None:
+            table.add_row(*_row(one, batches))
     out = io.StringIO()
     Console(file=out, width=WIDTH, highlight=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

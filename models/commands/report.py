@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.commands.needs import PAGES, refuse_without
+
 if TYPE_CHECKING:
     from models.report.gather import Gathered
 
@@ -42,6 +44,7 @@ def report(
     flips: Annotated[int, typer.Option(min=0, help="Most flipped inputs to draw of each variant.")] = 8,
 ) -> None:
     """See `HELP`."""
+    refuse_without("report", PAGES)
     from models.report.gather import CannotReport, gather  # noqa: PLC0415
 
     try:

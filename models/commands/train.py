@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from models.commands.needs import TRAINING, refuse_without
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.families.making import Outcome
     from models.families.order import Order
 
-HELP = """Train a named model and publish it with its compressed variants, each measured and judged.
+HELP = """Train a named model and its compressed variants.
 
 The full version is trained first, its variants are made of it, and each one is published with its card as soon as it
 is measured. A run that was interrupted goes on when the same command is given again; what is published already is
@@ -66,7 +68,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
         raise typer.BadParameter(f"{name!r} is none of {', '.join(registry.NAMES)}", param_hint="NAME")
     if result is not None and result.suffix not in (".json", ".md"):
         raise typer.BadParameter(f"{result} must end with .json or .md", param_hint="--result")
-    _need_torch()
+    refuse_without("train", TRAINING)
     from models.families.order import Order  # noqa: PLC0415
 
     folder = publish.resolve()
@@ -83,14 +85,6 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
         processes=processes,
     )
     raise typer.Exit(_run(order, result))
-
-
-def _need_torch() -> None:
-    from importlib.util import find_spec  # noqa: PLC0415
-
-    for package in ("torch", "onnx", "onnxscript"):
-        if find_spec(package) is None:
-            _give_up(f"train needs {package}: install retort's extra 'workshop' and requirements/torch.txt.")
 
 
 def _run(order: Order, result: Path | None) -> int:

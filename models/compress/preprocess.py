@@ -1,11 +1,14 @@
 """Cleans a graph before a technique touches it: shapes inferred, constants folded, every node named, answers kept.
 
-Every technique that reads shapes or fuses nodes starts here. Built on onnxruntime's quant_pre_process.
+Every technique that reads shapes or fuses nodes starts here. Built on onnxruntime's quant_pre_process, whose symbolic
+shapes know no slice of a length that is left open: such a graph goes on without them, and a warning says so.
 """
 
 from __future__ import annotations
 
 import tempfile
+import warnings
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +19,16 @@ from models.compress.checks import same_signature
 from models.compress.graph import inner_nodes, name_nodes
 from models.compress.technique import Material, Technique
 
+INCOMPLETE = "Incomplete symbolic shape inference"
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
     """Arguments of `preprocess`.
 
     Attributes:
-        symbolic_shapes: infer symbolic shapes too, which needs sympy; without them a dynamic axis may stay unknown.
+        symbolic_shapes: infer symbolic shapes too, where ONNX Runtime can, which needs sympy; without them a dynamic
+            axis may stay unknown.
         optimise: let ONNX Runtime fold constants and fuse nodes at its basic level.
     """
 
@@ -35,22 +41,36 @@ def preprocess(model: bytes, arguments: Preprocess, material: Material | None = 
 
     Raises:
         NotApplied: the model's inputs or outputs would have changed.
+
+    Warns:
+        UserWarning: symbolic shapes could not be inferred.
     """
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         before.write_bytes(model)
-        quant_pre_process(
-            before,
-            after,
-            skip_symbolic_shape=not arguments.symbolic_shapes,
-            skip_optimization=not arguments.optimise,
-        )
+        # Where inference breaks off, ONNX Runtime leaves the whole model in the working folder.
+        with chdir(folder):
+            _clean(before, after, arguments)
         cleaned = onnx.load(after)
     _keep_used_domains(cleaned)
     name_nodes(cleaned.graph)
     result = cleaned.SerializeToString(deterministic=True)
     same_signature(model, result, "preprocess")
     return result
+
+
+def _clean(before: Path, after: Path, arguments: Preprocess) -> None:
+    skip_optimization = not arguments.optimise
+    if arguments.symbolic_shapes:
+        try:
+            quant_pre_process(before, after, skip_symbolic_shape=False, skip_optimization=skip_optimization)
+        except Exception as error:
+            if INCOMPLETE not in str(error):
+                raise
+            warnings.warn(f"ONNX Runtime says {INCOMPLETE!r}: the graph is cleaned without them.", stacklevel=3)
+        else:
+            return
+    quant_pre_process(before, after, skip_symbolic_shape=True, skip_optimization=skip_optimization)
 
 
 def _keep_used_domains(model: onnx.ModelProto) -> None:

@@ -19,7 +19,8 @@ from models.data.samples import LABELS, TARGETS, Samples
 from service.core.contract import Array, TensorSpec
 from service.repository.suggest import did_you_mean, quoted
 
-_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError)
+# RuntimeError: encrypted; NotImplementedError, a RuntimeError too: packed in a way that zipfile does not know.
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, RuntimeError)
 
 
 class BadData(ValueError):
@@ -101,15 +102,20 @@ def _arrays(path: Path) -> dict[str, Array]:
         raise
     except _NO_ARCHIVE as error:
         raise BadData(f"{path} is not an .npz file, or is damaged.") from error
+    except MemoryError as error:
+        raise BadData(f"{path} says that it holds more than there is memory for.") from error
 
 
 def _member(path: Path, archive: Mapping[str, Array], name: str) -> Array:
     try:
-        return archive[name]
+        array = archive[name]
     except ValueError as error:
         if "pickle" in str(error) or "Object arrays" in str(error):
             raise BadData(f"{path}: {quoted(name)} holds Python objects (a pickle), which are never read.") from error
         raise
+    if not isinstance(array, np.ndarray):  # numpy hands out the bytes of what is no array
+        raise BadData(f"{path}: {quoted(name)} is not an array.")
+    return array
 
 
 def _is_input(name: str, inputs: Sequence[TensorSpec]) -> bool:

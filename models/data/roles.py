@@ -7,6 +7,7 @@ and equal inputs stay together.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from models.data.samples import Samples
@@ -42,6 +43,12 @@ def assign(calibration: Samples | None, development: Samples | None, test: Sampl
             calibration, n = without(calibration, held_out)
             removed += n
     return Roles(calibration, development, test, removed)
+
+
+def judged(test: Samples, sha256s: Collection[str]) -> Samples | None:
+    """The rows of a test file that have one of these hashes: all, or those that are not development; or None."""
+    parts = (test, cut(test, DEVELOPMENT_SHARE)[1])
+    return next((one for one in parts if len(one) and one.sha256() in sha256s), None)
 
 
 def cut(samples: Samples, share: float) -> tuple[Samples, Samples]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from models.cards import CODED
 from models.evaluate import appraise, gate, measure
 from models.evaluate.appraise import Appraisal, Trial
-from models.evaluate.version import CODED, Case, Version, golden_cases, tolerances
+from models.evaluate.version import Case, Version, golden_cases, tolerances
 from service.repository.card import Card, Golden, GoldenTolerance, Size
 from service.repository.card_measures import Batching, Verdict
 

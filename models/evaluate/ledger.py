@@ -12,10 +12,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, TextIO
 
 from service.repository.card import Recipe
+
+_fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None  # where it is missing, writers do not wait
+
+
+class BadLedger(ValueError):
+    """The file is not a ledger, or a line of it is damaged; the message says which."""
 
 
 class AlreadyChosen(ValueError):
@@ -50,28 +61,58 @@ class Ledger:
         self._path = path
 
     def entries(self) -> tuple[Entry, ...]:
-        """All selections, oldest first."""
-        if not self._path.exists():
-            return ()
-        return tuple(Entry(**json.loads(line)) for line in self._path.read_text().splitlines())
+        """All selections, oldest first. Raises BadLedger."""
+        return self._parsed(self._path.read_bytes()) if self._path.exists() else ()
 
     def select(self, recipe: Recipe, *, chosen_on_sha256: str, test_sha256: str) -> None:
         """Records a selection, on disk when this returns, before the test set is looked at.
 
         Raises:
             AlreadyChosen: the test set has decided about this recipe with other arguments.
+            BadLedger: what was chosen before cannot be read.
+            OSError: the disk refused; the ledger is as it was.
         """
         entry = Entry(recipe.name, test_sha256, chosen_on_sha256, arguments_sha256(recipe))
-        for earlier in self.entries():
-            if (earlier.recipe, earlier.test_sha256) != (entry.recipe, entry.test_sha256):
-                continue
-            if earlier.arguments_sha256 == entry.arguments_sha256:
-                return
-            raise AlreadyChosen(
-                f"Recipe {recipe.name!r} was already chosen with other arguments before test set "
-                f"{test_sha256[:12]} was looked at; choosing again needs another test set."
-            )
-        with self._path.open("a") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with self._path.open("a+") as file, _alone(file):  # two that choose at once do not both find nothing
+            file.seek(0)
+            if not _confirmed(self._parsed(file.read().encode()), entry):
+                _append(file, entry)
+
+    def _parsed(self, data: bytes) -> tuple[Entry, ...]:
+        found = []
+        for number, line in enumerate(data.splitlines(), 1):
+            try:
+                found.append(Entry(**json.loads(line)))
+            except (ValueError, TypeError):
+                raise BadLedger(f"{self._path}, line {number}, is no entry of a ledger; mend or remove it.") from None
+        return tuple(found)
+
+
+def _confirmed(earlier: tuple[Entry, ...], entry: Entry) -> bool:
+    """Whether the same choice is there already. Raises AlreadyChosen where another one is."""
+    same = [one for one in earlier if (one.recipe, one.test_sha256) == (entry.recipe, entry.test_sha256)]
+    if any(one.arguments_sha256 != entry.arguments_sha256 for one in same):
+        raise AlreadyChosen(
+            f"Recipe {entry.recipe!r} was already chosen with other arguments before test set "
+            f"{entry.test_sha256[:12]} was looked at; choosing again needs another test set."
+        )
+    return bool(same)
+
+
+def _append(file: TextIO, entry: Entry) -> None:
+    end = file.seek(0, os.SEEK_END)
+    try:
+        file.write(json.dumps(asdict(entry)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError:
+        os.ftruncate(file.fileno(), end)  # half a line would spoil the next one
+        raise
+
+
+@contextmanager
+def _alone(file: TextIO) -> Iterator[None]:
+    """Until the block ends no other process selects."""
+    if _fcntl is not None:
+        _fcntl.flock(file, _fcntl.LOCK_EX)  # let go when the file is closed
+    yield

@@ -124,7 +124,7 @@ def first_rows(inputs: Arrays, rows: int) -> dict[str, Array]:
     return {name: array[np.arange(rows) % len(array)] for name, array in inputs.items()}
 
 
-def answers(runner: Runner, inputs: Arrays, output: str, *, rows: int | None = None) -> Answers:
+def answers(runner: Runner, inputs: Arrays, output: str, *, rows: int | None = None, again: bool = True) -> Answers:
     """One output for all rows of `inputs`, and how the others behaved.
 
     Args:
@@ -132,6 +132,7 @@ def answers(runner: Runner, inputs: Arrays, output: str, *, rows: int | None = N
         inputs: name -> (n, ...).
         output: the one whose numbers are wanted.
         rows: a run; None for `ANSWER_ROWS`, or for as many as the model takes.
+        again: whether they are run a second time, to see whether the answers are deterministic.
 
     Raises:
         ValueError: there is no such output, or its first axis does not hold the rows.
@@ -140,9 +141,11 @@ def answers(runner: Runner, inputs: Arrays, output: str, *, rows: int | None = N
     size = fixed or rows or ANSWER_ROWS
     n = len(next(iter(inputs.values())))
     first, digests, spoilt = _run_all(runner, output, _feeds(inputs, size, n, full=fixed is not None))
+    if not again:
+        return Answers(first, deterministic=True, non_finite_rows=spoilt)
     repeated = _feeds(inputs, size, min(n, REPEATED_ROWS), full=fixed is not None)
-    _, again, _ = _run_all(runner, output, repeated)
-    return Answers(first, again == digests[: len(again)], spoilt)
+    _, second, _ = _run_all(runner, output, repeated)
+    return Answers(first, second == digests[: len(second)], spoilt)
 
 
 def batching(runner: Runner, inputs: Arrays, *, limit: float) -> Batching:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from models import describe
+from models.cards import CODED
 from models.data.samples import Samples
 from models.evaluate import gate, measure
 from models.evaluate.entries import Asked, entry
 from models.evaluate.evidence import Circumstances, collect
 from models.evaluate.here import remeasured
-from models.evaluate.version import CODED, Case, Version, golden_cases, tolerances
+from models.evaluate.version import Case, Version, golden_cases, tolerances
 from service.repository.card import Card, Split
 from service.repository.card_measures import Batching, Quality, Speed
 from service.repository.card_tasks import AnyQuality, EmbeddingQuality, RegressionQuality, Task, UnlabelledQuality

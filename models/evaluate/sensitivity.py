@@ -1,12 +1,12 @@
 """How much a row's answer depends on its batch-mates: what decides whether a version's requests may be mixed.
 
-Each row is answered alone, then in batches of several sizes, at several positions, and beside a row 20 times as
-large: the company that a scale taken over the whole tensor cannot bear.
+Each row is answered alone, then in batches of several sizes, at several positions, and beside the company that a scale
+taken over the whole tensor cannot bear: a row 20 times as large, and of tokens a row that is one token over and over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from service.runtime.runner import Runner
 
 SIZES = (2, 8, 32)
 OUTLIER_SCALE = 20
+# Whole numbers that take no more values than these are a mask or a type, not tokens.
+MASK_VALUES = 2
 
 Rows = NDArray[np.int64]
 
@@ -36,38 +38,49 @@ def batch_sensitivity(runner: Runner, inputs: Arrays, sizes: tuple[int, ...] = S
     reference = {name: np.concatenate([one[name] for one in alone]) for name in alone[0]}
     scales = {name: _largest(array) for name, array in reference.items()}
     worst = 0.0
-    for rows, mates in _companies(n, sizes):
+    extremes = _extreme_tokens(inputs)
+    for rows, mate in _companies(n, sizes):
         feed = _take(inputs, rows)
-        for mate in mates:
-            feed = {name: _with_outlier(array, mate) for name, array in feed.items()}
-        kept = np.setdiff1d(np.arange(len(rows)), mates)
-        for name, array in runner.run(feed).items():
-            worst = max(worst, _change(array[kept], reference[name][rows[kept]], scales[name]))
+        kept = np.delete(np.arange(len(rows)), [] if mate is None else mate)
+        feeds = [feed] if mate is None else [_with_outlier(feed, mate, tokens) for tokens in extremes]
+        for outputs in map(runner.run, feeds):
+            for name, array in outputs.items():
+                worst = max(worst, _change(array[kept], reference[name][rows[kept]], scales[name]))
     return worst
 
 
-def _companies(n: int, sizes: tuple[int, ...]) -> Iterator[tuple[Rows, tuple[int, ...]]]:
-    """Batches of row numbers, each with the positions in it that become outliers."""
+def _companies(n: int, sizes: tuple[int, ...]) -> Iterator[tuple[Rows, int | None]]:
+    """Batches of row numbers, each with the position in it that becomes an outlier; None in those without one."""
     for size in sizes:
         for shift in sorted({0, 1, size // 2}):
             order = np.roll(np.arange(n), shift)
             for start in range(0, n, size):
-                yield order[start : start + size], ()
+                yield order[start : start + size], None
         for start in range(0, n, size):
             rows = np.arange(start, min(start + size, n))
             if len(rows) > 1:
-                yield rows, (len(rows) // 2,)
+                yield rows, len(rows) // 2
 
 
 def _take(inputs: Arrays, rows: Rows) -> dict[str, Array]:
     return {name: array[rows] for name, array in inputs.items()}
 
 
-def _with_outlier(array: Array, row: int) -> Array:
-    if array.dtype.kind != "f":
-        return array
-    spoilt = array.copy()
-    spoilt[row] *= OUTLIER_SCALE
+def _extreme_tokens(inputs: Arrays) -> tuple[Mapping[str, int], ...]:
+    """Tokens that occur, by input: the smallest of each, and the largest; one empty mapping where there are none."""
+    values = {name: np.unique(array) for name, array in inputs.items() if array.dtype.kind in "iu" and array.ndim > 1}
+    tokens = {name: found for name, found in values.items() if len(found) > MASK_VALUES}
+    return tuple({name: int(found[end]) for name, found in tokens.items()} for end in (0, -1)) if tokens else ({},)
+
+
+def _with_outlier(feed: Arrays, row: int, tokens: Mapping[str, int]) -> dict[str, Array]:
+    """The feed with one row of floats made larger, and of tokens all the same; masks and texts stay as they are."""
+    spoilt = {name: array.copy() for name, array in feed.items()}
+    for name, array in spoilt.items():
+        if array.dtype.kind == "f":
+            array[row] *= OUTLIER_SCALE
+        elif name in tokens:
+            array[row] = tokens[name]
     return spoilt
 
 

@@ -38,19 +38,45 @@ def mcnemar_exact(b: int, c: int) -> float:
 def needed_samples(b: int, c: int, n: int, margin: float) -> int:
     """Rows it takes to show, 4 times in 5, that two equally good versions differ by less than `margin`.
 
-    The share of discordant rows is taken from (b, c, n) with one added to each count, as in the interval.
+    The share of discordant rows is taken from (b, c, n) with one added to each count, as in the interval, whose two
+    added counts are then allowed for once more: where few rows are discordant, they cost as much as the rows do.
+
+    Args:
+        b: see above; so c and n.
+        c: see above.
+        n: see above.
+        margin: > 0.
     """
-    z = NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(POWER)
-    return math.ceil(z * z * ((b + c + 2) / (n + 2)) / (margin * margin))
+    share = (b + c + 2) / (n + 2)
+    z, z_power = NormalDist().inv_cdf(0.95), NormalDist().inv_cdf(POWER)
+
+    def suffices(rows: int) -> bool:
+        discordant = share * rows
+        return margin * (rows + 2) >= z * math.sqrt(discordant + 2) + z_power * math.sqrt(discordant)
+
+    low, high = 0, 1
+    while not suffices(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return high
 
 
-def median_interval(
-    values: NDArray[np.floating[Any]], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile-bootstrap interval of the median of `values` (n,), n > 0; the seed makes it repeatable."""
-    drawn = np.random.default_rng(seed).integers(0, len(values), size=(resamples, len(values)))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.median(values[drawn], axis=1), [tail, 1 - tail])
+def median_interval(values: NDArray[np.floating[Any]], *, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the median of `values` (n,), n > 0, between two of them: exact whatever they are distributed like.
+
+    By the sign test (Conover, "Practical Nonparametric Statistics", 1999, section 3.2), as narrow as the confidence
+    allows. Of fewer values than it takes (6 for 95 %, 7 for 98.3 %) it is all of them, and promises less.
+    """
+    n = len(values)
+    allowed = Fraction(1 - confidence) / 2 * 2**n
+    left_out, term, tail = 0, 1, 1
+    while tail <= allowed and 2 * (left_out + 1) < n:
+        left_out += 1
+        term = term * (n - left_out + 1) // left_out
+        tail += term
+    low, high = np.sort(values)[[max(0, left_out - 1), min(n - 1, n - left_out)]]
     return float(low), float(high)
 
 

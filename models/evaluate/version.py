@@ -16,8 +16,6 @@ from service.repository import deep_codec
 from service.repository.card import Card
 from service.runtime.runner import Runner
 
-CODED = "model.deep"
-
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -35,9 +33,9 @@ class Version:
         """
         if cards.ONNX in self.files:
             return self.files[cards.ONNX]
-        if CODED not in self.files or self.card.size is None:
-            raise BadModel(f"Version '{self.card.version}' has neither {cards.ONNX} nor {CODED} with its size.")
-        return deep_codec.decode(self.files[CODED], limit_bytes=self.card.size.file_bytes)
+        if cards.CODED not in self.files or self.card.size is None:
+            raise BadModel(f"Version '{self.card.version}' has neither {cards.ONNX} nor {cards.CODED} with its size.")
+        return deep_codec.decode(self.files[cards.CODED], limit_bytes=self.card.size.file_bytes)
 
 
 @dataclass(frozen=True, slots=True)

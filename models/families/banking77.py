@@ -23,7 +23,8 @@ from models.families.family import Bench, Family, Variant
 from models.families.training import QUICK_ROWS, Run, examples, train
 from models.made import Made
 from models.train import minilm
-from models.train.distil import cached_distillation, teacher_logits
+from models.train.distil import cached_distillation
+from models.train.evaluation import logits
 from models.train.networks import reproducible
 from models.train.reduce_layers import every_other, reduce_layers
 from models.train.settings import TrainSettings
@@ -115,7 +116,7 @@ def _half() -> Variant:
         # Half of all weights, of which a batch sees a few rows: left alone, training takes half of the time.
         student.encoder.tokens.weight.requires_grad_(False)
         rows = QUICK_ROWS if bench.quick else None
-        told = teacher_logits(Trimmed(teacher), examples(bench.parts["training"], rows=rows))
+        told = logits(Trimmed(teacher), examples(bench.parts["training"], rows=rows))
         objective = cached_distillation(told, TEMPERATURE, SHARE)
         run = Run(HALF, TEACHING, {"cut": cut.arguments, "recipe": distil.arguments}, objective=objective)
         return Made(HALF, exported(bench, trained(bench, student, run), banking77.LENGTH), recipe)

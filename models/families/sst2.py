@@ -15,7 +15,8 @@ from models.families.encoders import EXPORT, NOT_VERIFIED, OUTPUT, config, expor
 from models.families.family import Bench, Family, Variant
 from models.families.training import QUICK_ROWS, Run, examples
 from models.made import Made
-from models.train.distil import cached_distillation, teacher_logits
+from models.train.distil import cached_distillation
+from models.train.evaluation import logits
 from models.train.networks import reproducible
 from models.train.prune_heads import importance, least_important, prune_heads
 from models.train.reduce_layers import every_other, reduce_layers
@@ -69,7 +70,7 @@ def _taught(
         teacher = _network(bench)
         student = student_of(bench, teacher)
         rows = QUICK_ROWS if bench.quick else None
-        told = teacher_logits(Trimmed(teacher), examples(bench.parts["training"], rows=rows))
+        told = logits(Trimmed(teacher), examples(bench.parts["training"], rows=rows))
         run = Run(version, settings, {"cut": cut.arguments}, objective=cached_distillation(told, TEMPERATURE, SHARE))
         return Made(version, exported(bench, trained(bench, student, run), sst2.LENGTH), recipe)
 

@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from models.report.front import front
-from models.report.rows import Interval, Row
+from models.report.headline import Headline
+from models.report.rows import Interval, Row, comparable
+from service.repository.card_measures import Quality
 
 MOST_CLASSES = 24
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "retort", "font.family": "sans-serif", "font.size": 9.0}
@@ -46,10 +48,9 @@ def latency_chart(rows: Sequence[Row], batch: int) -> str:
 def class_chart(row: Row, labels: Sequence[str]) -> str:
     """Change of recall per class against the full version, the worst `MOST_CLASSES` first; empty without."""
     quality = row.card.quality[0] if row.card.quality else None
-    paired = getattr(quality, "paired", None)
-    before = getattr(paired, "full_recall_by_class", ())
-    if quality is None or not before:
+    if not isinstance(quality, Quality) or quality.paired is None:
         return ""
+    before = quality.paired.full_recall_by_class
     changes = [100 * (own - full) for own, full in zip(quality.recall_by_class, before, strict=True)]
     named = sorted(zip(changes, _names(len(changes), labels), strict=True))[:MOST_CLASSES]
 
@@ -66,22 +67,22 @@ def class_chart(row: Row, labels: Sequence[str]) -> str:
 
 
 def _chart(rows: Sequence[Row], costs: Costs, label: str) -> str:
-    shown = [row for row in rows if row.headline and row.version in costs]
-    first = next((row.headline for row in shown if row.headline), None)
-    if first is None:
+    shown = [(row, figure) for row, figure in comparable(rows) if row.version in costs]
+    if not shown:
         return ""
-    points = {row.version: (costs[row.version][0], row.headline.value) for row in shown if row.headline}
+    first = shown[0][1]
+    points = {row.version: (costs[row.version][0], figure.value) for row, figure in shown}
     best = front(points, higher_is_better=first.higher_is_better)
 
     def draw(axes: Axes) -> None:
         axes.plot(*zip(*(points[name] for name in best), strict=True), color="#999999", linewidth=1, zorder=1)
         seen: set[str | None] = set()
-        for row in shown:
-            _point(axes, row, *costs[row.version], legend=row.card.verdict not in seen)
+        for row, figure in shown:
+            _point(axes, row, figure, *costs[row.version], legend=row.card.verdict not in seen)
             seen.add(row.card.verdict)
         _logarithmic(axes)
         axes.set_xlabel(label)
-        axes.set_ylabel(first.name)
+        axes.set_ylabel(first.name if first.higher_is_better else f"{first.name}, less is better")
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=4, fontsize=8)
         axes.grid(alpha=0.25)
 
@@ -97,11 +98,8 @@ def _logarithmic(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _point(axes: Axes, row: Row, cost: float, interval: Interval | None, *, legend: bool) -> None:
+def _point(axes: Axes, row: Row, figure: Headline, cost: float, interval: Interval | None, *, legend: bool) -> None:
     colour, mark = _MARKS[row.card.verdict]
-    figure = row.headline
-    if figure is None:
-        return
     axes.errorbar(
         cost,
         figure.value,

@@ -10,9 +10,8 @@ import numpy as np
 from models.data.samples import Samples
 from models.evaluate import measure
 from models.report.flips import Flip, Opinion, flips
-from models.report.occlusion import attribution
+from models.report.occlusion import Side, attribution
 from models.report.pictures import picture_of, picture_of_attribution
-from service.runtime.onnx import OnnxRunner
 
 SHOWN = 8
 
@@ -41,38 +40,45 @@ class Examples:
     shown: tuple[Example, ...]
 
 
-def examples(
-    full_onnx: bytes,
-    variant_onnx: bytes,
-    test: Samples,
-    bench: measure.Bench,
-    *,
-    output: str,
-    labels: Sequence[str] = (),
-    shown: int = SHOWN,
-    on_example: Callable[[], None] = lambda: None,
-) -> Examples:
-    """Runs both versions on the test set and draws what flips.
+@dataclass(frozen=True, slots=True)
+class Show:
+    """How flips are drawn.
+
+    Attributes:
+        bench: this machine.
+        labels: names of the classes, in order; numbers without.
+        most: how many are drawn at most.
+        on_example: called after each.
+    """
+
+    bench: measure.Bench
+    labels: Sequence[str] = ()
+    most: int = SHOWN
+    on_example: Callable[[], None] = lambda: None
+
+
+def examples(full_onnx: bytes, variant_onnx: bytes, test: Samples, show: Show, *, mixes: bool = True) -> Examples:
+    """Runs both versions on the test set, as when they were measured, and draws what flips.
 
     Args:
         full_onnx: the full version.
         variant_onnx: the variant.
         test: labelled samples.
-        bench: this machine.
-        output: the output that carries the logits (n, classes).
-        labels: names of the classes, in order; numbers without.
-        shown: how many are drawn at most.
-        on_example: called after each.
+        show: how.
+        mixes: whether requests of the variant may share a batch; its rows are run one by one if not.
+
+    Raises:
+        BadModel, BadInput, ValueError: a version does not load, run on these rows, or answer with classes.
     """
-    first = {name: array[:1] for name, array in test.inputs.items()}
-    runners = [measure.load(onnx, bench, first).runner for onnx in (full_onnx, variant_onnx)]
+    runners = [measure.open_runner(onnx, show.bench) for onnx in (full_onnx, variant_onnx)]
+    sides = (Side(runners[0]), Side(runners[1], None if mixes else 1))
     try:
-        logits = [measure.answers(runner, test.inputs, output).logits for runner in runners]
+        logits = [side.logits(test.inputs) for side in sides]
         found = flips(logits[0], logits[1], test)
         drawn = []
-        for flip in found[:shown]:
-            drawn.append(_draw(flip, test, runners, output, labels))
-            on_example()
+        for flip in found[: show.most]:
+            drawn.append(_draw(flip, test, sides, show.labels))
+            show.on_example()
     finally:
         for runner in runners:
             runner.close()
@@ -80,12 +86,12 @@ def examples(
     return Examples(len(test), kinds.count("lost"), kinds.count("won"), kinds.count("both wrong"), tuple(drawn))
 
 
-def _draw(flip: Flip, test: Samples, runners: list[OnnxRunner], output: str, labels: Sequence[str]) -> Example:
+def _draw(flip: Flip, test: Samples, sides: Sequence[Side], labels: Sequence[str]) -> Example:
     name = next(iter(test.inputs))
     sample = {each: array[[flip.row]] for each, array in test.inputs.items()}
     found = [
-        attribution(runner, sample, name, output=output, chosen=opinion.predicted)
-        for runner, opinion in zip(runners, (flip.full, flip.variant), strict=True)
+        attribution(side, sample, name, chosen=opinion.predicted)
+        for side, opinion in zip(sides, (flip.full, flip.variant), strict=True)
     ]
     scale = max(float(np.abs(one.drops).max(initial=0)) for one in found)
     full, variant = (picture_of_attribution(one, sample[name][0], scale) for one in found)

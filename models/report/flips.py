@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.data.samples import Samples
-from models.evaluate.quality import Logits, predicted
+from models.evaluate.quality import NO_CLASS, Logits, predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def flips(full: Logits, variant: Logits, test: Samples) -> tuple[Flip, ...]:
             Opinion(int(before[row]), float(p_full[row, before[row]])),
             Opinion(int(after[row]), float(p_variant[row, after[row]])),
         )
-        for row in np.flatnonzero(before != after)
+        for row in np.flatnonzero((before != after) | (after == NO_CLASS))
     ]
     return tuple(sorted(found, key=lambda flip: (flip.full.predicted != flip.label, -flip.full.probability)))
 

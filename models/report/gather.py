@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
+from models.data import roles
 from models.data.samples import Samples, from_npz
 from models.evaluate import measure
 from models.families import registry
-from models.report.examples import Examples, examples
+from models.report.examples import Examples, Show, examples
 from models.report.rows import Row, rows_of
+from models.source import whole
 from service.core.cpu import cpu_class
-from service.core.errors import BadModel, NotFound
+from service.core.errors import BadModel, NotFound, RetortError
+from service.repository.card_measures import Quality
+from service.repository.card_tasks import UnlabelledQuality
 from service.repository.layout import Repository
 
 NO_TEST_SET = "Name the test set with --test FILE.npz to see which inputs flip."
@@ -72,11 +77,10 @@ def test_set(gathered: Gathered, file: Path | None, data: Path | None) -> tuple[
     Raises:
         CannotReport: it has other rows than the cards', no labels, or cannot be read.
     """
+    if not any(_is_classifier(row) for row in gathered.rows):
+        return None, "Only the classes of a classifier can flip, and these versions were measured as none."
     if file is not None:
-        try:
-            samples = from_npz(file.read_bytes())
-        except (OSError, ValueError) as refusal:
-            raise CannotReport(f"{file} cannot be read as a test set: {refusal}") from None
+        samples = _of_file(file)
     else:
         known = _of_family(gathered.model, data)
         if known is None:
@@ -84,8 +88,7 @@ def test_set(gathered: Gathered, file: Path | None, data: Path | None) -> tuple[
         samples = known
     if not samples.labelled:
         return None, "The test set has no labels, so that no input can be said to flip."
-    _assert_same_rows(gathered, samples)
-    return samples, ""
+    return _judged_rows(gathered, samples), ""
 
 
 def flipped(
@@ -97,28 +100,32 @@ def flipped(
         CannotReport: a version cannot be read.
     """
     repository = Repository(gathered.folder.parent)
-    bench = measure.Bench(cpu_class())
-    by_version = {row.version: row for row in gathered.rows}
+    show = Show(measure.Bench(cpu_class()), gathered.labels, most, on_example)
+    there = {row.version for row in gathered.rows}
     found = {}
     for row in gathered.rows:
         parent = row.card.variant_of
-        if parent is None or parent not in by_version:
+        if parent is None or parent not in there or not _is_classifier(row):
             continue
+        mixes = row.card.batching is None or row.card.batching.mode == "any"
         try:
-            full, own = (repository.read_version(gathered.model, name) for name in (parent, row.version))
-        except (BadModel, NotFound) as refusal:
-            raise CannotReport(str(refusal)) from None
-        found[row.version] = examples(
-            full.onnx,
-            own.onnx,
-            test,
-            bench,
-            output=measure.load(full.onnx, bench, _first(test)).runner.outputs[0].name,
-            labels=gathered.labels,
-            shown=most,
-            on_example=on_example,
-        )
+            full, own = (whole(repository.read_version(gathered.model, name)) for name in (parent, row.version))
+            found[row.version] = examples(full, own, test, show, mixes=mixes)
+        except (RetortError, ValueError) as refusal:
+            raise CannotReport(f"{gathered.model}/{row.version} on the test set: {refusal}") from None
     return found
+
+
+def _is_classifier(row: Row) -> bool:
+    here = row.card.quality[0] if row.card.quality else None
+    return isinstance(here, Quality) or (isinstance(here, UnlabelledQuality) and here.of == "classification")
+
+
+def _of_file(file: Path) -> Samples:
+    try:
+        return from_npz(file.read_bytes())
+    except (OSError, ValueError, BadZipFile) as refusal:
+        raise CannotReport(f"{file} cannot be read as a test set: {refusal}") from None
 
 
 def _of_family(model: str, data: Path | None) -> Samples | None:
@@ -126,16 +133,19 @@ def _of_family(model: str, data: Path | None) -> Samples | None:
         return None
     try:
         return registry.families(model)[0].load(data, Path.home() / ".cache" / "retort").parts["test"]
-    except (OSError, ValueError):
+    except (OSError, ValueError, ImportError) as refusal:
+        if data is not None:
+            raise CannotReport(f"{data} does not give the test set of {model}: {refusal}") from None
         return None
 
 
-def _assert_same_rows(gathered: Gathered, samples: Samples) -> None:
+def _judged_rows(gathered: Gathered, samples: Samples) -> Samples:
+    """The rows that the cards were judged on: all, or what was left when a part became the development set."""
     splits = [row.card.data.splits for row in gathered.rows if row.card.data]
     told = {known["test"].sha256 for known in splits if "test" in known}
-    if told and samples.sha256() not in told:
+    if not told:
+        return samples
+    found = roles.judged(samples, told)
+    if found is None:
         raise CannotReport(f"these {len(samples)} rows are not the test set that the cards of {gathered.model} name.")
-
-
-def _first(samples: Samples) -> dict[str, object]:
-    return {name: array[:1] for name, array in samples.inputs.items()}
+    return found

@@ -11,8 +11,9 @@ from models.report import words
 from models.report.charts import class_chart, latency_chart, size_chart
 from models.report.examples import Examples
 from models.report.front import front
-from models.report.rows import Row, batch_sizes
+from models.report.rows import Row, batch_sizes, comparable, main_figure
 from models.report.table import cells
+from service.repository.card_tasks import UnlabelledQuality
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class Page:
             page=self,
             summary=summary(self.rows),
             sizes=sizes,
-            cells={row.version: cells(row, sizes) for row in self.rows},
-            headline=next((row.headline.name for row in self.rows if row.headline), "quality"),
+            cells={row.version: cells(row, sizes, main_figure(self.rows)) for row in self.rows},
+            headline=main_figure(self.rows),
             charts=[chart for chart in charts if chart],
             class_charts={row.version: class_chart(row, self.labels) for row in self.rows},
             arguments=_arguments,
@@ -62,7 +63,7 @@ def summary(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _fronts(rows: Sequence[Row]) -> tuple[str, ...]:
-    measured = [(row, row.headline) for row in rows if row.headline]
+    measured = comparable(rows)
     if not measured:
         return ("No quality was measured.",)
     higher = measured[0][1].higher_is_better
@@ -72,7 +73,14 @@ def _fronts(rows: Sequence[Row]) -> tuple[str, ...]:
         by_time = {row.version: (pace.share, best.value) for row, best in measured if (pace := row.pace(count))}
         on_it = _listed(front(by_time, higher_is_better=higher))
         sentences.append(f"On the front of time and quality, {count} row{'s' if count != 1 else ''} a run: {on_it}.")
+    untested = [row.version for row in rows if _is_untested(row)]
+    if untested:
+        sentences.append(f"Without a test set, so that nothing shows how good they are: {', '.join(untested)}.")
     return tuple(sentences)
+
+
+def _is_untested(row: Row) -> bool:
+    return bool(row.card.quality) and isinstance(row.card.quality[0], UnlabelledQuality)
 
 
 def _listed(names: Sequence[str]) -> str:

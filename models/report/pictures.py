@@ -26,8 +26,9 @@ Floats = NDArray[np.floating[Any]]
 def picture_of(sample: Array) -> str:
     """One sample (without the batch axis): an <img> of an image, else its values in short."""
     if sample.ndim == 3 and sample.shape[0] in (1, 3):
-        low, high = float(sample.min()), float(sample.max())
-        scaled = (sample.astype(np.float64) - low) * (255 / ((high - low) or 1))
+        plain = np.nan_to_num(sample.astype(np.float64), posinf=0.0, neginf=0.0)
+        low, high = float(plain.min()), float(plain.max())
+        scaled = (plain - low) * (255 / ((high - low) or 1))
         return _img(np.broadcast_to(scaled, (3, *sample.shape[1:])).transpose(1, 2, 0), "the input")
     values = sample.ravel()
     more = " …" if values.size > MOST_VALUES else ""

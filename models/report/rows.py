@@ -67,7 +67,7 @@ class Row:
     @property
     def notes(self) -> tuple[str, ...]:
         """Where the time goes, where the card says it."""
-        return tuple(getattr(self.card, "speed_notes", ()))
+        return self.card.speed_notes
 
     @property
     def is_full(self) -> bool:
@@ -88,6 +88,18 @@ def rows_of(cards: Iterable[Card]) -> tuple[Row, ...]:
 def batch_sizes(rows: Iterable[Row]) -> tuple[int, ...]:
     """Every batch size that any version was timed at, ascending."""
     return tuple(sorted({pace.rows for row in rows for pace in row.paces}))
+
+
+def main_figure(rows: Iterable[Row]) -> str:
+    """The name of the figure that the model's versions are compared by: the first version's that has one."""
+    return next((row.headline.name for row in rows if row.headline), "quality")
+
+
+def comparable(rows: Iterable[Row]) -> tuple[tuple[Row, Headline], ...]:
+    """The versions that have the main figure, with it; a version that was measured otherwise is not among them."""
+    known = tuple(rows)
+    name = main_figure(known)
+    return tuple((row, row.headline) for row in known if row.headline and row.headline.name == name)
 
 
 def _bytes(card: Card) -> int | None:

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from models.report import words
-from models.report.rows import Row, batch_sizes
+from models.report.headline import Headline
+from models.report.rows import Row, batch_sizes, main_figure
+from service.repository.card_measures import Quality
+from service.repository.card_tasks import EmbeddingQuality, RegressionQuality, UnlabelledQuality
 
 _COLOURS = {"pass": "green", "fail": "red", "insufficient-data": "yellow"}
 
@@ -17,7 +20,7 @@ def table(model: str, rows: Sequence[Row]) -> Table:
     sizes = batch_sizes(rows)
     made = Table(title=model, title_justify="left", box=None, pad_edge=False, header_style="bold")
     made.add_column("version", no_wrap=True)
-    name = next((row.headline.name for row in rows if row.headline), "quality")
+    name = main_figure(rows)
     for heading in ("size", "of full", name, "difference", "agreement"):
         made.add_column(heading, justify="right", no_wrap=True)
     for count in sizes:
@@ -25,19 +28,25 @@ def table(model: str, rows: Sequence[Row]) -> Table:
     for heading in ("batching", "gain", "verdict"):
         made.add_column(heading, no_wrap=True)
     for row in rows:
-        made.add_row(*cells(row, sizes), style=None if row.is_full else _COLOURS.get(row.card.verdict or ""))
+        made.add_row(*cells(row, sizes, name), style=None if row.is_full else _COLOURS.get(row.card.verdict or ""))
     return made
 
 
-def cells(row: Row, sizes: Sequence[int]) -> tuple[str, ...]:
-    """The cells of one version, in the order of the columns."""
+def cells(row: Row, sizes: Sequence[int], name: str = "") -> tuple[str, ...]:
+    """The cells of one version, in the order of the columns.
+
+    Args:
+        row: the version.
+        sizes: the batch sizes that have a column.
+        name: of the column of quality: another figure than that is named in its cell.
+    """
     card, best = row.card, row.headline
     parent = card.size.parent_file_bytes if card.size else None
     return (
         row.version,
         words.size(row.bytes),
         words.ratio(row.bytes / parent if row.bytes is not None and parent else None),
-        words.share(best.value) if best and best.higher_is_better else f"{best.value:.4g}" if best else words.NOTHING,
+        _figure(best, name or (best.name if best else "")),
         _difference(row),
         words.share(best.agreement if best else None),
         *(words.speedup(row.pace(count)) for count in sizes),
@@ -47,12 +56,31 @@ def cells(row: Row, sizes: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def _difference(row: Row) -> str:
-    paired = row.card.quality[0].paired if row.card.quality else None
-    if paired is None:
+def _figure(best: Headline | None, name: str) -> str:
+    if best is None:
         return words.NOTHING
-    low, high = paired.delta_interval_95
-    return f"{words.points(paired.delta)} [{words.points(low)}, {words.points(high)}]"
+    value = words.share(best.value) if best.higher_is_better else f"{best.value:.4g}"
+    return value if best.name == name else f"{value} {best.name}"
+
+
+def _difference(row: Row) -> str:
+    """Of a variant to its full version, in the task's own terms; `>=` stands before a one-sided 95 % lower bound."""
+    here = row.card.quality[0] if row.card.quality else None
+    match here:
+        case Quality() if here.paired is not None:
+            low, high = here.paired.delta_interval_95
+            return f"{words.points(here.paired.delta)} [{words.points(low)}, {words.points(high)}]"
+        case RegressionQuality() if here.paired is not None:
+            low, high = here.paired.error_ratio_interval_95
+            return f"{here.paired.error_ratio:.3f}x [{low:.3f}, {high:.3f}]"
+        case EmbeddingQuality() if here.paired is not None:
+            delta, bound = here.paired.label_recall_delta, here.paired.label_recall_lower_95
+            if delta is not None and bound is not None:
+                return f"{words.points(delta)} (>= {words.points(bound)})"
+            return f"cosine {here.paired.cosine_p01:.4f}"
+        case UnlabelledQuality() if here.paired is not None:
+            return f"relative L2 {here.paired.relative_l2:.3g}"
+    return words.NOTHING
 
 
 def _batching(row: Row) -> str:

@@ -77,7 +77,7 @@ def launch(processes: int, entry: str, arguments: Mapping[str, Any], *, stuck_s:
         "GLOO_SOCKET_IFNAME": _LOOPBACK,
         "RETORT_STUCK_S": str(stuck_s),
     }
-    with _environment(settings), _quiet():
+    with _environment(settings), _quiet(), _handlers():
         try:
             elastic_launch(config, sys.executable)("-m", __name__, entry, json.dumps(dict(arguments)))
         except ChildFailedError as error:
@@ -135,6 +135,19 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
+
+
+@contextmanager
+def _handlers() -> Iterator[None]:
+    """Puts signal handlers back: torch's launcher leaves its own, and a later Ctrl-C would be a traceback of its."""
+    numbers = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
 
 
 @contextmanager

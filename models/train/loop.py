@@ -47,6 +47,9 @@ class Trainer:
         augment: distorts the first input of a batch; None leaves it alone.
         after_step: called after each change of the weights, to hold masks, shared values or ranges.
         checkpoint: written after each epoch and in between; if it is there at the start, training goes on from it.
+
+    Raises:
+        ValueError: there are no rows to train on, or none to stop by.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class Trainer:
         after_step: Callable[[], None] = lambda: None,
         checkpoint: Checkpoint | Path | None = None,
     ) -> None:
+        if not len(training) or not len(development):
+            raise ValueError(f"Training takes rows, and there are {len(training)}, {len(development)} to stop by.")
         self._network = network
         self._training, self._development = training, development
         self._settings = settings

@@ -42,6 +42,18 @@ class TrainSettings:
     l1: float = 0.0
     max_grad_norm: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuses what would train nothing, or break off much later.
+
+        Raises:
+            ValueError: names the setting.
+        """
+        for name in ("epochs", "batch_rows", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}.")
+
     def arguments(self) -> dict[str, Any]:
         """As a card's step writes them."""
         defaults = {field.name: field.default for field in fields(self)}

@@ -142,7 +142,8 @@ class Speed(CardPart):
         first_run_ms: the first run after the load.
         full: the full version's; None for a full version.
         speedup: median of full time / own time over pairs of neighbouring runs; None for a full version.
-        speedup_interval_95: bootstrap interval of that median; excludes 1 when one is measurably faster.
+        speedup_interval_95: interval of that median, exact by the sign test (a bootstrap's in older
+            cards); excludes 1 when one is measurably faster.
         speedup_joint_interval_95: the same, wider, so that those of all batch sizes measured together hold at once
             with 95 % (Bonferroni): the one that the gate reads. None in cards that were made without it.
     """

@@ -149,11 +149,12 @@ def _sparse(reading: Reading, size_bytes: int) -> bytes:
     element = reading.element()
     codebook = reading.codebook(element)
     value_code = reading.code(len(codebook) - 1)
-    gaps = _gaps(reading)
+    count = _count(size_bytes, element)
+    gaps = _gaps(reading, count)
     limit = gaps.limit
     is_value = gaps.symbols < limit
     ends = np.cumsum(gaps.symbols + is_value, dtype=np.int64)
-    count, reached = _count(size_bytes, element), int(ends[-1])
+    reached = int(ends[-1])
     if not reached <= count < reached + limit:
         raise Damaged("its gaps lead to another number of elements")
     positions = ends[is_value] - 1
@@ -171,7 +172,8 @@ class _Gaps:
     limit: int
 
 
-def _gaps(reading: Reading) -> _Gaps:
+def _gaps(reading: Reading, most: int) -> _Gaps:
+    """The next gaps, of which each stands for one element at least, so that there are no more than `most`."""
     bits = reading.take(1)[0]
     if not GAP_BITS[0] <= bits <= GAP_BITS[1]:
         raise Damaged(f"its gaps have {bits} bits")
@@ -182,7 +184,10 @@ def _gaps(reading: Reading) -> _Gaps:
     count = reading.number()
     if count == 0:
         raise Damaged("it has no gaps")
-    return _Gaps(decode_symbols(code, reading.take(reading.number()), count), limit)
+    stream = reading.take(reading.number())
+    if count > most:
+        raise Damaged("its gaps lead to another number of elements")
+    return _Gaps(decode_symbols(code, stream, count), limit)
 
 
 def _count(size_bytes: int, element: np.dtype[Any]) -> int:

@@ -168,7 +168,7 @@ class Folder:
         what = f"{self.where}: {quoted(location)}"
         if not stat.S_ISREG(status.st_mode):
             raise BadModel(f"{what} is not a regular file.")
-        if status.st_nlink != 1:
+        if status.st_nlink > 1:  # 0: another file took its place since it was opened; this one is whole all the same
             raise BadModel(f"{what} is a hard link ({status.st_nlink} names); put a copy of the file there.")
         if status.st_size > limit_bytes:
             raise BadModel(f"{what} has {status.st_size} bytes, more than the limit of {limit_bytes}.")

@@ -215,3 +215,21 @@ def test_negative_control_golden_cases_that_do_not_hold_keep_a_version_out(
     status, text = swap(server, "1-moved")
     assert status == 409
     assert "the golden cases do not hold" in text
+
+
+def test_a_full_version_that_another_run_published_meanwhile_is_taken(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(setup, folder=tmp_path / "repository" / "digits", runs=5)
+    given = Made("1", SHIPPED.read_bytes(), Recipe(name="given"))
+    real = assemble.appraise.appraise_full
+    theirs: list[Published] = []
+
+    def come_in_between(onnx: bytes, trial: assemble.appraise.Trial) -> assemble.appraise.Appraisal:
+        monkeypatch.setattr(assemble.appraise, "appraise_full", real)
+        theirs.append(assemble.publish_full(given, small))
+        return real(onnx, trial)
+
+    monkeypatch.setattr(assemble.appraise, "appraise_full", come_in_between)
+    ours = assemble.publish_full(given, small)
+    assert (ours.reused, ours.card) == (True, theirs[0].card)

@@ -121,3 +121,14 @@ def test_a_coded_recipe_gives_the_coded_form_beside_the_file() -> None:
     made = chain.make(coded, "1-q", samples_of.perceptron(256), samples_of.xs(60), on_step=lambda _: None)
     assert made.coded is not None
     assert deep_codec.decode(made.coded, limit_bytes=len(made.onnx)) == made.onnx
+
+
+def test_what_is_coded_must_decode_to_the_same_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.compress import deep_file  # noqa: PLC0415
+
+    coded = chain.make(plan(step("same", append(b"")), coded=True), "1-x", b"any bytes", None, on_step=lambda _: None)
+    assert coded.coded is not None
+    real = deep_file.encode
+    monkeypatch.setattr(deep_file, "encode", lambda onnx: real(onnx[:-1] + b"x"))
+    with pytest.raises(StepFailed, match="what was coded does not decode to the same file"):
+        chain.make(plan(step("same", append(b"")), coded=True), "1-x", b"any bytes", None, on_step=lambda _: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.ladder import Climb, Ground
 from models.made import Made
 from models.recipes.plan import Plan
 from models.recipes.reading import parse
+from service.core.errors import BadModel
 from service.repository.card import Size
 from tests.unit.models import samples_of
 
@@ -114,3 +116,43 @@ def test_only_development_rows_are_looked_at(ground: Ground, development: Sample
     plan = parse(HEAD + b"  - {exclude_worst: 1}", "q.yaml")
     assert ladder.rank(plan, few, on_step=lambda _: None)[0] == "first"
     assert np.array_equal(few.development.inputs["x"], development.inputs["x"][:3])
+
+
+def test_a_rung_whose_model_does_not_run_is_told_and_the_next_one_tried(ground: Ground, judge: ladder.Judge) -> None:
+    def broken_once(made: Made) -> appraise.Appraisal:
+        if made.recipe.steps[1].arguments["reduce_range"]:
+            raise BadModel("The model cannot be loaded.")
+        return judge(made)
+
+    found = climb(b"  - {reduce_range: true}\n  - {exclude_worst: 1}\n", ground, broken_once)
+    assert found.tried[1] == "rung 1 of 2, reduce_range true: does not apply; The model cannot be loaded."
+    assert excluded(found.made) == ("first",)
+
+
+def test_where_no_node_can_be_left_out_the_rung_says_so(ground: Ground, judge: ladder.Judge) -> None:
+    """Without the check the same model would be judged again, and its card tell of a rung that changed nothing."""
+    with pytest.MonkeyPatch.context() as faulty:
+        faulty.setattr(ladder.sensitivity, "candidates", lambda model, op_types: ())
+        found = climb(b"  - {exclude_worst: 1}\n", ground, judge)
+    assert "does not apply; Recipe q, ranking for int8_static: there is no node" in found.tried[1]
+    assert excluded(found.made) == ()
+
+
+def test_ranking_survives_what_libraries_raise_and_what_does_not_run(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = parse(HEAD + b"  - {exclude_worst: 1}", "q.yaml")
+    technique = plan.steps[1].technique
+
+    def moody(self: object, model: bytes, arguments: object, material: object) -> bytes:
+        sys.stdout.write("a library talks\n")
+        left = getattr(arguments, "exclude_nodes", ())
+        if "first" not in left and left:
+            raise IndexError("list index out of range")
+        return b"no model" if "second" not in left and left else real(self, model, arguments, material)
+
+    real = type(technique).run
+    monkeypatch.setattr(type(technique), "run", moody)
+    worst = ladder.rank(plan, ground, on_step=lambda _: None)
+    assert (worst[0], worst[-1]) == ("second", "first")
+    assert capsys.readouterr().out == ""

@@ -1,6 +1,8 @@
 """Publishing: whole or not at all, never over something else."""
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,66 @@ def test_a_disk_that_refuses_leaves_the_card_that_was_there(tmp_path: Path, monk
         replace_card(tmp_path / "1", b"{}")
     assert content(tmp_path / "1") == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_of_two_that_publish_at_once_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one comes in between the look whether the version is there, and the rename."""
+    real = module._sync_folder
+
+    def come_in_between(folder: Path) -> None:
+        monkeypatch.setattr(module, "_sync_folder", real)
+        publish(tmp_path, "1", FILES)
+        real(folder)
+
+    for files in (FILES | {"model.onnx": b"other"}, FILES):
+        monkeypatch.setattr(module, "_sync_folder", come_in_between)
+        if files == FILES:
+            assert not publish(tmp_path, "1", files)
+        else:
+            with pytest.raises(AlreadyPublished, match="/1 is published already"):
+                publish(tmp_path, "1", files)
+        assert content(tmp_path / "1") == FILES
+        assert [path.name for path in tmp_path.iterdir()] == ["1"]
+        module.shutil.rmtree(tmp_path / "1")
+
+
+def test_a_model_yaml_that_came_in_between_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module._write
+
+    def come_in_between(path: Path, data: bytes) -> None:
+        (tmp_path / "model.yaml").write_bytes(b"theirs")
+        real(path, data)
+
+    monkeypatch.setattr(module, "_write", come_in_between)
+    assert not publish_config(tmp_path, b"ours")
+    assert content(tmp_path) == {"model.yaml": b"theirs"}
+
+
+def test_cards_replaced_by_two_at_once_are_always_whole(tmp_path: Path) -> None:
+    publish(tmp_path, "1", FILES)
+    cards = [bytes([letter]) * 200_000 for letter in b"ab"]
+
+    def write(card: bytes) -> None:
+        for _ in range(10):
+            replace_card(tmp_path / "1", card)
+
+    writers = [threading.Thread(target=write, args=(card,)) for card in cards]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert (tmp_path / "1" / "card.json").read_bytes() in (FILES["card.json"], *cards)
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_what_a_killed_process_left_goes_when_it_is_a_day_old(tmp_path: Path) -> None:
+    old, new, card = (tmp_path / f".retort-{name}-abcdefgh" for name in ("2", "3", "1-card"))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(b"half")
+    card.write_bytes(b"{")
+    (tmp_path / ".keep-20260101").mkdir()
+    a_day_ago = time.time() - 25 * 3600
+    for path in (old, card, tmp_path / ".keep-20260101"):
+        os.utime(path, (a_day_ago, a_day_ago))
+    publish(tmp_path, "1", FILES)
+    assert {path.name for path in tmp_path.iterdir()} == {"1", ".retort-3-abcdefgh", ".keep-20260101"}

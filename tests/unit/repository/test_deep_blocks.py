@@ -77,7 +77,8 @@ LIES = {
     "more gap bits": (GAPS_HEAD[:-3] + b"\x09", 4, "gaps have 9 bits"),
     "one gap": (GAPS_HEAD[:-2] + nibbles([0, 0, 0, 1]) + number(1 << 30) + number(0), 1 << 33, "one gap"),
     "no gaps": (GAPS_HEAD + number(0) + number(0), 4, "has no gaps"),
-    "many gaps": (GAPS_HEAD + number(1 << 30) + number(2) + b"\0\0", 4, "cannot be in 2 bytes"),
+    "many gaps": (GAPS_HEAD + number(1 << 30) + number(2) + b"\0\0", 4, "another number of elements"),
+    "more gaps than their stream holds": (GAPS_HEAD + number(14) + number(1) + b"\0", 56, "cannot be in 1 bytes"),
     "gaps cut off": (GAPS_HEAD + number(1 << 10) + number(1 << 10) + b"\0", 4, "ends too early"),
     "values": (SPARSE[:-1], 56, "cannot be in 0 bytes"),
     "values and more": (SPARSE + b"\0", 56, "ends elsewhere"),
@@ -101,3 +102,12 @@ def test_inflating_gives_exactly_what_was_promised() -> None:
     assert inflate(deflate(b""), 0) == b""
     with pytest.raises(Damaged, match="another length"):
         inflate(deflate(b"x" * 1_000)[:-1], 1_000)
+
+
+def test_more_gaps_than_elements_are_refused_before_they_are_read() -> None:
+    stream = bytes(500_000)  # four million gaps of one bit each
+    codebook = np.array([0, 1], np.uint8).tobytes()
+    head = b"\x02\x01" + number(2) + codebook + nibbles([1]) + b"\x01" + nibbles([1, 1])
+    payload = head + number(8 * len(stream)) + number(len(stream)) + stream
+    with takes_at_most(1_000_000), pytest.raises(Damaged, match="another number of elements"):
+        decode_block(payload, 10)

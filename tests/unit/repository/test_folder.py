@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,19 @@ def test_a_deep_folder_is_refused(version: Path) -> None:
     (version / "/".join("abcdefgh")).mkdir(parents=True)
     with Folder.at(version, "digits/1") as folder, pytest.raises(BadModel, match="deeper than 8"):
         folder.files()
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_whole(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card may be replaced at any moment; what was opened then has no name any more, and is no trap."""
+    (version / "card.json").write_bytes(b"before")
+    (version / "beside").write_bytes(b"after")
+    real = os.fstat
+
+    def replaced(descriptor: int) -> os.stat_result:
+        if (version / "beside").exists() and stat.S_ISREG(real(descriptor).st_mode):
+            os.replace(version / "beside", version / "card.json")
+        return real(descriptor)
+
+    monkeypatch.setattr(os, "fstat", replaced)
+    assert read(version, "card.json") == b"before"
+    assert read(version, "card.json") == b"after"

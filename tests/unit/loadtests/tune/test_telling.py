@@ -32,7 +32,7 @@ def found(ratio: Figure | None, *, best: Settings = EIGHT, complete: bool = True
         ),
         (found(Figure(1.3, (0.9, 1.5))), "keep the present configuration: no better one was shown", False),
         (found(Figure(1.3)), "keep the present configuration", False),
-        (found(None, best=PRESENT), "keep the present configuration: nothing better was seen", False),
+        (found(None, best=PRESENT), "keep the present configuration: nothing better was seen among 2 others", False),
         (found(None, complete=False), "keep the present configuration: the search did not come to its end", False),
     ],
 )
@@ -53,3 +53,9 @@ def test_the_document_is_plain_json() -> None:
     assert (document["best"], document["better"], document["interval"]) == ({"max_batch_size": 8}, True, [1.1, 1.5])
     assert document["tried"][0] == {"settings": {"max_batch_size": 1}, "ratio": 0.5, "rounds": 2}
     assert as_document(found(None), ORDER, valid=True)["interval"] is None
+
+
+def test_settings_without_time_are_told() -> None:
+    hurried = found(None, best=PRESENT)
+    hurried.left_out, hurried.tried = 7, {}
+    assert verdict(hurried) == ("keep the present configuration: no other was tried, and there was no time for 7")

@@ -14,7 +14,9 @@ import typer.testing
 from models import compressing
 from models.commands import compress as command
 from models.evaluate.ledger import Ledger
+from models.publish import AlreadyPublished
 from models.recipes import reading
+from service.core.errors import BadModel
 from service.repository.layout import Repository
 from tests.unit.models import samples_of
 
@@ -137,6 +139,25 @@ def test_an_interruption_keeps_what_is_finished_and_nothing_else(
     assert published(given) == ["1", "1-safe"]
     assert {path.name for path in (given / "repository" / "net").iterdir()} == {"1", "1-safe"}
     assert "1-safe" in result.stdout
+
+
+def test_what_befalls_one_variant_stops_no_other(given: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = compressing.assemble.publish_variant
+
+    def mishaps(made: Any, *arguments: Any) -> Any:
+        if made.version == "1-taken":
+            raise AlreadyPublished("net/1-taken is published already, with other content.")
+        if made.version == "1-broken":
+            raise BadModel("The model cannot be loaded.")
+        return real(made, *arguments)
+
+    monkeypatch.setattr(compressing.assemble, "publish_variant", mishaps)
+    names = ("--as", "1-taken", "--as", "1-broken")
+    result = run(*names, recipes=("safe.yaml", "safe.yaml", "safe.yaml"))
+    assert result.exit_code == command.ERROR
+    assert "1-taken: not made. net/1-taken is published already" in result.stderr
+    assert "1-broken: not made. The model cannot be loaded." in result.stderr
+    assert published(given) == ["1", "1-safe"]
 
 
 @pytest.mark.slow

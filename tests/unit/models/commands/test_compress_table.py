@@ -157,3 +157,10 @@ def test_cards_that_were_measured_again_say_where_a_verdict_changed() -> None:
 )
 def test_one_line_when_a_variant_is_done(outcome: Outcome, line: str) -> None:
     assert compress_table.sentence(outcome).startswith(f"{outcome.wanted.version}: {line}")
+
+
+def test_what_was_not_made_stands_where_it_was_asked_for() -> None:
+    table = compress_table.as_text(FULL, [UNMADE, INT8]).splitlines()
+    assert [line.split()[0] for line in table[1:4]] == ["1", "1-none", "1-int8"]
+    table = compress_table.as_text(FULL, [INT8, UNMADE]).splitlines()
+    assert [line.split()[0] for line in table[1:4]] == ["1", "1-int8", "1-none"]

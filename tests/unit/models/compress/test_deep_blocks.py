@@ -86,7 +86,7 @@ def entropy_bytes(indices: npt.NDArray[np.integer]) -> float:
 @pytest.mark.parametrize(("density", "over"), [(0.02, 1.03), (0.08, 1.03), (0.25, 1.05), (0.6, 1.05), (1.0, 1.03)])
 def test_the_smallest_block_is_near_the_entropy(density: float, over: float) -> None:
     random = np.random.default_rng(0)
-    indices = np.where(random.random(200_000) < density, random.binomial(30, 0.5, 200_000) + 1, 0)
+    indices = np.where(random.random(60_000) < density, random.binomial(30, 0.5, 60_000) + 1, 0)
     elements = random.normal(size=32).astype("<f4")[indices].tobytes()
     bound = entropy_bytes(indices)
     assert bound <= len(deep_blocks.smallest_block(elements, 4)) <= over * bound + 32 * 4 + 128 + 40

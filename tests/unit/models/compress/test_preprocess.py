@@ -1,5 +1,7 @@
 """Preprocessing cleans the graph and changes no answer."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -68,6 +70,45 @@ def test_an_opset_that_is_used_stays_even_in_a_subgraph() -> None:
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
     cleaned = onnx.load_from_string(preprocess(model, Preprocess()))
     assert {entry.domain for entry in cleaned.opset_import} == {"", "com.microsoft"}
+
+
+def with_a_slice_of_positions() -> bytes:
+    """What exporters make of position embeddings: as many of the table's rows as the text has tokens."""
+    nodes = [
+        helper.make_node("Shape", ["ids"], ["length"], start=1, end=2),
+        helper.make_node("Slice", ["table", "zero", "length", "zero"], ["positions"]),
+        helper.make_node("Gather", ["table", "ids"], ["tokens"]),
+        helper.make_node("Add", ["tokens", "positions"], ["y"]),
+    ]
+    table = np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32)
+    constants = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([0]), "zero")]
+    ends = [value("ids", TensorProto.INT64, ["N", "L"]), value("y", TensorProto.FLOAT, ["N", "L", 4])]
+    return graphs.model(nodes, ends[:1], ends[1:], constants)
+
+
+def test_a_graph_without_symbolic_shapes_is_cleaned_all_the_same_and_nothing_is_left_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ids = {"ids": np.arange(10, dtype=np.int64).reshape(2, 5)}
+    with pytest.warns(UserWarning, match="Incomplete symbolic shape inference"):
+        cleaned = preprocess(with_a_slice_of_positions(), Preprocess())
+    before, after = (
+        OnnxRunner.load(one, {}, RunnerOptions(provider="cpu", threads=1)).run(ids)["y"]
+        for one in (with_a_slice_of_positions(), cleaned)
+    )
+    assert np.array_equal(before, after)
+    assert not list(tmp_path.iterdir())
+    assert Path.cwd() == tmp_path
+
+
+def test_any_other_failure_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("models.compress.preprocess.quant_pre_process", breaks)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        preprocess(convolutional(), Preprocess())
 
 
 def test_equal_models_give_equal_bytes() -> None:

@@ -93,6 +93,7 @@ def test_a_layer_that_four_bits_cannot_hold_ranks_first(at: int) -> None:
     assert better < error(quantise(model, ranked[-1:]))
 
 
+@pytest.mark.slow
 def test_leaving_out_the_worst_of_a_real_network_brings_it_closer(resnet20: Real) -> None:
     def quantise(data: bytes, exclude: tuple[str, ...]) -> bytes:
         return int8_static(data, Int8Static(exclude_nodes=exclude), Material(resnet20.calibration))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,36 @@ def test_targets_have_the_outputs_shape() -> None:
     assert fitted.shape == (3, 1)
     with pytest.raises(BadData, match=r"f.npz: a target has shape \(\), the output has \(2,\)"):
         npz_files.check_targets(Path("f.npz"), flat, (2,))
+
+
+def marked(whole: bytes, local: int, central: int, value: int) -> bytes:
+    """An archive with one byte set in the head of each member, at these places of the local and the central head."""
+    data = bytearray(whole)
+    for signature, place in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        at = -1
+        while (at := data.find(signature, at + 1)) >= 0:
+            data[at + place] = value
+    return bytes(data)
+
+
+@pytest.mark.parametrize("damage", [(6, 8, 1), (8, 10, 99)], ids=["encrypted", "packed in a way that nobody knows"])
+def test_archives_that_zip_does_not_open_are_refused(tmp_path: Path, damage: tuple[int, int, int]) -> None:
+    path = file(tmp_path, **GOOD)
+    path.write_bytes(marked(path.read_bytes(), *damage))
+    with pytest.raises(BadData, match=r"is not an \.npz file, or is damaged"):
+        read_samples(path, [X, IDS, MASK], answers=False)
+
+
+def test_members_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "f.npz", "w") as archive:
+        archive.writestr("x.npy", b"hello")
+    with pytest.raises(BadData, match="'x' is not an array"):
+        read_samples(tmp_path / "f.npz", [X], answers=False)
+
+
+def test_a_head_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
+    head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 4), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "f.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(BadData, match="says that it holds more than there is memory for"):
+        read_samples(tmp_path / "f.npz", [X], answers=False)

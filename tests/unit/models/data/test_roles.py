@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.data.roles import DEVELOPMENT_SHARE, assign, cut
+from models.data.roles import DEVELOPMENT_SHARE, assign, cut, judged
 from models.data.samples import Samples
 
 
@@ -67,3 +67,14 @@ def test_without_a_test_set_calibration_still_keeps_off_development() -> None:
     assert roles.test is None
     assert numbers(roles.calibration) == [0, 1, 2]
     assert roles.overlaps_removed == 2
+
+
+def test_the_judged_rows_of_a_test_file_are_all_of_it_or_what_was_not_development() -> None:
+    whole = Samples({"x": np.arange(40, dtype=np.float32).reshape(20, 2)}, np.arange(20) % 2)
+    rest = cut(whole, DEVELOPMENT_SHARE)[1]
+    assert 0 < len(rest) < len(whole)
+    for told in (whole, rest):
+        found = judged(whole, {told.sha256()})
+        assert found is not None
+        assert found.sha256() == told.sha256()
+    assert judged(rest, {whole.sha256()}) is None

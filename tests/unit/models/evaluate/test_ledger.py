@@ -1,12 +1,14 @@
 """The ledger: one selection for each recipe and test set; measuring again confirms it."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from models.evaluate.ledger import AlreadyChosen, Entry, Ledger, arguments_sha256
+from models.evaluate.ledger import AlreadyChosen, BadLedger, Entry, Ledger, arguments_sha256
 from service.repository.card import Recipe, Step
 
 DEV, TEST, OTHER = "d" * 64, "a" * 64, "b" * 64
@@ -65,3 +67,45 @@ def test_another_test_set_or_another_recipe_may_choose(tmp_path: Path) -> None:
 def test_the_name_is_no_part_of_the_arguments() -> None:
     assert arguments_sha256(recipe(name="a")) == arguments_sha256(recipe(name="b"))
     assert arguments_sha256(recipe()) != arguments_sha256(recipe(seed=7))
+
+
+def test_of_many_that_choose_at_once_one_decides(tmp_path: Path) -> None:
+    def choose(seed: int) -> bool:
+        try:
+            Ledger(tmp_path / "l").select(recipe(seed=seed), chosen_on_sha256=DEV, test_sha256=TEST)
+        except AlreadyChosen:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(choose, range(16))) == 1
+    assert len(Ledger(tmp_path / "l").entries()) == 1
+
+
+@pytest.mark.parametrize("line", ['{"recipe": "int8', '{"recipe": "r"}', "[]", "\0"])
+def test_a_damaged_line_is_named_and_nothing_is_chosen_over_it(tmp_path: Path, line: str) -> None:
+    ledger = Ledger(tmp_path / "l")
+    ledger.select(recipe(), chosen_on_sha256=DEV, test_sha256=TEST)
+    before = (tmp_path / "l").read_text() + line
+    (tmp_path / "l").write_text(before)
+    with pytest.raises(BadLedger, match="l, line 2, is no entry of a ledger"):
+        ledger.entries()
+    with pytest.raises(BadLedger):
+        ledger.select(recipe(name="other"), chosen_on_sha256=DEV, test_sha256=TEST)
+    assert (tmp_path / "l").read_text() == before
+
+
+def test_a_disk_that_refuses_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(tmp_path / "l")
+    ledger.select(recipe(), chosen_on_sha256=DEV, test_sha256=TEST)
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            ledger.select(recipe(name="other"), chosen_on_sha256=DEV, test_sha256=TEST)
+    assert [entry.recipe for entry in ledger.entries()] == ["int8-static"]
+    ledger.select(recipe(name="other"), chosen_on_sha256=DEV, test_sha256=TEST)
+    assert [entry.recipe for entry in ledger.entries()] == ["int8-static", "other"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models.evaluate.sensitivity import batch_sensitivity
+from models.evaluate.sensitivity import _extreme_tokens, _with_outlier, batch_sensitivity
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from tests.unit.runtime import graphs
@@ -69,7 +69,42 @@ def test_the_outlier_shows_what_equal_rows_hide() -> None:
     assert batch_sensitivity(runner(scaled_by_the_whole_tensor()), {"x": rows}) > 0.02
 
 
-def test_integers_are_compared_without_an_outlier() -> None:
+def tokens_on_one_scale() -> bytes:
+    """Embeddings summed over a text, then rounded on a scale of the whole batch; token 9 is by far the largest."""
+    table = np.linspace(0.1, 0.2, 10, dtype=np.float32)[:, np.newaxis].repeat(4, axis=1)
+    table[9] = 5.0
+    nodes = [
+        helper.make_node("Gather", ["table", "x"], ["e"]),
+        helper.make_node("ReduceSum", ["e", "axis"], ["s"], keepdims=0),
+        helper.make_node("DynamicQuantizeLinear", ["s"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    constants = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([1]), "axis")]
+    ends = [value("x", TensorProto.INT64, ["N", 6]), value("y", TensorProto.FLOAT, ["N", 4])]
+    return graphs.model(nodes, ends[:1], ends[1:], constants)
+
+
+def test_a_text_of_one_token_shows_what_usual_texts_hide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every text has token 9 once, so that all of them share a scale; one that is nothing but 9 does not."""
+    rows = np.resize(np.arange(9, dtype=np.int64), (16, 6))
+    rows[:, 0] = 9
+    found = batch_sensitivity(runner(tokens_on_one_scale()), {"x": rows})
+    assert found > 5e-3
+    monkeypatch.setattr("models.evaluate.sensitivity._extreme_tokens", lambda _: ({},))
+    assert batch_sensitivity(runner(tokens_on_one_scale()), {"x": rows}) < found / 2
+
+
+def test_a_mask_is_no_token_and_is_left_alone() -> None:
+    ids, mask = np.arange(12, dtype=np.int64).reshape(3, 4), np.ones((3, 4), np.int64)
+    extremes = _extreme_tokens({"ids": ids, "mask": mask, "floats": ids.astype(np.float32)})
+    assert extremes == ({"ids": 0}, {"ids": 11})
+    spoilt = _with_outlier({"ids": ids, "mask": mask}, 1, extremes[1])
+    assert spoilt["ids"].tolist() == [[0, 1, 2, 3], [11] * 4, [8, 9, 10, 11]]
+    assert (spoilt["mask"] == mask).all()
+    assert ids[1, 0] == 4  # the samples themselves are not touched
+
+
+def test_integers_are_compared_with_no_number_that_does_not_occur() -> None:
     rows = np.arange(16, dtype=np.int64).reshape(4, 4)
     assert batch_sensitivity(runner(graphs.identity(TensorProto.INT64)), {"x": rows}) == 0.0
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from models.cards import CODED
 from models.compress import deep_file
-from models.evaluate.version import CODED, Version
+from models.evaluate.version import Version
 from service.core.errors import BadModel
 from service.repository.card import Card, FileEntry, Size
 

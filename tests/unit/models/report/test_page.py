@@ -5,20 +5,24 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from models.data.samples import Samples
 from models.evaluate import measure
+from models.evaluate.quality import NO_CLASS
 from models.report.charts import class_chart, latency_chart, size_chart
-from models.report.examples import examples
+from models.report.examples import Show, examples
 from models.report.flips import flips
-from models.report.occlusion import attribution, kind_of
+from models.report.occlusion import MOST_PARTS, Side, _pieces, attribution, kind_of
 from models.report.page import Page, summary
-from models.report.pictures import picture_of
+from models.report.pictures import picture_of, picture_of_attribution
 from models.report.rows import rows_of
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from tests.unit.models.compress.networks import images
 from tests.unit.models.report.cards import full, variant
+from tests.unit.runtime import graphs
+from tests.unit.runtime.graphs import value
 
 ROWS = rows_of(
     [
@@ -92,24 +96,47 @@ def test_flips_are_sorted_lost_first_and_told_apart() -> None:
     assert (found[3].variant.predicted, found[3].variant.probability) == (-1, 0.0)
 
 
-class Corner:
+def corner(rows: int | None = None) -> Side:
     """Logits that read one pixel of an image: what is attributed to it is known."""
+    weights = np.zeros((64, 2), np.float32)
+    weights[0, 0] = 4.0
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    ends = [value("x", TensorProto.FLOAT, [rows or "N", 1, 8, 8]), value("y", TensorProto.FLOAT, [rows or "N", 2])]
+    model = graphs.model(nodes, ends[:1], ends[1:], [numpy_helper.from_array(weights, "w")])
+    return Side(OnnxRunner.load(model, {}, RunnerOptions(provider="cpu", threads=1)))
 
-    def run(self, feed):  # type: ignore[no-untyped-def]
-        (array,) = feed.values()
-        return {"y": np.stack([4 * array[:, 0, 0, 0], np.zeros(len(array))], axis=1)}
 
-
-def test_hiding_the_one_pixel_that_counts_is_what_costs() -> None:
+@pytest.mark.parametrize("rows", [None, 1, 5])
+def test_hiding_the_one_pixel_that_counts_is_what_costs(rows: int | None) -> None:
     image = np.zeros((1, 1, 8, 8), np.float32)
     image[0, 0, 0, 0] = 1.0
-    found = attribution(Corner(), {"x": image}, "x", output="y", chosen=0)  # type: ignore[arg-type]
+    found = attribution(corner(rows), {"x": image}, "x", chosen=0)
     assert found.kind == "image"
     assert np.unravel_index(found.drops.argmax(), found.drops.shape) == (0, 0)
     assert found.drops[0, 0] > 0.4
     assert np.count_nonzero(found.drops) == 1
-    other = attribution(Corner(), {"x": image}, "x", output="y", chosen=1)  # type: ignore[arg-type]
+    other = attribution(corner(rows), {"x": image}, "x", chosen=1)
     assert other.drops[0, 0] == pytest.approx(-found.drops[0, 0])
+
+
+def test_on_no_class_nothing_hangs_and_what_is_no_number_is_drawn_as_nothing() -> None:
+    image = np.full((1, 1, 8, 8), np.nan, np.float32)
+    for chosen in (NO_CLASS, 0):
+        found = attribution(corner(), {"x": image}, "x", chosen=chosen)
+        assert not found.drops.any()
+        assert "<img" in picture_of_attribution(found, image[0], 0.0)
+    assert "<img" in picture_of(image[0])
+
+
+def test_a_long_sample_is_hidden_in_pieces_each_of_them_once() -> None:
+    pieces = list(_pieces((3, 1000)))
+    assert len(pieces) == MOST_PARTS
+    hidden = np.zeros((3, 1000), int)
+    for piece in pieces:
+        hidden[piece] += 1
+    assert (hidden == 1).all()
+    assert len(list(_pieces((5,)))) == 5
+    assert len(list(_pieces(()))) == 1
 
 
 def test_kinds_of_input() -> None:
@@ -126,12 +153,12 @@ def test_flips_of_real_versions_are_drawn_side_by_side(full_onnx: bytes, variant
     runner = OnnxRunner.load(full_onnx, {}, RunnerOptions(provider="cpu", threads=1))
     labels = runner.run(inputs)["logits"].argmax(axis=1)
     runner.close()
-    found = examples(full_onnx, variant_onnx, Samples(inputs, labels), bench, output="logits", shown=2)
+    found = examples(full_onnx, variant_onnx, Samples(inputs, labels), Show(bench, most=2))
     assert found.n == 300
     assert found.lost > 0
     assert (found.won, found.both_wrong) == (0, 0)  # the labels are the full version's own answers
     assert len(found.shown) == min(2, found.lost)
-    same = examples(full_onnx, full_onnx, Samples(inputs, labels), bench, output="logits")
+    same = examples(full_onnx, full_onnx, Samples(inputs, labels), Show(bench))
     assert (same.lost, same.shown) == (0, ())
     text = page(flips={"1-fast": found})
     assert f"Of 300 inputs {found.lost} were lost" in text

@@ -85,6 +85,12 @@ def test_negative_control_statistics_of_each_rank_alone_give_another_gradient(to
     assert (one["gradients"][0] - two["gradients"][0]).abs().max() > 1000 * GRADIENTS
 
 
+def test_the_launcher_leaves_no_handler_behind(together: Path) -> None:
+    """With torch's own in place the next SIGTERM to this process would raise an exception of its launcher."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert not any("elastic" in (getattr(one, "__module__", None) or "") for one in handlers)
+
+
 def test_only_rank_0_writes_a_checkpoint(together: Path) -> None:
     assert sorted(path.name for path in (together / "plain").glob("run*")) == ["run-of-1.pt", "run-of-2.pt"]
 

@@ -134,3 +134,10 @@ def test_a_diverging_run_says_so() -> None:
 
     with pytest.raises(ArithmeticError, match="diverged in epoch 1"):
         trainer(network(), augment=poison).run()
+
+
+@pytest.mark.parametrize(("training", "development"), [(0, 8), (8, 0)])
+def test_without_rows_nothing_is_trained(training: int, development: int) -> None:
+    sets = [clouds(8, seed=0).take(torch.arange(n)) for n in (training, development)]
+    with pytest.raises(ValueError, match=f"there are {training}, {development} to stop by"):
+        Trainer(network(), *sets, SETTINGS)

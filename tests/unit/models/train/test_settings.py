@@ -151,3 +151,12 @@ def test_a_card_leaves_out_what_is_newer_than_it_and_as_it_was() -> None:
     assert replace(TrainSettings(), l1=0.1, optimizer="sgd").arguments() | {"l1": 0.1, "optimizer": "sgd"} == (
         TrainSettings(l1=0.1, optimizer="sgd").arguments()
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("epochs", 0), ("batch_rows", 0), ("patience", 0), ("learning_rate", 0.0), ("epochs", -1)]
+)
+def test_settings_that_train_nothing_are_refused(name: str, value: float) -> None:
+    """With patience 0 not one epoch would run, and the end would be a missing state."""
+    with pytest.raises(ValueError, match=f"{name} must be .*, not {value}"):
+        TrainSettings(**{name: value})
