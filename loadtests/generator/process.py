@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection as Pipe
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ class Generator:
         self._process = context.Process(target=_main, args=(theirs, tuple(cores)), daemon=True)
         # Blocked in the child for good, from before its first line on: a Ctrl-C goes to the whole group, and the parent
         # decides what becomes of a run.
+        resource_tracker.ensure_running()  # else it is started within, and lifts the block again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
@@ -97,6 +99,7 @@ class Generator:
 
 def _main(pipe: Pipe, cores: tuple[int, ...]) -> None:
     """The process: answers each message until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if cores:
         os.sched_setaffinity(0, cores)
         # Preferred on the cores that it was given, where that is allowed; elsewhere it would take the server's time.
