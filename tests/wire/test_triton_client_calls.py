@@ -104,7 +104,9 @@ async def model_config(call: Calls) -> None:
 
 async def index(call: Calls) -> None:
     told = await call("get_model_repository_index")
-    assert {entry["version"] for entry in told if entry["name"] == "digits"} == set(VERSIONS)
+    assert {entry["version"] for entry in told if entry["name"] == "digits"} >= set(
+        VERSIONS
+    )  # others are there and not resident
 
 
 async def load(call: Calls) -> None:
