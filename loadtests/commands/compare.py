@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from loadtests.requirements import Requirement
     from loadtests.scenario import Scenario
 
-HELP = """Compare versions of a model under the same traffic, and say which one to ship.
+HELP = """Say which of a model's versions to ship, under load.
+
+Versions meet the same traffic in turn, and are told apart by paired differences with their intervals.
 
 Requests are sent when they are due, whatever became of those before them, and latency counts from that moment. The
 versions take turns in short blocks in random order, so that a slow spell of the machine falls on all of them. With

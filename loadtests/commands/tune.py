@@ -12,7 +12,9 @@ import typer
 if TYPE_CHECKING:
     from loadtests.tune.search import Found, Order
 
-HELP = """Find the best batch limit, queueing delay, instances and threads for a model on this machine.
+HELP = """Find the best settings of a model on this machine.
+
+Batch limit, queueing delay, instances and threads, by a measured search.
 
 Starts servers of its own on copies of the model's folder, one for each candidate, on free ports of the loopback
 address; sends them the same open-loop traffic in turn, and drops the worse half until one is left. That one is held
