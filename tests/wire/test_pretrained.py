@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,18 +16,13 @@ import tritonclient.http.aio as triton_aio
 from PIL import Image
 
 from tests.support.process import ServerProcess
-
-pytestmark = pytest.mark.skipif("TEST_DATA" not in os.environ, reason="TEST_DATA names no folder with real models")
+from tests.support.real_data import real_data
 
 NETWORKS = ("resnet20", "resnet56")
 IMAGES = 64
 # Published top-1 is 91.8 and 93.6 % on lossless images; these are JPEGs, which cost about ten points.
 LEAST_RIGHT = {"resnet20": 45, "resnet56": 45}
 MEAN, STD = (np.asarray(values, np.float32) for values in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-
-
-def data() -> Path:
-    return Path(os.environ["TEST_DATA"])
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +32,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProce
     for name in NETWORKS:
         version = folder / "repository" / name / "1"
         version.mkdir(parents=True)
-        shutil.copy(data() / "resnet-cifar10" / f"{name}.onnx", version / "model.onnx")
+        shutil.copy(real_data("resnet-cifar10") / f"{name}.onnx", version / "model.onnx")
     with ServerProcess(["--repository", str(folder / "repository")], folder) as server:
         yield server
 
@@ -47,7 +40,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProce
 @pytest.fixture(scope="module")
 def images() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Test images of CIFAR-10 from all classes, normalised, float32 [n, 3, 32, 32], and their labels."""
-    file = np.load(data() / "cifar10" / "cifar10_test_jpeg.npz", allow_pickle=False)
+    file = np.load(real_data("cifar10") / "cifar10_test_jpeg.npz", allow_pickle=False)
     jpeg, offsets, labels = file["jpeg"], file["offsets"], file["y"]
     chosen = np.linspace(0, len(labels) - 1, IMAGES).astype(int)
     coded = [jpeg[offsets[index] : offsets[index + 1]].tobytes() for index in chosen]
@@ -58,7 +51,7 @@ def images() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 def raw(name: str, rows: Any) -> Any:
     session = onnxruntime.InferenceSession(
-        str(data() / "resnet-cifar10" / f"{name}.onnx"), providers=["CPUExecutionProvider"]
+        str(real_data("resnet-cifar10") / f"{name}.onnx"), providers=["CPUExecutionProvider"]
     )
     return session.run(["logits"], {"input": rows})[0]
 

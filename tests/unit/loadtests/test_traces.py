@@ -5,16 +5,13 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
-import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from loadtests.traces import BadTrace, read_trace
-
-DATA = os.environ.get("TEST_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="TEST_DATA names no folder with recorded traces")
+from tests.support.real_data import real_data
 
 
 def archive(*files: tuple[str, bytes]) -> bytes:
@@ -77,13 +74,11 @@ def test_a_file_that_grows_too_large_is_refused(tmp_path: Path, monkeypatch: pyt
         read_trace(tmp_path / "trace")
 
 
-@needs_data
 def test_the_twitter_trace() -> None:
-    counts = read_trace(Path(DATA or "") / "traces" / "twitter_trace.workload.tbz2")
+    counts = read_trace(real_data("traces") / "twitter_trace.workload.tbz2")
     assert len(counts) > 3600 and counts.mean() > 1
 
 
-@needs_data
 def test_the_azure_trace() -> None:
-    counts = read_trace(Path(DATA or "") / "traces" / "AzureLLMInferenceTrace_conv.csv")
+    counts = read_trace(real_data("traces") / "AzureLLMInferenceTrace_conv.csv")
     assert len(counts) > 600 and counts.sum() > 10_000

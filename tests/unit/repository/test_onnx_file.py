@@ -1,9 +1,7 @@
 """M2, M4: what an ONNX file may need, held against the onnx package and against hostile files."""
 
-import os
 import tracemalloc
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,6 +15,7 @@ from service.core.errors import BadModel
 from service.repository import onnx_file, onnx_tensor
 from service.repository.onnx_file import ExternalTensor, OnnxFacts, read_onnx_facts
 from service.repository.protobuf_wire import Rule
+from tests.support.real_data import real_data
 from tests.unit.repository.onnx_models import WEIGHT, branch, bytes_field, external, graph, model, number_field, value
 
 GOOD = model().SerializeToString()
@@ -371,9 +370,6 @@ def test_the_fuzzers_seeds_are_accepted() -> None:
 
 @pytest.mark.parametrize("name", ["resnet20.onnx", "resnet56.onnx"])
 def test_published_networks_are_read(name: str) -> None:
-    folder = os.environ.get("TEST_DATA")
-    if not folder:
-        pytest.skip("TEST_DATA names no folder of real models")
-    data = (Path(folder) / "resnet-cifar10" / name).read_bytes()
+    data = (real_data("resnet-cifar10") / name).read_bytes()
     assert read_onnx_facts(data).external == ()
     assert check_against_onnx(data)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from service.core.errors import BadInput, BadModel, RetortError, RunFailed, Stuc
 from service.runtime.onnx import OnnxRunner, runtime_version
 from service.runtime.providers import RunnerOptions
 from service.runtime.runner import Runner
+from tests.support.real_data import real_data
 from tests.unit.runtime import graphs
 from tests.unit.runtime.graphs import value
 
@@ -386,10 +385,9 @@ def test_overhead_over_a_bare_run() -> None:
     assert ours_us < (3 if sys.gettrace() is None else 15) * bare_us
 
 
-@pytest.mark.skipif("TEST_DATA" not in os.environ, reason="TEST_DATA names no folder with real models")
 @pytest.mark.parametrize("name", ["resnet20", "resnet56"])
 def test_real_networks(name: str) -> None:
-    runner = load((Path(os.environ["TEST_DATA"]) / "resnet-cifar10" / f"{name}.onnx").read_bytes())
+    runner = load((real_data("resnet-cifar10") / f"{name}.onnx").read_bytes())
     assert runner.inputs[0].dims == ("batch", 3, 32, 32)
     images = np.random.default_rng(0).standard_normal((5, 3, 32, 32)).astype(np.float32)
     together = runner.run({"input": images})["logits"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from models.evaluate.sensitivity import batch_sensitivity
 from service.core.contract import Arrays
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
+from tests.support.real_data import real_data
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
 SHIPPED = Path(digits.__file__).parents[1] / "repository" / "digits" / "1" / "model.onnx"
@@ -88,11 +88,8 @@ def block(block_as_exported: bytes) -> Real:
 
 @pytest.fixture(scope="session")
 def resnet20() -> Real:
-    if "TEST_DATA" not in os.environ:
-        pytest.skip("TEST_DATA names no folder with resnet-cifar10/resnet20.onnx")
-    folder = Path(os.environ["TEST_DATA"])
-    onnx = (folder / "resnet-cifar10" / "resnet20.onnx").read_bytes()
-    rows = _photographs(folder / "cifar10" / "cifar10_test_jpeg.npz", 96)
+    onnx = (real_data("resnet-cifar10") / "resnet20.onnx").read_bytes()
+    rows = _photographs(real_data("cifar10") / "cifar10_test_jpeg.npz", 96)
     return Real("resnet20", preprocess(onnx, Preprocess()), {"input": rows[:32]}, {"input": rows[32:]})
 
 

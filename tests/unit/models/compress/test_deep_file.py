@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import zlib
 from pathlib import Path
@@ -17,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from models.compress.deep_file import encode, places
 from service.core.errors import BadModel
 from service.repository.deep_codec import decode
+from tests.support.real_data import real_data
 
 DIGITS = Path(__file__).parents[4] / "models" / "repository" / "digits"
 LIMIT = 1 << 30
@@ -165,8 +165,7 @@ def test_decoding_a_large_model_takes_little_time() -> None:
     assert time.process_time() - began_s < 2
 
 
-@pytest.mark.skipif("TEST_DATA" not in os.environ, reason="TEST_DATA names no folder with real models")
 @pytest.mark.parametrize("name", ["resnet20", pytest.param("resnet56", marks=pytest.mark.slow)])
 def test_real_models_come_back(name: str) -> None:
-    data = (Path(os.environ["TEST_DATA"]) / "resnet-cifar10" / f"{name}.onnx").read_bytes()
+    data = (real_data("resnet-cifar10") / f"{name}.onnx").read_bytes()
     assert len(is_exact(data)) < len(zlib.compress(data, 9))

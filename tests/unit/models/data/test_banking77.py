@@ -1,6 +1,5 @@
 """Banking77's files are read as published, its parts share no text, and a bad row is one clear sentence."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,8 @@ import pytest
 pytest.importorskip("tokenizers", reason="text families need the library tokenizers")
 
 from models.data import banking77, texts, tokens
+from tests.support.real_data import real_data
 
-DATA = Path(os.environ.get("TEST_DATA", "")) / "banking77"
 HEADER = "text,category\n"
 QUESTIONS = [f'"Where, please, is card {n}?",{("card_lost", "arrival", "fees")[n % 3]}\n' for n in range(60)]
 TOKENIZER = tokens.train_word_pieces(QUESTIONS, 200)
@@ -61,10 +60,10 @@ def test_a_category_that_training_does_not_have_is_named(tmp_path: Path) -> None
         banking77.load(folder, tmp_path / "cache", TOKENIZER)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="TEST_DATA holds no banking77/")
 def test_the_published_set(tmp_path: Path) -> None:
-    questions = (DATA / "train.csv").read_text(encoding="utf-8").splitlines()
-    splits = banking77.load(DATA, tmp_path, tokens.train_word_pieces(questions, 8000))
+    data = real_data("banking77")
+    questions = (data / "train.csv").read_text(encoding="utf-8").splitlines()
+    splits = banking77.load(data, tmp_path, tokens.train_word_pieces(questions, 8000))
     sizes = {name: len(part) for name, part in splits.parts.items()}
     assert (sizes["test"], sizes["development"], sizes["calibration"]) == (3080, 1000, 256)
     assert sum(sizes.values()) + splits.overlaps_removed == 13_083

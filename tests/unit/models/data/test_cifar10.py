@@ -1,7 +1,6 @@
 """CIFAR-10 as JPEG: decoded into pixels, cut by hash, the test images kept apart, and bad files named."""
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ Image = pytest.importorskip("PIL.Image", reason="pillow comes with the workshop 
 
 from models.data import cifar10  # noqa: E402
 from models.data.cifar10 import FILES, INPUT, NoData  # noqa: E402
+from tests.support.real_data import real_data  # noqa: E402
 
 
 def _picture(seed: int) -> np.ndarray:
@@ -106,9 +106,8 @@ def test_images_of_another_size_and_labels_of_another_set_are_told_of(tmp_path: 
         cifar10.read(write(tmp_path / "labels.npz", [_jpeg(_picture(0))], [10]))
 
 
-@pytest.mark.skipif("TEST_DATA" not in os.environ, reason="TEST_DATA names no folder with CIFAR-10")
 def test_the_real_files_are_read() -> None:
-    data = Path(os.environ["TEST_DATA"])
+    data = real_data("cifar10").parent
     for name in FILES:
         some = cifar10.read(cifar10.find(data, name), every=50)
         images = some.inputs[INPUT]

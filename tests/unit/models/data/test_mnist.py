@@ -3,7 +3,6 @@
 The files are made up here, in MNIST's form; the real ones are read where TEST_DATA names them.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from models.data import mnist
 from models.data.mnist import NoData, load
 from models.data.splits import Splits
+from tests.support.real_data import real_data
 
 TRAINING, TEST = 5620, 30
 
@@ -114,12 +114,8 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         load(tmp_path, tmp_path / "cache")
 
 
-@pytest.mark.slow
 def test_the_real_files(tmp_path: Path) -> None:
-    data = os.environ.get("TEST_DATA")
-    if not data or not (Path(data) / "mnist").is_dir():
-        pytest.skip("TEST_DATA names no folder with mnist/")
-    splits = load(Path(data) / "mnist", tmp_path)
+    splits = load(real_data("mnist"), tmp_path)
     sizes = {name: len(part) for name, part in splits.parts.items()}
     assert sizes == {"training": 54_500, "development": 5000, "calibration": 500, "test": 10_000}
     assert splits.overlaps_removed == 0

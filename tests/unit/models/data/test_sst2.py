@@ -1,6 +1,5 @@
 """SST-2's files are read as published, its parts share no text, and a bad row is one clear sentence."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,8 @@ import pytest
 pytest.importorskip("tokenizers", reason="text families need the library tokenizers")
 
 from models.data import sst2, texts, tokens
+from tests.support.real_data import real_data
 
-DATA = Path(os.environ.get("TEST_DATA", "")) / "sst2"
 HEADER = "sentence\tlabel\n"
 
 
@@ -65,10 +64,8 @@ def test_no_folder_is_one_clear_sentence(tmp_path: Path) -> None:
         sst2.load(None, tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="TEST_DATA holds no sst2/")
 def test_the_published_set(tmp_path: Path) -> None:
-    splits = sst2.load(DATA, tmp_path)
+    splits = sst2.load(real_data("sst2"), tmp_path)
     assert {name: len(part) for name, part in splits.parts.items()} == {
         "training": 59_985,
         "development": 6_732,

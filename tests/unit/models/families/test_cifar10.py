@@ -1,6 +1,5 @@
 """The family cifar10 in its small form, on a few of the real images: every version is made, and of what it says."""
 
-import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from models.workbench import Workbench  # noqa: E402
 from service.core.contract import TensorSpec  # noqa: E402
 from service.runtime.onnx import OnnxRunner  # noqa: E402
 from service.runtime.providers import RunnerOptions  # noqa: E402
-
-needs_data = pytest.mark.skipif("TEST_DATA" not in os.environ, reason="TEST_DATA names no folder with CIFAR-10")
+from tests.support.real_data import real_data  # noqa: E402
 
 
 class Told:
@@ -38,7 +36,8 @@ class Told:
 
 
 def _bench(folder: Path, told: Told) -> Bench:
-    root = Path(os.environ["TEST_DATA"])
+    real_data("resnet-cifar10")
+    root = real_data("cifar10").parent
     some = data.read(data.find(root, data.FILES[0]), every=200)
     test = data.read(data.find(root, data.FILES[1]), every=200)
     parts = dict(data.cut(some, test, {"calibration": 64, "development": 64}).parts)
@@ -52,7 +51,6 @@ def _answers(made: Made, bench: Bench) -> np.ndarray:
     return runner.run(bench.parts["calibration"].inputs)["logits"]
 
 
-@needs_data
 def test_every_version_is_made_and_an_interrupted_run_makes_nothing_twice(tmp_path: Path) -> None:
     told = Told()
     bench = _bench(tmp_path, told)
@@ -73,7 +71,6 @@ def test_every_version_is_made_and_an_interrupted_run_makes_nothing_twice(tmp_pa
     assert again.begun == []
 
 
-@needs_data
 def test_the_steps_of_a_recipe_are_told_with_every_argument(tmp_path: Path) -> None:
     bench = _bench(tmp_path, Told())
     (taken,) = cifar10._taken("resnet20.onnx", bench)

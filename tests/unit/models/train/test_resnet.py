@@ -1,8 +1,5 @@
 """The residual networks: depth and size as published, given weights taken over exactly, pruned inside their blocks."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -26,6 +23,7 @@ from models.train.resnet import (  # noqa: E402
 )
 from service.runtime.onnx import OnnxRunner  # noqa: E402
 from service.runtime.providers import RunnerOptions  # noqa: E402
+from tests.support.real_data import real_data  # noqa: E402
 
 EXAMPLE = torch.zeros(2, 3, 32, 32)
 
@@ -114,10 +112,9 @@ def test_channels_inside_the_blocks_are_pruned_and_the_trunk_stays() -> None:
     assert torch.equal(again(images), pruned.network(images))
 
 
-@pytest.mark.skipif("TEST_DATA" not in os.environ, reason="TEST_DATA names no folder with given networks")
 @pytest.mark.parametrize(("file", "blocks"), [("resnet20.onnx", 3), ("resnet56.onnx", 9)])
 def test_the_given_files_weights_give_the_given_files_answers(file: str, blocks: int) -> None:
-    model = (Path(os.environ["TEST_DATA"]) / "resnet-cifar10" / file).read_bytes()
+    model = (real_data("resnet-cifar10") / file).read_bytes()
     network = ResNet(blocks)
     take_weights(network, model)
     assert difference(network, model, _images(16)) < 1e-3
