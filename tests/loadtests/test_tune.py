@@ -43,18 +43,28 @@ def begin(repository: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_a_planted_mistake_is_found_and_only_its_key_is_edited(repository: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def tuned(repository: Path, out: Path) -> tuple[int, str]:
+    """Exit code and all that was said of one whole run that may write."""
     running = begin(
         repository, "--objective", "latency", "--rate", "20", "--budget", "120", "--write", "--out", str(out)
     )
     printed, told = running.communicate(timeout=200)
-    document = json.loads((out / "tune.json").read_text())
-    if running.returncode == 4:
-        pytest.skip(f"the generator was late on this busy machine: {document['generator_lag_p99_ms']:.1f} ms")
-    assert running.returncode == 0, printed + told
+    return running.returncode, printed + told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(700)
+def test_a_planted_mistake_is_found_and_only_its_key_is_edited(repository: Path, tmp_path: Path) -> None:
+    """A run on a busy machine is invalid and changes nothing; it is tried again, and thrice invalid is a failure."""
+    out = tmp_path / "out"
+    for _ in range(3):
+        code, printed = tuned(repository, out)
+        document = json.loads((out / "tune.json").read_text())
+        if code != 4:
+            break
+        assert document["generator_lag_p99_ms"] > 5
+        assert (repository / "digits" / "model.yaml").read_text() == MISTAKE
+    assert code == 0, printed
     assert document["better"] and document["interval"][0] > 1.5
     written = (repository / "digits" / "model.yaml").read_text()
     assert written == (out / "model.yaml").read_text()
