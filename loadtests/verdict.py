@@ -56,11 +56,11 @@ def versus(
 
 
 def _difference(p50: Figure, p99: Figure) -> Difference:
-    """By the median, which is the steadier of the two; where it is silent, by the tail."""
-    shown = next((one for one in (p50, p99) if one.excludes_one and abs(one.value - 1) >= LEAST_DIFFERENCE), None)
-    if shown is None:
+    """Slower in the median or in the tail outweighs the other: nobody ships a version for one of them alone."""
+    shown = [one for one in (p50, p99) if one.excludes_one and abs(one.value - 1) >= LEAST_DIFFERENCE]
+    if not shown:
         return "no difference"
-    return "faster" if shown.value < 1 else "slower"
+    return "slower" if any(one.value > 1 for one in shown) else "faster"
 
 
 def sentence(found: Versus, own: Summary, full: Summary) -> str:
