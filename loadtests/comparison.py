@@ -6,7 +6,7 @@ and rounds many: a slow spell of the machine falls on all. Interrupted, it gives
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -89,16 +89,36 @@ def compare(
         sleep: rests between blocks, so that what one leaves in the queue is gone before the next.
     """
     generator.prepare({one.label: one.pool for one in contenders})
+
+    def blocks(number: int, random: np.random.Generator) -> Iterator[Observed]:
+        planned = plan.draw(plan.of_round(number), random)
+        draws = random.random(len(planned))
+        for at in random.permutation(len(contenders)):
+            yield _block(contenders[at], number, plan, generator, planned, draws)
+            sleep(REST_S)
+
+    return all_rounds(plan, blocks, on_block)
+
+
+def all_rounds(
+    plan: Plan,
+    blocks: Callable[[int, np.random.Generator], Iterator[Observed]],
+    on_block: Callable[[Observed], None],
+) -> list[Observed]:
+    """The blocks of all rounds, or of those before a KeyboardInterrupt.
+
+    Args:
+        plan: how many rounds, and the seed.
+        blocks: gives the blocks of the round of this number, as they are measured.
+        on_block: called after each block.
+    """
     random = np.random.default_rng(plan.seed)
     seen: list[Observed] = []
     try:
         for number in range(plan.rounds):
-            planned = plan.draw(plan.of_round(number), random)
-            draws = random.random(len(planned))
-            for at in random.permutation(len(contenders)):
-                seen.append(_block(contenders[at], number, plan, generator, planned, draws))
-                on_block(seen[-1])
-                sleep(REST_S)
+            for observed in blocks(number, random):
+                seen.append(observed)
+                on_block(observed)
     except KeyboardInterrupt:
         pass
     return seen

@@ -6,14 +6,14 @@ What the server's process used cannot be told apart, and is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadtests.arrivals import duration_s
-from loadtests.comparison import REST_S, Contender, Plan
+from loadtests.comparison import REST_S, Contender, Plan, all_rounds
 from loadtests.generator.block import Block, Sent
 from loadtests.generator.process import Generator
 from loadtests.measures.observed import Observed
@@ -32,17 +32,12 @@ def compare_mixed(
 ) -> list[Observed]:
     """As `comparison.compare`; a round is one block of all. The plan's rate is that of all versions together."""
     generator.prepare({MIXED: mixture([one.pool for one in contenders])})
-    random = np.random.default_rng(plan.seed)
-    seen: list[Observed] = []
-    try:
-        for number in range(plan.rounds):
-            for observed in _round(contenders, number, plan, generator, random):
-                seen.append(observed)
-                on_block(observed)
-            sleep(REST_S)
-    except KeyboardInterrupt:
-        pass
-    return seen
+
+    def blocks(number: int, random: np.random.Generator) -> Iterator[Observed]:
+        yield from _round(contenders, number, plan, generator, random)
+        sleep(REST_S)
+
+    return all_rounds(plan, blocks, on_block)
 
 
 def mixture(pools: Sequence[Pool]) -> Pool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from loadtests.report.schema import Value
+from service.core.words import NOTHING, share, size
 
-NOTHING = "-"
-_KIB = 1024
+__all__ = ["NOTHING", "figure", "kinds", "number", "ratio", "share", "size"]
 
 
 def number(value: float | None) -> str:
@@ -19,26 +19,9 @@ def number(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
-def share(value: float | None) -> str:
-    """A fraction as a percentage."""
-    return NOTHING if value is None else f"{value:.2%}"
-
-
 def ratio(value: float | None) -> str:
     """A factor."""
     return NOTHING if value is None else f"{value:.2f}x"
-
-
-def size(count: int | None) -> str:
-    """Bytes with a binary unit."""
-    if count is None:
-        return NOTHING
-    value, unit = float(count), "B"
-    for larger in ("kiB", "MiB", "GiB"):
-        if value < _KIB:
-            break
-        value, unit = value / _KIB, larger
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def figure(one: Value | None, say: Callable[[float | None], str] = number) -> str:

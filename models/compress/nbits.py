@@ -24,31 +24,30 @@ ACCURACY_LEVEL = 4
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """How weights are cut.
+    """Arguments of `int4` and `int8_weights`; each goes into the card.
 
     Attributes:
-        bits: 4 or 8.
-        rows: of the weight that share a scale; a power of two, at least 16.
-        symmetric: no zero points: a little smaller, a little less exact.
+        block_rows: rows of a weight that share a scale; a power of two, at least 16.
+        symmetric: without zero points: a little smaller, a little less exact.
         embeddings: tables of look-ups in 8 bits too, with one scale a row of the table.
         exclude_nodes: names of nodes that stay as they are.
     """
 
-    bits: int
-    rows: int
-    symmetric: bool
-    embeddings: bool
-    exclude_nodes: tuple[str, ...]
+    block_rows: int = 32
+    symmetric: bool = True
+    embeddings: bool = True
+    exclude_nodes: tuple[str, ...] = ()
 
 
-def to_nbits(model: bytes, blocks: Blocks, step: str) -> bytes:
-    """The model with every MatMul and Gemm of a constant weight as MatMulNBits; the signature stays.
+def to_nbits(model: bytes, bits: int, blocks: Blocks, step: str) -> bytes:
+    """The model with every MatMul and Gemm of a constant weight as MatMulNBits of 4 or 8 bits; the signature stays.
 
     Raises:
         NotApplied: there is none, one cannot be changed, a block size is not one, or the file grew.
     """
-    if blocks.rows < 16 or blocks.rows & (blocks.rows - 1):
-        raise NotApplied(f"{step} cuts weights into blocks of a power of two of at least 16 rows, not {blocks.rows}.")
+    if blocks.block_rows < 16 or blocks.block_rows & (blocks.block_rows - 1):
+        told = f"blocks of a power of two of at least 16 rows, not {blocks.block_rows}"
+        raise NotApplied(f"{step} cuts weights into {told}.")
     proto = graphs.read(model, step)
     found = graphs.weighted(proto, graphs.LINEAR, step, blocks.exclude_nodes)
     gemm_to_matmul(proto, found)
@@ -56,21 +55,21 @@ def to_nbits(model: bytes, blocks: Blocks, step: str) -> bytes:
         quantise_tables(proto, tables(proto, blocks.exclude_nodes))
     chosen = {one.node.name for one in found}
     others = [node.name for node in proto.graph.node if node.name not in chosen]
-    result = graphs.write(_quantise(proto, blocks, others))
+    result = graphs.write(_quantise(proto, bits, blocks, others))
     _assert_in_blocks(model, result, len(chosen), step)
     same_signature(model, result, step)
     return result
 
 
-def _quantise(proto: onnx.ModelProto, blocks: Blocks, others: list[str]) -> onnx.ModelProto:
+def _quantise(proto: onnx.ModelProto, bits: int, blocks: Blocks, others: list[str]) -> onnx.ModelProto:
     with _logging_as_it_was():
         # Configures the root logger as it is imported, which is no business of a library.
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer  # noqa: PLC0415
 
         quantizer = MatMulNBitsQuantizer(
             proto,
-            bits=blocks.bits,
-            block_size=blocks.rows,
+            bits=bits,
+            block_size=blocks.block_rows,
             is_symmetric=blocks.symmetric,
             accuracy_level=ACCURACY_LEVEL,
             nodes_to_exclude=others,

@@ -17,7 +17,7 @@ from models.compress.int8_static import Int8Static
 from models.data import cifar10
 from models.families.by_recipe import by_recipe
 from models.families.eight_bits import Choice, eight_bits, first
-from models.families.family import Bench, Family, Variant
+from models.families.family import NOT_ELSEWHERE, Bench, Family, Variant
 from models.families.training import Run, examples, train
 from models.made import Made
 from models.train.crop import MirrorAndShift
@@ -44,7 +44,7 @@ finite_outputs: true
 """
 NOT_VERIFIED = (
     "Accuracy on images that were not stored as JPEG, or at another quality.",
-    "Any provider but the CPU, and any class of CPU but those under quality.",
+    NOT_ELSEWHERE,
     "Choices on images that the given weights had not seen: the development part is cut from their training images.",
     "A test part that is new: earlier versions `1`, `1-int8` and `1-pruned`, trained for less, were measured on it.",
 )

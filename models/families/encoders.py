@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from models.data.tokens import IDS, MASK
-from models.families.family import Bench
+from models.families.family import NOT_ELSEWHERE, Bench
 from models.families.training import Run, examples, train
 from models.train.export import OPSET, export, parity
 from models.train.transformer import TextClassifier, Trimmed
@@ -25,7 +25,7 @@ pad:
 NOT_VERIFIED = (
     "Accuracy on texts from another source than the data set's, or in another language.",
     "Speed at other lengths than that of the encoded data set.",
-    "Any provider but the CPU, and any class of CPU but those under quality.",
+    NOT_ELSEWHERE,
 )
 
 

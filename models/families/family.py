@@ -17,6 +17,8 @@ from models.workbench import Workbench
 
 Parts = Mapping[str, Samples]
 
+NOT_ELSEWHERE = "Any provider but the CPU, and any class of CPU but those under quality."
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:

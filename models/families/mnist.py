@@ -16,7 +16,7 @@ from models.data import mnist
 from models.families.build import EXPORT, Build, Student, deep, distilled, exported, pruned
 from models.families.by_recipe import by_recipe
 from models.families.deep import Deep
-from models.families.family import Bench, Family
+from models.families.family import NOT_ELSEWHERE, Bench, Family
 from models.families.training import Run, train
 from models.made import Made
 from models.train.augment import Distortion
@@ -36,7 +36,7 @@ finite_outputs: true
 """
 NOT_VERIFIED = (
     "Accuracy on images from another source than the data set's.",
-    "Any provider but the CPU, and any class of CPU but those under quality.",
+    NOT_ELSEWHERE,
 )
 LEARNT_WITH = Distortion(rotation_degrees=10.0, scale=0.1, shift_pixels=1.5)
 # Few weights have no room for what stronger distortions would teach.

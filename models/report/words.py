@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 from models.report.rows import Pace
+from service.core.words import NOTHING, share, size
 
-NOTHING = "-"
-_KIB = 1024
-
-
-def size(count: int | None) -> str:
-    """Bytes with a binary unit."""
-    if count is None:
-        return NOTHING
-    value, unit = float(count), "B"
-    for larger in ("kiB", "MiB", "GiB"):
-        if value < _KIB:
-            break
-        value, unit = value / _KIB, larger
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-
-
-def share(value: float | None) -> str:
-    """A fraction as a percentage."""
-    return NOTHING if value is None else f"{value:.2%}"
+__all__ = ["NOTHING", "points", "ratio", "share", "size", "speedup"]
 
 
 def ratio(value: float | None) -> str:

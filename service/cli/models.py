@@ -10,6 +10,7 @@ import typer
 
 from service.cli.client import Client, model_path
 from service.cli.options import DEFAULT_URL, Key, Url
+from service.core.words import share, size
 
 HELP = """List every version of every model.
 
@@ -31,7 +32,6 @@ Exit codes:
 """
 
 _COLUMNS = ("model", "version", "state", "active", "variant_of", "size", "accuracy", "agreement", "verdict")
-_KIB = 1024
 
 
 def models(
@@ -70,9 +70,9 @@ def row(version: Mapping[str, Any]) -> tuple[str, ...]:
         version["state"],
         "*" if version["active"] else "",
         version["variant_of"] or "-",
-        _size(version["bytes"]),
-        _share(version["accuracy"]),
-        _share(version["agreement"]),
+        size(version["bytes"]),
+        share(version["accuracy"]),
+        share(version["agreement"]),
         version["verdict"] or "-",
     )
 
@@ -83,18 +83,3 @@ def _table(versions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
-
-
-def _size(count: int | None) -> str:
-    if count is None:
-        return "-"
-    size, unit = float(count), "B"
-    for larger in ("kiB", "MiB", "GiB"):
-        if size < _KIB:
-            break
-        size, unit = size / _KIB, larger
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

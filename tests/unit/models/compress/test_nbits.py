@@ -11,14 +11,14 @@ from onnx import helper, numpy_helper
 
 from models.compress import nbits
 from models.compress.checks import NotApplied, op_counts
-from models.compress.int4 import Int4, int4
-from models.compress.int8_weights import Int8Weights, int8_weights
+from models.compress.int4 import int4
+from models.compress.int8_weights import int8_weights
 from models.compress.nbits import Blocks, to_nbits
 from tests.unit.models.compress.conftest import Real, load
 from tests.unit.models.compress.networks import convolutional
 from tests.unit.runtime import graphs
 
-FORMS = {"int4": (int4, Int4, 4), "int8_weights": (int8_weights, Int8Weights, 8)}
+FORMS = {"int4": (int4, Blocks, 4), "int8_weights": (int8_weights, Blocks, 8)}
 Form = tuple[Callable[..., bytes], Callable[..., Any], int]
 
 
@@ -53,7 +53,7 @@ def test_rows_do_not_depend_on_their_batch_mates(real: Real, form: Form) -> None
 
 
 def test_four_bits_make_a_smaller_file_than_eight(mlp: Real) -> None:
-    sizes = [len(model) / len(mlp.onnx) for model in (int4(mlp.onnx, Int4()), int8_weights(mlp.onnx, Int8Weights()))]
+    sizes = [len(model) / len(mlp.onnx) for model in (int4(mlp.onnx, Blocks()), int8_weights(mlp.onnx, Blocks()))]
     assert sizes[0] < 0.2
     assert 0.25 < sizes[1] < 0.33
 
@@ -66,14 +66,14 @@ def normal(model: bytes) -> float:
 
 
 def test_smaller_blocks_are_more_exact_and_larger_ones_smaller() -> None:
-    made = [int4(graphs.linear(256, 64), Int4(block_rows=rows)) for rows in (16, 32, 128)]
+    made = [int4(graphs.linear(256, 64), Blocks(block_rows=rows)) for rows in (16, 32, 128)]
     errors, sizes = [normal(model) for model in made], [len(model) for model in made]
     assert errors == sorted(errors)
     assert sizes == sorted(sizes, reverse=True)
 
 
 def test_zero_points_make_four_bits_more_exact() -> None:
-    with_points, without = (int4(graphs.linear(256, 64), Int4(symmetric=symmetric)) for symmetric in (False, True))
+    with_points, without = (int4(graphs.linear(256, 64), Blocks(symmetric=symmetric)) for symmetric in (False, True))
     assert normal(with_points) < normal(without)
     assert len(with_points) > len(without)
 
@@ -122,15 +122,17 @@ def test_a_weight_used_twice_is_refused(form: Form) -> None:
 @pytest.mark.parametrize("rows", [0, 8, 48])
 def test_a_size_of_block_that_no_kernel_takes_is_refused(mlp: Real, rows: int) -> None:
     with pytest.raises(NotApplied, match=f"int4 cuts weights into blocks of a power of two of .* 16 rows, not {rows}"):
-        int4(mlp.onnx, Int4(block_rows=rows))
+        int4(mlp.onnx, Blocks(block_rows=rows))
 
 
 def test_a_step_that_silently_skips_a_layer_is_refused(mlp: Real, monkeypatch: pytest.MonkeyPatch) -> None:
     real = nbits._quantise
     some = onnx.load_from_string(mlp.onnx).graph.node[0].name
-    monkeypatch.setattr(nbits, "_quantise", lambda proto, blocks, others: real(proto, blocks, [*others, some]))
+    monkeypatch.setattr(
+        nbits, "_quantise", lambda proto, bits, blocks, others: real(proto, bits, blocks, [*others, some])
+    )
     with pytest.raises(NotApplied, match="a step made 2 MatMulNBits of 3 weights"):
-        to_nbits(mlp.onnx, Blocks(4, 32, True, True, ()), "a step")
+        to_nbits(mlp.onnx, 4, Blocks(), "a step")
 
 
 def test_a_file_that_grows_is_refused(form: Form) -> None:
@@ -143,7 +145,7 @@ def test_logging_is_left_as_it_was(mlp: Real) -> None:
     """The quantiser's module configures the root logger when it is imported."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, root.manager.disable
-    int4(mlp.onnx, Int4())
+    int4(mlp.onnx, Blocks())
     assert (root.handlers[:], root.level, root.manager.disable) == before
 
 

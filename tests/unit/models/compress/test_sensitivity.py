@@ -7,8 +7,9 @@ from onnx import numpy_helper
 
 from models.compress import graph as graphs
 from models.compress.checks import NotApplied
-from models.compress.int4 import Int4, int4
+from models.compress.int4 import int4
 from models.compress.int8_static import Int8Static, int8_static
+from models.compress.nbits import Blocks
 from models.compress.sensitivity import BLOCKS, MOST_SINGLE_NODES, candidates, grouped, rank_groups, rank_nodes
 from models.compress.technique import Material
 from tests.unit.models.compress.conftest import Real, load
@@ -84,7 +85,7 @@ def test_a_layer_that_four_bits_cannot_hold_ranks_first(at: int) -> None:
         return float(np.linalg.norm(load(changed).run(rows)["x4"] - expected) / np.linalg.norm(expected))
 
     def quantise(data: bytes, exclude: tuple[str, ...]) -> bytes:
-        return int4(data, Int4(exclude_nodes=exclude))
+        return int4(data, Blocks(exclude_nodes=exclude))
 
     ranked = rank_nodes(model, quantise, error, grouped(candidates(model, ("MatMul",))))
     assert ranked[0] == worst
