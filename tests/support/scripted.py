@@ -69,19 +69,32 @@ class Scripted:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
+        # Whom the loop has accepted it must take in before the server is closed: asyncio loses the socket otherwise.
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        await self._turns()
         server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for _ in range(3):
-            await asyncio.sleep(0)  # transports are closed in the loop's next turns
+        for writer in self._writers:  # a task that was cancelled before its first step closed nothing
+            writer.transport.abort()
+        await self._turns()
+
+    @staticmethod
+    async def _turns() -> None:
+        """Some turns of the loop: connections are made, and closed, by callbacks that wait for one."""
+        for _ in range(5):
+            await asyncio.sleep(0)
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         task = self._loop.create_task(self._connection(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -94,6 +107,7 @@ class Scripted:
             pass
         finally:
             writer.transport.abort()
+            self._writers.discard(writer)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
