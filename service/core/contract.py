@@ -48,21 +48,25 @@ class TensorSpec:
         datatype: protocol name, a key of `DTYPES`.
         dims: one entry an axis: an int where fixed, the symbol's name where symbolic, None where unknown;
             the batch axis included.
+        dtype: the numpy dtype of an array of this tensor.
+        fixed: each axis of one size alone, with that size.
     """
 
     name: str
     datatype: str
     dims: tuple[int | str | None, ...]
+    dtype: np.dtype[Any] = field(init=False, repr=False, compare=False)
+    fixed: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", DTYPES.get(self.datatype))
+        fixed = tuple((axis, size) for axis, size in enumerate(self.dims) if isinstance(size, int))
+        object.__setattr__(self, "fixed", fixed)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The dims as the protocol writes them, -1 for every variable one."""
         return tuple(d if isinstance(d, int) else -1 for d in self.dims)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The numpy dtype of an array of this tensor."""
-        return DTYPES[self.datatype]
 
 
 def common_first_axis(specs: Sequence[TensorSpec]) -> str | None:

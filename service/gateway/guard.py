@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from service.core.errors import Abandoned, TooLarge
 from service.gateway.compression import decoded
@@ -18,6 +18,7 @@ from service.gateway.compression import decoded
 T = TypeVar("T")
 
 PATIENCE_S = 0.02
+WATCH = "retort.watch"  # key of a scope: the `Watch` over its client
 _LENGTH_DIGITS = 19
 
 
@@ -50,53 +51,75 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_byte
     raise Abandoned("the client went away before the end of its request")
 
 
-async def while_client_waits(work: Awaitable[T], receive: Receive, patience_s: float = PATIENCE_S) -> T:
+class Watch(Protocol):
+    """Cancels who works for a client that goes away.
+
+    Attributes:
+        client_left: whether it did.
+    """
+
+    client_left: bool
+
+    def begin(self, worker: asyncio.Task[Any], /) -> None:
+        """From now on."""
+
+    def end(self) -> None:
+        """No longer."""
+
+
+async def while_client_waits(work: Awaitable[T], scope: Scope, receive: Receive, patience_s: float = PATIENCE_S) -> T:
     """The result of `work`, which is cancelled when the client goes away.
 
     Args:
         work: runs in the calling task.
+        scope: of the request; its connection may keep a watch there that hears of the client by itself.
         receive: the ASGI callable; the body must have been read to its end.
-        patience_s: how long the answer may take before anyone looks whether the client is there.
+        patience_s: without such a watch, how long the answer may take before anyone looks whether the client is there.
 
     Raises:
         Abandoned: the client went away first; `work` has ended.
     """
-    watch = _Watch(receive)
-    timer = asyncio.get_running_loop().call_later(patience_s, watch.begin)
+    worker = cast("asyncio.Task[Any]", asyncio.current_task())
+    watch: Watch = scope.get(WATCH) or _Listener(receive, patience_s)
+    watch.begin(worker)
     try:
         return await work
     except asyncio.CancelledError:
-        if watch.client_left and watch.worker.uncancel() == 0:
+        if watch.client_left and worker.uncancel() == 0:
             raise Abandoned("the client went away before its answer") from None
         raise
     finally:
-        timer.cancel()
         watch.end()
 
 
-class _Watch:
-    """Waits for `http.disconnect` in a task of its own, then cancels the task that made it."""
+class _Listener:
+    """Waits for `http.disconnect`, in a task of its own, once the answer is slow."""
 
-    __slots__ = ("_receive", "_task", "client_left", "worker")
+    __slots__ = ("_patience_s", "_receive", "_task", "_timer", "_worker", "client_left")
 
-    def __init__(self, receive: Receive) -> None:
-        self.worker = cast("asyncio.Task[Any]", asyncio.current_task())
+    def __init__(self, receive: Receive, patience_s: float) -> None:
         self.client_left = False
         self._receive = receive
+        self._patience_s = patience_s
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._wait(), name="disconnect watch")
+    def begin(self, worker: asyncio.Task[Any]) -> None:
+        self._worker = worker
+        self._timer = asyncio.get_running_loop().call_later(self._patience_s, self._listen)
 
     def end(self) -> None:
+        self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+
+    def _listen(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._wait(), name="disconnect watch")
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.client_left = True
-        self.worker.cancel()
+        self._worker.cancel()
 
 
 def _check_announced(headers: Mapping[bytes, bytes], limit_bytes: int) -> None:

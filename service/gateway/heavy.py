@@ -55,10 +55,10 @@ def is_heavy_body(body: bytes, header_length: int | None, specs: Mapping[str, Te
         header_length: bytes of JSON before the binary data, None where all is JSON.
         specs: the version's inputs; texts are read one by one from binary data and from shared memory too.
     """
+    if len(body) <= HEAVY_BYTES and b"shared_memory_region" not in body:
+        return False
     texts = any(spec.datatype == "BYTES" for spec in specs.values())
-    if len(body) <= HEAVY_BYTES:
-        return texts and b"shared_memory_region" in body
-    return texts or header_length is None or header_length > HEAVY_BYTES
+    return texts or (len(body) > HEAVY_BYTES and (header_length is None or header_length > HEAVY_BYTES))
 
 
 def is_heavy_answer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 
 from structlog.stdlib import BoundLogger
 
@@ -16,9 +17,9 @@ from service.core.errors import BadInput, Conflict, NotFound, Refused, RetortErr
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.overlay import Overlay, Override
 from service.runtime.threads import usable_cores
+from service.serving.absence import why_not
 from service.serving.entry import Entry
 from service.serving.gate import FORCED
-from service.serving.lease import Lease, why_not
 from service.serving.lifecycle import Lifecycle
 from service.serving.operations import Operations
 from service.serving.reports import Readiness, SwapReport, VersionView
@@ -43,8 +44,8 @@ class Catalog:
         self._entries: dict[str, Entry] = {}
         self._watches = Watches()
 
-    def lease(self, ref: ModelRef) -> Lease:
-        """The version that answers `ref`, held until the lease ends.
+    def lease(self, ref: ModelRef) -> AbstractContextManager[Servable]:
+        """The version that answers `ref`: `with catalog.lease(ref) as servable` holds it open for as long.
 
         Raises:
             NotFound: no such model, or its version is not loaded.
@@ -54,16 +55,16 @@ class Catalog:
         servable = entry.active if ref.version is None else entry.servable(ref.version)
         if servable is None or not (servable.state is State.READY or servable.holds_sequences):
             raise why_not(entry, ref.version)
-        return Lease(servable)
+        return servable
 
-    def holder(self, ref: ModelRef, leased: Servable, step: SequenceStep | None) -> Lease:
+    def holder(self, ref: ModelRef, leased: Servable, step: SequenceStep | None) -> AbstractContextManager[Servable]:
         """Who answers a request once its sequence is known, held too: what began it, of any version or of that named.
 
         Whoever asks counts the request there, and not for the version that was leased first.
         """
         if step is None:
-            return Lease(leased)
-        return Lease(self._entry(ref.name).holders.holder(leased, step, version=ref.version))
+            return leased
+        return self._entry(ref.name).holders.holder(leased, step, version=ref.version)
 
     def models(self) -> list[str]:
         """Every model's name, broken ones included."""

@@ -7,7 +7,7 @@ Owned by the event loop's thread. Knows nothing of files, of HTTP, or of which v
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -27,12 +27,11 @@ from service.serving.examine import Examined
 from service.serving.finite import not_finite
 from service.serving.golden import GoldenReport, chunks, hold, join
 from service.serving.pulse import Pulse
+from service.serving.row_limits import RowLimits
 from service.serving.sequencer import Sequencer
 from service.serving.threads import in_thread, stand_back
 
 PROBE_ORIGIN = "retort-probe"  # the server's own requests: run like any other, counted in no statistics
-# A row may hold no bytes at all, [2^40, 0] for one, so that the limit of the body is none of the rows.
-RUNS_LIMIT = 4096
 
 
 class State(Enum):
@@ -121,9 +120,9 @@ class Servable:
         self.cache = cache
         self.state = State.READY
         self._runners = runners
+        self._row_limits = RowLimits(examined.signature.where, examined.batchability, identity.config.max_batch_size)
         self._leases = 0
-        self._free = asyncio.Event()
-        self._free.set()
+        self._free: asyncio.Event | None = None  # of who waits for the last lease
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]:
@@ -170,27 +169,42 @@ class Servable:
         rows, trace = self._rows(request), TRACE.get()
         if trace is not None:
             trace.asked(self.model, self.version, rows or 1)
-        timeout_s = request.timeout_us / 1e6 if request.timeout_us else None
-
-        async def run(inputs: Arrays = request.inputs) -> Answer:
-            answer = await self.batcher.submit(
-                inputs, rows, deadline, origin=origin, priority=request.priority, timeout_s=timeout_s, trace=trace
-            )
-            # Not the outputs that were asked for where all were: this is on the way of every request.
-            answered = self.signature.select(request, answer.outputs) if request.outputs else answer.outputs
-            self._check_finite(answered, request.inputs)
-            return answer
-
-        cached = False
-        if self.sequencer is not None and request.sequence is not None:
-            wait_s = timeout_s if self.config.dynamic_batching.allow_timeout_override else None
-            answer = await self.sequencer.answer(request.sequence, request.inputs, deadline, run, wait_s)
-        elif self.cache is not None:
-            answer, cached = await self.cache.answer(request.inputs, run)
+        if self.sequencer is None and self.cache is None:
+            answer, cached = await self._run(request, rows, deadline, origin, request.inputs), False
         else:
-            answer = await run()
+            answer, cached = await self._kept_or_run(request, rows, deadline, origin)
         outputs = self.signature.select(request, answer.outputs)
         return InferResponse(self.model, self.version, outputs, request.id, answer.timing, cached)
+
+    async def _kept_or_run(
+        self, request: InferRequest, rows: int | None, deadline: Deadline, origin: str
+    ) -> tuple[Answer, bool]:
+        """Of a version that keeps state or answers: what it answers, and whether that was kept."""
+
+        def run(inputs: Arrays = request.inputs) -> Awaitable[Answer]:
+            return self._run(request, rows, deadline, origin, inputs)
+
+        if self.sequencer is not None and request.sequence is not None:
+            wait_s = _timeout_s(request) if self.config.dynamic_batching.allow_timeout_override else None
+            return await self.sequencer.answer(request.sequence, request.inputs, deadline, run, wait_s), False
+        return (await run(), False) if self.cache is None else await self.cache.answer(request.inputs, run)
+
+    async def _run(
+        self, request: InferRequest, rows: int | None, deadline: Deadline, origin: str, inputs: Arrays
+    ) -> Answer:
+        answer = await self.batcher.submit(
+            inputs,
+            rows,
+            deadline,
+            origin=origin,
+            priority=request.priority,
+            timeout_s=_timeout_s(request),
+            trace=TRACE.get(),
+        )
+        # Not the outputs that were asked for where all were: this is on the way of every request.
+        answered = self.signature.select(request, answer.outputs) if request.outputs else answer.outputs
+        self._check_finite(answered, request.inputs)
+        return answer
 
     async def hold_golden(self) -> GoldenReport | None:
         """Holds the golden cases through the queue, among the clients' requests; None without golden cases.
@@ -225,15 +239,15 @@ class Servable:
         """Whether it drains, and sequences that it began go on meanwhile."""
         return self.state is State.DRAINING and self.sequencer is not None and len(self.sequencer) > 0
 
-    def acquire(self) -> None:
+    def __enter__(self) -> Servable:
         """Takes a lease: the servable stays open until it is given back."""
         self._leases += 1
-        self._free.clear()
+        return self
 
-    def release(self) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Gives a lease back."""
         self._leases -= 1
-        if self._leases == 0:
+        if self._free is not None and not self._leases:
             self._free.set()
 
     @property
@@ -248,7 +262,9 @@ class Servable:
         self.state = State.DRAINING
         if self.sequencer is not None:
             await self.sequencer.drain()
-        await self._free.wait()
+        while self._leases:
+            self._free = asyncio.Event()
+            await self._free.wait()
         await self.batcher.close(drain=True)
         if self.cache is not None:
             self.cache.kept.clear()
@@ -267,24 +283,7 @@ class Servable:
             self.sequencer.check(request.sequence, rows)
         elif request.sequence is not None:
             raise BadInput(f"{self.signature.where} keeps no state, and the request has a 'sequence_id'")
-        if rows is None:
-            return None
-        mixes, most_rows = self.batchability.mixes, self.config.max_batch_size
-        if rows > most_rows * (RUNS_LIMIT if mixes else 1):
-            raise BadInput(self._rows_sentence(rows))
-        return rows if mixes else None
-
-    def _rows_sentence(self, rows: int) -> str:
-        where, most_rows = self.signature.where, self.config.max_batch_size
-        if self.batchability.mixes:
-            return (
-                f"{where} takes at most {most_rows * RUNS_LIMIT} rows a request, got {rows}: "
-                f"they are run {most_rows} at a time"
-            )
-        return (
-            f"{where} takes at most {most_rows} rows a request, got {rows}; "
-            f"larger ones are not split because {self.batchability.reason}"
-        )
+        return None if rows is None else self._row_limits.check(rows)
 
     def _check_finite(self, outputs: Arrays, inputs: Arrays) -> None:
         for name in filter(None, map(not_finite, outputs.items())):
@@ -294,3 +293,7 @@ class Servable:
                 for given in filter(None, map(not_finite, inputs.items())):  # which is not the version's fault
                     raise BadInput(f"{what}, and neither is input '{given}'")
                 raise NotFinite(f"{what} for this input")
+
+
+def _timeout_s(request: InferRequest) -> float | None:
+    return request.timeout_us / 1e6 if request.timeout_us else None

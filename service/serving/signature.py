@@ -44,10 +44,10 @@ class Signature:
                 raise BadInput(self._shape_sentence(arrays[name], spec))
         if self.batch_axis is None:
             return None
-        counts = {array.shape[0] for array in arrays.values()}
-        if len(counts) > 1:
+        rows = {array.shape[0] for array in arrays.values()}
+        if len(rows) > 1:
             raise BadInput(self._rows_sentence(arrays))
-        return int(counts.pop())
+        return int(rows.pop())
 
     def varies(self, spec: TensorSpec) -> bool:
         """Whether a tensor has another variable axis than its rows; one without a name never is those."""
@@ -93,8 +93,9 @@ class Signature:
 def _fits(array: Array, spec: TensorSpec) -> bool:
     if array.dtype != spec.dtype or array.ndim != len(spec.dims):
         return False
-    for size, dim in zip(array.shape, spec.dims, strict=True):  # noqa: SIM110 - a generator costs twice as much
-        if size != dim and isinstance(dim, int):
+    shape = array.shape
+    for axis, size in spec.fixed:  # noqa: SIM110 - a generator costs twice as much
+        if shape[axis] != size:
             return False
     return True
 

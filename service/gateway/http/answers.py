@@ -12,6 +12,7 @@ from starlette.responses import Response
 from service.core.contract import ModelRef
 from service.gateway.codec import HEADER_LENGTH, JSON, Encoded
 from service.gateway.compression import encoded
+from service.gateway.http.request_head import REF
 from service.gateway.problems import Problem
 
 _HEADER_LENGTH = HEADER_LENGTH.encode()
@@ -51,4 +52,5 @@ def problem_answer(problem: Problem) -> Response:
 
 def ref_of(request: Request) -> ModelRef:
     """The model, and the version if any, that the path names."""
-    return ModelRef(request.path_params["model"], request.path_params.get("version"))
+    known: ModelRef | None = request.scope.get(REF)
+    return known or ModelRef(request.path_params["model"], request.path_params.get("version"))

@@ -23,7 +23,8 @@ from structlog.stdlib import BoundLogger
 from service.core.errors import Draining
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
-from service.gateway.http.request_head import origin_of, request_id_of
+from service.gateway.http.exchange import WHOLE, Exchange
+from service.gateway.http.request_head import REF, origin_of, request_id_of
 from service.gateway.problems import problem, problem_of, was_meant
 from service.gateway.quote import quote
 from service.gateway.request_ids import RequestIds
@@ -94,17 +95,18 @@ class Entrance:
         REQUEST_ID.set(request_id)
         began_ns = time.perf_counter_ns()
         trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
-        TRACE.set(trace)  # the task of a pipelined request inherits what the request before it had
+        if TRACE.get() is not trace:  # the task of a pipelined request inherits what the request before it had
+            TRACE.set(trace)
         sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
         try:
             await self._answer(scope, receive, sender)
         except asyncio.CancelledError:  # by the server alone, when it stops and has waited long enough
             if not sender.status:
                 error = Draining("the server is shutting down, and this request took too long")
-                await problem_answer(problem_of(error, request_id))(scope, receive, sender)
+                await sender.answer(problem_answer(problem_of(error, request_id)), scope, receive)
         except Exception as error:
             if not sender.status:
-                await (await self._problems(Request(scope), error))(scope, receive, sender)
+                await sender.answer(await self._problems(Request(scope), error), scope, receive)
         finally:
             if trace is not None:
                 traced.end(trace, sender.status)
@@ -116,14 +118,14 @@ class Entrance:
         if self._access_log is not None:
             _log_access(self._access_log, scope, status, took_ns)
 
-    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        match = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
-        if match is None:
-            await self._app(scope, receive, send)
-            return
-        scope["path_params"] = match.groupdict()
-        response = await self._infer(Request(scope, receive))
-        await response(scope, receive, send)
+    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive, send: _Sender) -> None:
+        if REF not in scope:
+            match = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+            if match is None:
+                await self._app(scope, receive, send)
+                return
+            scope["path_params"] = match.groupdict()
+        await send.answer(await self._infer(Request(scope, receive)), scope, receive)
 
 
 class _Sender:
@@ -139,6 +141,18 @@ class _Sender:
         self._headers = headers
         self.status = 0
 
+    async def answer(self, response: Response, scope: Scope, receive: Receive) -> None:
+        """Sends a whole answer, at once where the request came so too."""
+        whole: Exchange | None = scope.get(WHOLE)
+        if whole is None or not whole.ready:
+            await response(scope, receive, self)
+            return
+        self.status = response.status_code
+        try:
+            whole.answer(self.status, [*response.raw_headers, *self._headers], bytes(response.body))
+        except RuntimeError as error:
+            _check_closed(error)
+
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -146,8 +160,12 @@ class _Sender:
         try:
             await self._send(message)
         except RuntimeError as error:
-            if _CLOSED not in str(error):
-                raise
+            _check_closed(error)
+
+
+def _check_closed(error: RuntimeError) -> None:
+    if _CLOSED not in str(error):
+        raise error
 
 
 def _routing_sentence(request: Request, error: HTTPException) -> str:

@@ -19,8 +19,9 @@ from service.gateway.extensions import server_metadata
 from service.gateway.guard import read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
-from service.gateway.http.request_head import deadline_of, header_length_of, origin_of
+from service.gateway.http.request_head import deadline_of, header_length_of, headers_of, origin_of
 from service.gateway.http.routes import Route, at_each_version
+from service.gateway.layouts import Layouts
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
@@ -43,6 +44,7 @@ class OpenInference:
         self, catalog: Catalog, clock: Clock, max_body_bytes: int, version: str, shared_memory: SharedMemory
     ) -> None:
         self._heavy = Heavy()
+        self._layouts = Layouts()
         self._catalog = catalog
         self._shared_memory = shared_memory
         self._clock = clock
@@ -66,20 +68,20 @@ class OpenInference:
 
     async def infer(self, request: Request) -> Response:
         """Answers one inference request, JSON or binary."""
-        began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
+        began_s, headers = self._clock.now_s(), headers_of(request.scope)
         body = await read_body(headers, request.receive, self._max_body_bytes)
         ref = ref_of(request)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             length = header_length_of(headers)
-            read = partial(codec.decode, body, length, servable.inputs, regions)
+            read = partial(self._layouts.decode, body, length, servable.inputs, regions)
             heavy = is_heavy_body(body, length, servable.inputs)
             asked, form = await self._heavy.do("read a request", read) if heavy else read()
             deadline = deadline_of(headers, began_s)
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
                 work = holder.infer(asked, deadline, origin=origin_of(request.scope))
-                counted.answered(answer := await while_client_waits(work, request.receive))
+                counted.answered(answer := await while_client_waits(work, request.scope, request.receive))
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
             encoded = await self._heavy.do("write an answer", write) if heavy else write()

@@ -63,7 +63,7 @@ class Predict:
             asked, style = await self._heavy.do("read a request", read) if heavy else read()
             deadline = deadline_of(headers, began_s)
             work = servable.infer(asked, deadline, origin=origin_of(request.scope))
-            counted.answered(answer := await while_client_waits(work, request.receive))
+            counted.answered(answer := await while_client_waits(work, request.scope, request.receive))
             write = partial(tensorflow_json.encode, answer, style, servable.config.labels)
             heavy = is_heavy_answer(answer.outputs, (), lambda _: False)
             text = await self._heavy.do("write an answer", write) if heavy else write()

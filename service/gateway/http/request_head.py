@@ -9,10 +9,19 @@ from starlette.types import Scope
 from service.core.deadline import Deadline
 from service.core.errors import BadInput
 
+# Keys of a scope whose connection knows the head: its headers by name, and whom an inference request is for.
+HEADERS = "retort.headers"
+REF = "retort.ref"
 _HEADER_LENGTH = b"inference-header-content-length"
 _TIMEOUT = b"retort-timeout-ms"
 _REQUEST_ID = b"x-request-id"
 _DIGITS_LIMIT = 15
+
+
+def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
+    """The headers by lower-case name; of several with one name the last."""
+    known: Mapping[bytes, bytes] | None = scope.get(HEADERS)
+    return dict(scope["headers"]) if known is None else known
 
 
 def header_length_of(headers: Mapping[bytes, bytes]) -> int | None:

@@ -10,11 +10,14 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from service.gateway.http.connection import Connection
+from service.gateway.http.heads import Heads
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
@@ -41,11 +44,12 @@ class HttpServer:
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
+        connection: Any = partial(Connection, Heads())
         self._server = _Uvicorn(
             uvicorn.Config(
                 app,
                 loop="none",
-                http=Connection,
+                http=connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -117,14 +117,14 @@ async def test_a_quick_answer_makes_no_task_and_asks_nobody() -> None:
     async def quick() -> int:
         return len(asyncio.all_tasks())
 
-    assert await while_client_waits(quick(), client.receive) == tasks
+    assert await while_client_waits(quick(), {}, client.receive) == tasks
     await asyncio.sleep(0.03)
     assert client.asked == 0
 
 
 async def test_a_slow_answer_reaches_a_client_that_waits() -> None:
     client = Client()
-    assert await while_client_waits(Work(0.03).run(), client.receive, patience_s=0.001) == "done"
+    assert await while_client_waits(Work(0.03).run(), {}, client.receive, patience_s=0.001) == "done"
     assert client.asked == 1
 
 
@@ -132,7 +132,7 @@ async def test_work_for_a_client_that_left_is_cancelled() -> None:
     client, work = Client(), Work(30)
     asyncio.get_running_loop().call_later(0.01, client.left.set)
     with pytest.raises(Abandoned):
-        await while_client_waits(work.run(), client.receive, patience_s=0.001)
+        await while_client_waits(work.run(), {}, client.receive, patience_s=0.001)
     assert work.cancelled
     await asyncio.sleep(0)  # nothing is left that would cancel this task
 
@@ -140,7 +140,7 @@ async def test_work_for_a_client_that_left_is_cancelled() -> None:
 async def test_without_the_watch_the_work_would_go_on() -> None:
     client, work = Client(), Work(0.05)
     client.left.set()
-    assert await while_client_waits(work.run(), client.receive, patience_s=30) == "done"
+    assert await while_client_waits(work.run(), {}, client.receive, patience_s=30) == "done"
     assert not work.cancelled
 
 
@@ -151,13 +151,13 @@ async def test_messages_other_than_a_disconnect_do_not_end_the_wait() -> None:
         return left.pop(0)
 
     with pytest.raises(Abandoned):
-        await while_client_waits(Work(30).run(), receive, patience_s=0.001)
+        await while_client_waits(Work(30).run(), {}, receive, patience_s=0.001)
     assert left == []
 
 
 async def test_a_cancel_from_elsewhere_is_passed_on() -> None:
     client = Client()
-    task = asyncio.create_task(while_client_waits(Work(30).run(), client.receive, patience_s=0.001))
+    task = asyncio.create_task(while_client_waits(Work(30).run(), {}, client.receive, patience_s=0.001))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -169,4 +169,4 @@ async def test_an_error_of_the_work_is_its_error() -> None:
         raise BadInput("x")
 
     with pytest.raises(BadInput):
-        await while_client_waits(fail(), Client().receive)
+        await while_client_waits(fail(), {}, Client().receive)

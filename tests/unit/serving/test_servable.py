@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from service.repository.card import Batching
 from service.repository.model_config import ModelConfig
 from service.runtime.onnx import OnnxRunner
 from service.serving.failures import BACKEND, CANCELED, OTHER
-from service.serving.servable import RUNS_LIMIT, Servable, State
+from service.serving.row_limits import RUNS_LIMIT
+from service.serving.servable import Servable, State
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.cards import card
@@ -188,16 +190,17 @@ async def test_it_closes_after_the_last_lease_and_takes_no_request_meanwhile(
     house: House, open_runners: list[OnnxRunner]
 ) -> None:
     servable = await loaded(house, models.scales(2.0), instances=2)
-    servable.acquire()
-    servable.acquire()
+    one, other = ExitStack(), ExitStack()
+    for lease in (one, other):
+        lease.enter_context(servable)
     retiring = asyncio.ensure_future(servable.retire())
     await asyncio.sleep(0.02)
     assert (servable.state, servable.leases, len(open_runners)) == (State.DRAINING, 2, 2)
     assert np.array_equal((await infer(servable, x=ROWS))["y"], ROWS * 2)  # a lease of before the retirement
-    servable.release()
+    one.close()
     await asyncio.sleep(0.02)
     assert not retiring.done()
-    servable.release()
+    other.close()
     await retiring
     assert (servable.state, servable.leases, open_runners) == (State.CLOSED, 0, [])
     with pytest.raises(Draining):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -124,13 +125,14 @@ async def test_a_watch_begins_before_the_old_version_has_drained(house: House) -
     house.configure(active="1", versions="active", finite_outputs=True)
     catalog = await house.started()
     old = servable_of(catalog, "1")
-    old.acquire()
+    lease = ExitStack()
+    lease.enter_context(old)
     swap = asyncio.ensure_future(catalog.swap("m", "2", watch_s=30.0, max_error_rate=0.5))
     await until(lambda: catalog.active_version("m") == "2")
     await asyncio.gather(*(ask(catalog, x=models.rows(0)) for _ in range(40)), return_exceptions=True)
     await until(lambda: not catalog._watches._tasks)
     assert not swap.done()
-    old.release()
+    lease.close()
     await swap
     await until(lambda: catalog.active_version("m") == "1")
 

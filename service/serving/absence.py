@@ -1,33 +1,10 @@
-"""What a request holds while a version answers it, and why there is nothing to hold.
-
-Owned by the event loop's thread. Knows nothing of how versions come and go.
-"""
+"""Why there is nothing that a request could hold while it is answered. Knows nothing of how versions come and go."""
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from service.core.errors import NotFound, NotReady, RetortError
 from service.serving.entry import Entry
-from service.serving.servable import Servable, State
-
-
-class Lease:
-    """Holds a servable open for one request: `with catalog.lease(ref) as servable`."""
-
-    __slots__ = ("_servable",)
-
-    def __init__(self, servable: Servable) -> None:
-        self._servable = servable
-        servable.acquire()
-
-    def __enter__(self) -> Servable:
-        return self._servable
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._servable.release()
+from service.serving.servable import State
 
 
 def why_not(entry: Entry, version: str | None) -> RetortError:

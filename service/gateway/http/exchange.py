@@ -1,0 +1,150 @@
+"""A request that came whole, and its answer in one piece: what uvicorn's cycle is to every other request.
+
+ASGI as the application knows it: the body is there from the beginning, the answer is written by one call, and whoever
+works for a client hears at once that it left. Stands where the connection expects a cycle. Knows nothing of inference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp, Message, Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from service.gateway.guard import WATCH
+
+WHOLE = "retort.whole"  # key of a scope: the `Exchange` that takes an answer in one piece
+Headers = Sequence[tuple[bytes, bytes]]
+
+_START = "http.response.start"
+
+
+class Line(Protocol):
+    """The connection as its exchange sees it."""
+
+    flow: Any
+    transport: asyncio.Transport
+    server_state: Any
+
+    def on_response_complete(self) -> None:
+        """The answer is written."""
+
+
+class Exchange:
+    """One request of a connection; a `guard.Watch` over its client.
+
+    Args:
+        line: the connection.
+        scope: of the request, its own.
+        body: all of it.
+
+    Attributes:
+        keep_alive: whether the connection goes on behind the answer.
+        response_complete: whether the answer is written.
+        client_left: whether the worker was cancelled because the client went away.
+    """
+
+    __slots__ = (
+        "_body",
+        "_disconnected",
+        "_gone",
+        "_head",
+        "_line",
+        "_scope",
+        "_worker",
+        "client_left",
+        "keep_alive",
+        "response_complete",
+    )
+
+    def __init__(self, line: Line, scope: Scope, body: bytes) -> None:
+        self._line = line
+        self._body: bytes | None = body
+        self._head: Message | None = None
+        self._worker: asyncio.Task[Any] | None = None
+        self._gone: asyncio.Event | None = None
+        self._disconnected = False
+        self._scope = scope
+        self.keep_alive = True
+        self.response_complete = False
+        self.client_left = False
+        scope[WATCH] = scope[WHOLE] = self
+
+    async def run(self, app: ASGIApp) -> None:
+        """Has `app` answer; where it gives no answer the connection ends."""
+        try:
+            await app(self._scope, self.receive, self.send)
+        finally:
+            self._scope.clear()  # it holds this exchange, which holds it
+            if not self.response_complete and not self._disconnected:
+                self._line.transport.close()
+
+    async def receive(self) -> Message:
+        """The body, then nothing until the client is gone or answered."""
+        body, self._body = self._body, None
+        if body is not None:
+            return {"type": "http.request", "body": body, "more_body": False}
+        if not self._disconnected and not self.response_complete:
+            self._gone = asyncio.Event()
+            await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Takes the head of the answer, then writes it with its body, which comes in one part."""
+        if message["type"] == _START:
+            self._head = message
+            return
+        if self._line.flow.write_paused and not self._disconnected:
+            await self._line.flow.drain()
+        head = self._head
+        if head is None or message.get("more_body"):
+            raise RuntimeError("the answer to a request that came whole must be one head and one part")
+        self.answer(head["status"], head["headers"], message.get("body", b""))
+
+    @property
+    def ready(self) -> bool:
+        """Whether an answer can be written now, without waiting for the client to take those before it."""
+        return not self._line.flow.write_paused
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Writes the answer; nothing to a client that left."""
+        if self._disconnected or self.response_complete:
+            return
+        line = self._line
+        parts = [STATUS_LINE[status]]
+        for name, value in line.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", body)
+        self.response_complete = True
+        line.transport.write(b"".join(parts))
+        if not self.keep_alive:
+            line.transport.close()
+        line.on_response_complete()
+
+    def leave(self) -> None:
+        """The client is gone, or the connection is."""
+        if self.response_complete or self._disconnected:
+            return
+        self._disconnected = True
+        if self._gone is not None:
+            self._gone.set()
+        if self._worker is not None:
+            self._cancel(self._worker)
+
+    def begin(self, worker: asyncio.Task[Any]) -> None:
+        """From now on `worker` is cancelled when the client leaves."""
+        self._worker = worker
+        if self._disconnected:
+            self._cancel(worker)
+
+    def end(self) -> None:
+        """Nobody is to be cancelled any more."""
+        self._worker = None
+
+    def _cancel(self, worker: asyncio.Task[Any]) -> None:
+        self.client_left = True
+        worker.cancel()
