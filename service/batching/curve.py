@@ -12,6 +12,7 @@ from bisect import bisect_right
 _WEIGHT = 0.2  # of a new sample in its size's moving average
 _OUTLIER = 4.0  # a sample counts as at most so many times the average: one page fault must not shape a minute
 _NOISE = 0.02  # rates closer than this are a tie, and the smaller size wins it
+_SHORT_S = 200e-6  # so short a run costs less than what is around it, and its noise is more: the fewer runs the better
 _TRY_ALL_EVERY = 64  # choices; a size once measured badly would otherwise never be measured again
 
 
@@ -84,7 +85,10 @@ class CostCurve:
     def _best(self, available: int) -> int:
         if not self._sizes or available > self._sizes[-1]:
             return available
-        best, best_rate = available, available / max(self.predict_s(available), 1e-9)
+        seconds = self.predict_s(available)
+        if seconds <= _SHORT_S:
+            return available
+        best, best_rate = available, available / max(seconds, 1e-9)
         for rows in reversed(self._sizes):
             if not 0 < rows < available:
                 continue
