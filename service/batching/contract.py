@@ -109,11 +109,19 @@ class BatchConfig:
 
 
 class Answer(NamedTuple):
-    """What `submit` returns: name -> array that nobody else holds, the phases, and the rows of the batch it ran in."""
+    """What `submit` returns.
+
+    Attributes:
+        outputs: name -> array that nobody else holds.
+        timing: the phases.
+        batch_rows: of the batch it ran in.
+        finite: whether every output of the runs that it was in is known to be finite, its own and those of others.
+    """
 
     outputs: dict[str, Array]
     timing: Timing
     batch_rows: int
+    finite: bool = False
 
 
 class BatchReport(NamedTuple):

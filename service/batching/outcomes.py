@@ -77,13 +77,14 @@ class Outcomes:
             if ticket.ended:
                 continue
             piece.outputs = outputs
+            ticket.finite = ticket.finite and run.finite
             ticket.missing -= 1
             if not ticket.missing:
                 self._complete(ticket, run, now_s)
 
     def _complete(self, ticket: Ticket, run: Run, now_s: float) -> None:
         try:
-            answer = Answer(assemble(ticket), run.timing(ticket.arrived_s), run.rows)
+            answer = Answer(assemble(ticket), run.timing(ticket.arrived_s), run.rows, ticket.finite)
         except RunFailed as error:
             self._fail(ticket, error)
         else:

@@ -15,6 +15,7 @@ from service.batching.ticket import Piece, Ticket
 from service.core.clock import Clock
 from service.core.contract import Timing
 from service.core.errors import RetortError, Stuck
+from service.core.finite import all_finite
 
 
 class Run:
@@ -32,6 +33,7 @@ class Run:
         skip: not worth starting any more.
         started_s, ended_s: on the engine's thread, monotonic seconds; `ended_s` only of a run that succeeded.
         parts: each piece's outputs, when the run succeeded.
+        finite: whether all of them are finite: looked at here, once for everyone.
         error: why it failed, without a traceback; None when it did not.
         detail: the traceback as text, where the error was not an expected one.
         traced: the requests in it that are traced.
@@ -43,6 +45,7 @@ class Run:
         "detail",
         "ended_s",
         "error",
+        "finite",
         "parts",
         "pieces",
         "reason",
@@ -61,6 +64,7 @@ class Run:
         self.wanted = len(self.pieces)
         self.skip = False
         self.parts: list[Outputs] = []
+        self.finite = False
         self.error: BaseException | None = None
         self.detail = ""
         self.started_s = self.ended_s = 0.0
@@ -82,6 +86,7 @@ class Run:
             outputs = engine.run(arrays)
             ran_s = clock.now_s()
             self.parts = self._stacking.split(outputs, self.pieces)
+            self.finite = all_finite(outputs)
             self.ended_s = clock.now_s()
             self._phases_ns = (_ns(stacked_s - self.started_s), _ns(ran_s - stacked_s), _ns(self.ended_s - ran_s))
         except BaseException as error:  # SystemExit too must not end the thread: tickets hang on it

@@ -41,6 +41,7 @@ class Ticket:
         pieces: its parts, in order of their rows; empty once it has ended.
         waiting: pieces in the queue.
         missing: pieces without an answer.
+        finite: whether the outputs of all its runs so far were finite.
         number: given by the ledger.
         ended: set by the ledger alone, once.
     """
@@ -58,6 +59,7 @@ class Ticket:
     pieces: list[Piece] = field(default_factory=list)
     waiting: int = 0
     missing: int = 0
+    finite: bool = True
     number: int = 0
     ended: bool = False
 

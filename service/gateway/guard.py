@@ -7,15 +7,13 @@ slow, so that a quick request pays for no task. Knows nothing of what the body s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.types import Receive, Scope
 
 from service.core.errors import Abandoned, TooLarge
 from service.gateway.compression import decoded
-
-T = TypeVar("T")
 
 PATIENCE_S = 0.02
 WATCH = "retort.watch"  # key of a scope: the `Watch` over its client
@@ -51,66 +49,64 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_byte
     raise Abandoned("the client went away before the end of its request")
 
 
-class Watch(Protocol):
-    """Cancels who works for a client that goes away.
+class Watch:
+    """Cancels who works for a client that goes away: `with watch`, around the work, in the task that does it.
 
-    Attributes:
-        client_left: whether it did.
+    Leaving the block with that cancel raises `Abandoned` in its place.
     """
 
-    client_left: bool
+    __slots__ = ("_client_left", "_worker")
 
-    def begin(self, worker: asyncio.Task[Any], /) -> None:
-        """From now on."""
+    def __init__(self) -> None:
+        self._client_left = False
+        self._worker: asyncio.Task[Any] | None = None
 
-    def end(self) -> None:
-        """No longer."""
+    def __enter__(self) -> None:
+        self._worker = asyncio.current_task()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        worker, self._worker = self._worker, None
+        if self._client_left and kind is asyncio.CancelledError and worker is not None and worker.uncancel() == 0:
+            raise Abandoned("the client went away before its answer") from None
+
+    def leave(self) -> None:
+        """The client went away."""
+        if self._worker is not None:
+            self._client_left = True
+            self._worker.cancel()
 
 
-async def while_client_waits(work: Awaitable[T], scope: Scope, receive: Receive, patience_s: float = PATIENCE_S) -> T:
-    """The result of `work`, which is cancelled when the client goes away.
+def while_client_waits(scope: Scope, receive: Receive, patience_s: float = PATIENCE_S) -> Watch:
+    """The watch over a request's client.
 
     Args:
-        work: runs in the calling task.
         scope: of the request; its connection may keep a watch there that hears of the client by itself.
         receive: the ASGI callable; the body must have been read to its end.
         patience_s: without such a watch, how long the answer may take before anyone looks whether the client is there.
-
-    Raises:
-        Abandoned: the client went away first; `work` has ended.
     """
-    worker = cast("asyncio.Task[Any]", asyncio.current_task())
-    watch: Watch = scope.get(WATCH) or _Listener(receive, patience_s)
-    watch.begin(worker)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if watch.client_left and worker.uncancel() == 0:
-            raise Abandoned("the client went away before its answer") from None
-        raise
-    finally:
-        watch.end()
+    return scope.get(WATCH) or _Listener(receive, patience_s)
 
 
-class _Listener:
+class _Listener(Watch):
     """Waits for `http.disconnect`, in a task of its own, once the answer is slow."""
 
-    __slots__ = ("_patience_s", "_receive", "_task", "_timer", "_worker", "client_left")
+    __slots__ = ("_patience_s", "_receive", "_task", "_timer")
 
     def __init__(self, receive: Receive, patience_s: float) -> None:
-        self.client_left = False
+        super().__init__()
         self._receive = receive
         self._patience_s = patience_s
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, worker: asyncio.Task[Any]) -> None:
-        self._worker = worker
+    def __enter__(self) -> None:
+        super().__enter__()
         self._timer = asyncio.get_running_loop().call_later(self._patience_s, self._listen)
 
-    def end(self) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+        super().__exit__(kind, error, trace)
 
     def _listen(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._wait(), name="disconnect watch")
@@ -118,8 +114,7 @@ class _Listener:
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.client_left = True
-        self._worker.cancel()
+        self.leave()
 
 
 def _check_announced(headers: Mapping[bytes, bytes], limit_bytes: int) -> None:

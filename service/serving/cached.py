@@ -15,8 +15,8 @@ import numpy as np
 
 from service.batching.contract import Answer
 from service.core.contract import NO_TIME, Arrays
+from service.core.finite import not_finite
 from service.observe.statistics import VersionStatistics
-from service.serving.finite import not_finite
 from service.serving.response_cache import Copy, ResponseCache, key_of
 from service.serving.threads import in_thread
 

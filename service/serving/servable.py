@@ -16,6 +16,7 @@ from service.batching.contract import Answer
 from service.core.contract import Array, Arrays, InferRequest, InferResponse, TensorSpec
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, NotFinite, Refused
+from service.core.finite import not_finite
 from service.observe.statistics import VersionStatistics
 from service.observe.tracing import TRACE
 from service.repository.card import Card
@@ -24,7 +25,6 @@ from service.repository.model_config import ModelConfig
 from service.runtime.runner import Runner
 from service.serving.cached import CachedAnswers
 from service.serving.examine import Examined
-from service.serving.finite import not_finite
 from service.serving.golden import GoldenReport, chunks, hold, join
 from service.serving.pulse import Pulse
 from service.serving.row_limits import RowLimits
@@ -170,7 +170,8 @@ class Servable:
         if trace is not None:
             trace.asked(self.model, self.version, rows or 1)
         if self.sequencer is None and self.cache is None:
-            answer, cached = await self._run(request, rows, deadline, origin, request.inputs), False
+            answer, cached = await self._submit(request, rows, deadline, origin, request.inputs), False
+            self._check_answer(answer, request)
         else:
             answer, cached = await self._kept_or_run(request, rows, deadline, origin)
         outputs = self.signature.select(request, answer.outputs)
@@ -181,30 +182,23 @@ class Servable:
     ) -> tuple[Answer, bool]:
         """Of a version that keeps state or answers: what it answers, and whether that was kept."""
 
-        def run(inputs: Arrays = request.inputs) -> Awaitable[Answer]:
-            return self._run(request, rows, deadline, origin, inputs)
+        async def run(inputs: Arrays = request.inputs) -> Answer:
+            answer = await self._submit(request, rows, deadline, origin, inputs)
+            self._check_answer(answer, request)
+            return answer
 
         if self.sequencer is not None and request.sequence is not None:
             wait_s = _timeout_s(request) if self.config.dynamic_batching.allow_timeout_override else None
             return await self.sequencer.answer(request.sequence, request.inputs, deadline, run, wait_s), False
         return (await run(), False) if self.cache is None else await self.cache.answer(request.inputs, run)
 
-    async def _run(
+    def _submit(
         self, request: InferRequest, rows: int | None, deadline: Deadline, origin: str, inputs: Arrays
-    ) -> Answer:
-        answer = await self.batcher.submit(
-            inputs,
-            rows,
-            deadline,
-            origin=origin,
-            priority=request.priority,
-            timeout_s=_timeout_s(request),
-            trace=TRACE.get(),
+    ) -> Awaitable[Answer]:
+        wait_s, trace = _timeout_s(request), TRACE.get()
+        return self.batcher.submit(
+            inputs, rows, deadline, origin=origin, priority=request.priority, timeout_s=wait_s, trace=trace
         )
-        # Not the outputs that were asked for where all were: this is on the way of every request.
-        answered = self.signature.select(request, answer.outputs) if request.outputs else answer.outputs
-        self._check_finite(answered, request.inputs)
-        return answer
 
     async def hold_golden(self) -> GoldenReport | None:
         """Holds the golden cases through the queue, among the clients' requests; None without golden cases.
@@ -285,12 +279,16 @@ class Servable:
             raise BadInput(f"{self.signature.where} keeps no state, and the request has a 'sequence_id'")
         return None if rows is None else self._row_limits.check(rows)
 
-    def _check_finite(self, outputs: Arrays, inputs: Arrays) -> None:
+    def _check_answer(self, answer: Answer, request: InferRequest) -> None:
+        """Counts outputs that are not finite, of those that were asked for, and refuses them where that is wished."""
+        if answer.finite:
+            return
+        outputs = self.signature.select(request, answer.outputs)
         for name in filter(None, map(not_finite, outputs.items())):
             self.statistics.non_finite += 1
             if self.config.finite_outputs:
                 what = f"output '{name}' of {self.signature.where} is not finite"
-                for given in filter(None, map(not_finite, inputs.items())):  # which is not the version's fault
+                for given in filter(None, map(not_finite, request.inputs.items())):  # which is not the version's fault
                     raise BadInput(f"{what}, and neither is input '{given}'")
                 raise NotFinite(f"{what} for this input")
 

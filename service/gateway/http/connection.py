@@ -72,9 +72,11 @@ class Connection(HttpToolsProtocol):
         scope["server"], scope["client"], scope["scheme"] = self.server, self.client, self.scheme
         self._exchange = exchange = Exchange(self, scope, body)
         self.cycle = cast("Any", exchange)
-        task = self.loop.create_task(exchange.run(self.app))
-        task.add_done_callback(self.tasks.discard)
+        app: Any = self.app
+        task = self.loop.create_task(app(scope, exchange.receive, exchange.send))
         self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(exchange.ended)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there any more."""

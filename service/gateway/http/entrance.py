@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -99,33 +99,29 @@ class Entrance:
             TRACE.set(trace)
         sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
         try:
-            await self._answer(scope, receive, sender)
-        except asyncio.CancelledError:  # by the server alone, when it stops and has waited long enough
+            if _asks_for_inference(scope):
+                await sender.answer(await self._infer(Request(scope, receive)), scope, receive)
+            else:
+                await self._app(scope, receive, sender)
+        except (Exception, asyncio.CancelledError) as error:
             if not sender.status:
-                error = Draining("the server is shutting down, and this request took too long")
-                await sender.answer(problem_answer(problem_of(error, request_id)), scope, receive)
-        except Exception as error:
-            if not sender.status:
-                await sender.answer(await self._problems(Request(scope), error), scope, receive)
+                await sender.answer(await self._refusal(scope, error), scope, receive)
         finally:
             if trace is not None:
                 traced.end(trace, sender.status)
             self._note(scope, sender.status, time.perf_counter_ns() - began_ns)
+
+    async def _refusal(self, scope: Scope, error: BaseException) -> Response:
+        if isinstance(error, asyncio.CancelledError):  # by the server alone, when it stops and has waited long enough
+            error = Draining("the server is shutting down, and this request took too long")
+            return problem_answer(problem_of(error, REQUEST_ID.get("")))
+        return await self._problems(Request(scope), cast("Exception", error))
 
     def _note(self, scope: Scope, status: int, took_ns: int) -> None:
         if status:
             self._responses[status] += 1
         if self._access_log is not None:
             _log_access(self._access_log, scope, status, took_ns)
-
-    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive, send: _Sender) -> None:
-        if REF not in scope:
-            match = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
-            if match is None:
-                await self._app(scope, receive, send)
-                return
-            scope["path_params"] = match.groupdict()
-        await send.answer(await self._infer(Request(scope, receive)), scope, receive)
 
 
 class _Sender:
@@ -142,7 +138,7 @@ class _Sender:
         self.status = 0
 
     async def answer(self, response: Response, scope: Scope, receive: Receive) -> None:
-        """Sends a whole answer, at once where the request came so too."""
+        """Sends a whole answer, at once where its request came so and its client takes it now."""
         whole: Exchange | None = scope.get(WHOLE)
         if whole is None or not whole.ready:
             await response(scope, receive, self)
@@ -161,6 +157,17 @@ class _Sender:
             await self._send(message)
         except RuntimeError as error:
             _check_closed(error)
+
+
+def _asks_for_inference(scope: MutableMapping[str, Any]) -> bool:
+    """Whether a request is one for inference; notes then what its path names."""
+    if REF in scope:
+        return True
+    match = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+    if match is None:
+        return False
+    scope["path_params"] = match.groupdict()
+    return True
 
 
 def _check_closed(error: RuntimeError) -> None:

@@ -7,13 +7,14 @@ works for a client hears at once that it left. Stands where the connection expec
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import Message, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.gateway.guard import WATCH
+from service.gateway.guard import WATCH, Watch
 
 WHOLE = "retort.whole"  # key of a scope: the `Exchange` that takes an answer in one piece
 Headers = Sequence[tuple[bytes, bytes]]
@@ -25,6 +26,7 @@ class Line(Protocol):
     """The connection as its exchange sees it."""
 
     flow: Any
+    logger: logging.Logger
     transport: asyncio.Transport
     server_state: Any
 
@@ -32,8 +34,8 @@ class Line(Protocol):
         """The answer is written."""
 
 
-class Exchange:
-    """One request of a connection; a `guard.Watch` over its client.
+class Exchange(Watch):
+    """One request of a connection, and the watch over its client.
 
     Args:
         line: the connection.
@@ -43,43 +45,34 @@ class Exchange:
     Attributes:
         keep_alive: whether the connection goes on behind the answer.
         response_complete: whether the answer is written.
-        client_left: whether the worker was cancelled because the client went away.
     """
 
-    __slots__ = (
-        "_body",
-        "_disconnected",
-        "_gone",
-        "_head",
-        "_line",
-        "_scope",
-        "_worker",
-        "client_left",
-        "keep_alive",
-        "response_complete",
-    )
+    __slots__ = ("_body", "_disconnected", "_gone", "_head", "_line", "_scope", "keep_alive", "response_complete")
 
     def __init__(self, line: Line, scope: Scope, body: bytes) -> None:
+        super().__init__()
         self._line = line
         self._body: bytes | None = body
         self._head: Message | None = None
-        self._worker: asyncio.Task[Any] | None = None
         self._gone: asyncio.Event | None = None
         self._disconnected = False
         self._scope = scope
         self.keep_alive = True
         self.response_complete = False
-        self.client_left = False
         scope[WATCH] = scope[WHOLE] = self
 
-    async def run(self, app: ASGIApp) -> None:
-        """Has `app` answer; where it gives no answer the connection ends."""
-        try:
-            await app(self._scope, self.receive, self.send)
-        finally:
-            self._scope.clear()  # it holds this exchange, which holds it
-            if not self.response_complete and not self._disconnected:
-                self._line.transport.close()
+    def __enter__(self) -> None:
+        super().__enter__()
+        if self._disconnected:
+            super().leave()
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """The application has ended; where it gave no answer the connection ends."""
+        self._scope.clear()  # it holds this exchange, which holds it
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._line.logger.error("an application failed", exc_info=error)
+        if not self.response_complete and not self._disconnected:
+            self._line.transport.close()
 
     async def receive(self) -> Message:
         """The body, then nothing until the client is gone or answered."""
@@ -127,24 +120,9 @@ class Exchange:
 
     def leave(self) -> None:
         """The client is gone, or the connection is."""
-        if self.response_complete or self._disconnected:
+        if self.response_complete:
             return
         self._disconnected = True
         if self._gone is not None:
             self._gone.set()
-        if self._worker is not None:
-            self._cancel(self._worker)
-
-    def begin(self, worker: asyncio.Task[Any]) -> None:
-        """From now on `worker` is cancelled when the client leaves."""
-        self._worker = worker
-        if self._disconnected:
-            self._cancel(worker)
-
-    def end(self) -> None:
-        """Nobody is to be cancelled any more."""
-        self._worker = None
-
-    def _cancel(self, worker: asyncio.Task[Any]) -> None:
-        self.client_left = True
-        worker.cancel()
+        super().leave()

@@ -80,8 +80,9 @@ class OpenInference:
             deadline = deadline_of(headers, began_s)
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
-                work = holder.infer(asked, deadline, origin=origin_of(request.scope))
-                counted.answered(answer := await while_client_waits(work, request.scope, request.receive))
+                with while_client_waits(request.scope, request.receive):
+                    answer = await holder.infer(asked, deadline, origin=origin_of(request.scope))
+                counted.answered(answer)
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
             encoded = await self._heavy.do("write an answer", write) if heavy else write()

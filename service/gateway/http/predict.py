@@ -62,8 +62,9 @@ class Predict:
             heavy = is_heavy_body(body, None, servable.inputs)
             asked, style = await self._heavy.do("read a request", read) if heavy else read()
             deadline = deadline_of(headers, began_s)
-            work = servable.infer(asked, deadline, origin=origin_of(request.scope))
-            counted.answered(answer := await while_client_waits(work, request.scope, request.receive))
+            with while_client_waits(request.scope, request.receive):
+                answer = await servable.infer(asked, deadline, origin=origin_of(request.scope))
+            counted.answered(answer)
             write = partial(tensorflow_json.encode, answer, style, servable.config.labels)
             heavy = is_heavy_answer(answer.outputs, (), lambda _: False)
             text = await self._heavy.do("write an answer", write) if heavy else write()

@@ -226,3 +226,37 @@ async def test_wrong_outputs_alone_are_a_typed_error(fault: Fault) -> None:
     ticket = bench.ticket(1, 2)
     bench.judge(bench.run(ticket, engine=FakeEngine([Act(fault=fault)])))
     assert isinstance(ticket.future.exception(), RunFailed)
+
+
+class NotFinite(FakeEngine):
+    """Answers infinity to every row from `first` on."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self.first = first
+
+    def run(self, arrays: Any) -> Any:
+        outputs = super().run(arrays)
+        return {
+            name: np.where(array >= self.first, np.inf, array.astype(np.float32)) for name, array in outputs.items()
+        }
+
+
+async def test_an_answer_is_known_to_be_finite_only_where_its_whole_run_was() -> None:
+    bench = Bench()
+    one, other = bench.ticket(1), bench.ticket(2)
+    bench.judge(bench.run(one, other))
+    assert [(await ticket.future).finite for ticket in (one, other)] == [True, True]
+    one, other = bench.ticket(1), bench.ticket(1_000_000)
+    bench.judge(bench.run(one, other, engine=NotFinite(1000)))
+    assert [(await ticket.future).finite for ticket in (one, other)] == [False, False]
+
+
+async def test_so_it_is_of_a_request_in_several_runs() -> None:
+    bench = Bench()
+    ticket = bench.ticket(1, rows=6)
+    for piece, engine in zip(tuple(ticket.pieces), (NotFinite(0), FakeEngine()), strict=True):
+        run = Run([piece], CloseReason.FULL)
+        run.execute(engine, bench.clock)
+        bench.judge(run)
+    assert not (await ticket.future).finite

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -11,6 +11,7 @@ from service.core.errors import Abandoned, BadInput, TooLarge
 from service.gateway.guard import read_body, while_client_waits
 
 Message = dict[str, Any]
+T = TypeVar("T")
 
 
 def receiver(*messages: Message) -> Callable[[], Awaitable[Message]]:
@@ -111,20 +112,26 @@ class Work:
         return "done"
 
 
+async def waited(work: Awaitable[T], receive: Callable[[], Awaitable[Message]], patience_s: float = 0.02) -> T:
+    with while_client_waits({}, receive, patience_s):
+        return await work
+    raise AssertionError("not reached: the watch passes nothing over")
+
+
 async def test_a_quick_answer_makes_no_task_and_asks_nobody() -> None:
     client, tasks = Client(), len(asyncio.all_tasks())
 
     async def quick() -> int:
         return len(asyncio.all_tasks())
 
-    assert await while_client_waits(quick(), {}, client.receive) == tasks
+    assert await waited(quick(), client.receive) == tasks
     await asyncio.sleep(0.03)
     assert client.asked == 0
 
 
 async def test_a_slow_answer_reaches_a_client_that_waits() -> None:
     client = Client()
-    assert await while_client_waits(Work(0.03).run(), {}, client.receive, patience_s=0.001) == "done"
+    assert await waited(Work(0.03).run(), client.receive, patience_s=0.001) == "done"
     assert client.asked == 1
 
 
@@ -132,7 +139,7 @@ async def test_work_for_a_client_that_left_is_cancelled() -> None:
     client, work = Client(), Work(30)
     asyncio.get_running_loop().call_later(0.01, client.left.set)
     with pytest.raises(Abandoned):
-        await while_client_waits(work.run(), {}, client.receive, patience_s=0.001)
+        await waited(work.run(), client.receive, patience_s=0.001)
     assert work.cancelled
     await asyncio.sleep(0)  # nothing is left that would cancel this task
 
@@ -140,7 +147,7 @@ async def test_work_for_a_client_that_left_is_cancelled() -> None:
 async def test_without_the_watch_the_work_would_go_on() -> None:
     client, work = Client(), Work(0.05)
     client.left.set()
-    assert await while_client_waits(work.run(), {}, client.receive, patience_s=30) == "done"
+    assert await waited(work.run(), client.receive, patience_s=30) == "done"
     assert not work.cancelled
 
 
@@ -151,13 +158,13 @@ async def test_messages_other_than_a_disconnect_do_not_end_the_wait() -> None:
         return left.pop(0)
 
     with pytest.raises(Abandoned):
-        await while_client_waits(Work(30).run(), {}, receive, patience_s=0.001)
+        await waited(Work(30).run(), receive, patience_s=0.001)
     assert left == []
 
 
 async def test_a_cancel_from_elsewhere_is_passed_on() -> None:
     client = Client()
-    task = asyncio.create_task(while_client_waits(Work(30).run(), {}, client.receive, patience_s=0.001))
+    task = asyncio.create_task(waited(Work(30).run(), client.receive, patience_s=0.001))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -169,4 +176,4 @@ async def test_an_error_of_the_work_is_its_error() -> None:
         raise BadInput("x")
 
     with pytest.raises(BadInput):
-        await while_client_waits(fail(), {}, Client().receive)
+        await waited(fail(), Client().receive)

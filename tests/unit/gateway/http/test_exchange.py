@@ -47,7 +47,8 @@ class App:
         if self.error is not None:
             raise self.error
         try:
-            await while_client_waits(self.open.wait(), scope, receive, 0.001)
+            with while_client_waits(scope, receive, 0.001):
+                await self.open.wait()
         except BaseException as error:
             self.ends.append(type(error))
             self.ended.set()
@@ -264,16 +265,16 @@ async def test_a_client_that_left_before_the_work_began_ends_it_all_the_same() -
     scope: dict[str, Any] = {}
     exchange = Exchange(Line(), scope, b"")
     exchange.leave()
-    with pytest.raises(Abandoned):
-        await while_client_waits(asyncio.sleep(60), scope, exchange.receive)
+    with pytest.raises(Abandoned), while_client_waits(scope, exchange.receive):
+        await asyncio.sleep(60)
     assert scope[WATCH] is exchange
-    assert exchange.client_left
 
 
 async def test_who_has_ended_is_not_cancelled() -> None:
     scope: dict[str, Any] = {}
     exchange = Exchange(Line(), scope, b"")
-    assert await while_client_waits(asyncio.sleep(0, "done"), scope, exchange.receive) == "done"
+    with while_client_waits(scope, exchange.receive):
+        await asyncio.sleep(0)
     exchange.leave()
     await asyncio.sleep(0)
-    assert not exchange.client_left
+    assert await asyncio.sleep(0, "done") == "done"
