@@ -36,8 +36,8 @@ class Keyring:
         log: told of keys that are read again, and of a file that others can read.
 
     Attributes:
-        requests: (holder's name, what became of it) -> requests; "" for nobody's keys. There are as many as
-            names in the file.
+        requests: (holder's name, what became of it) -> requests; "" for nobody's keys; as many as the file
+            has had names.
 
     Raises:
         KeysRefused: the file cannot be read, or is wrong.

@@ -9,6 +9,8 @@ import copy
 import fnmatch
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ import pytest
 import yaml
 
 from service.settings import Settings, unknown_variables
+from tests.support.certificates import make_pair
+from tests.support.process import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy" / "k8s" / "retort.yaml"
@@ -235,8 +239,23 @@ def test_the_image_is_of_the_same_user_and_needs_nothing_else() -> None:
     after = DOCKERFILE.split("\nUSER ", 1)[1]
     assert not re.search(r"^(RUN|COPY|USER)", after, re.MULTILINE), "nothing is done as root after it"
     assert unknown_variables(re.findall(r"(RETORT_[A-Z_]+)=", DOCKERFILE)) == []
-    health = json.loads(re.findall(r"^    CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[0])
-    compile(health[2], "healthcheck", "exec")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("of", ["Dockerfile", "compose"])
+def test_the_health_check_asks_a_server_with_tls_too(tmp_path: Path, of: str, tls: bool) -> None:
+    pair = make_pair(tmp_path)
+    [image] = re.findall(r"^    CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    code = json.loads(image)[2] if of == "Dockerfile" else COMPOSE["services"]["retort"]["healthcheck"]["test"][3]
+    with ServerProcess(
+        ["--repository", str(ROOT / "models" / "repository"), *(pair.options if tls else [])],
+        tmp_path,
+        ca=pair.chain if tls else None,
+    ) as server:
+        env = {"RETORT_HTTP_PORT": str(server.port), "PATH": "/bin"} | ({"RETORT_TLS_CERT": "x"} if tls else {})
+        asked = code.replace(":8000", f":{server.port}")
+        assert subprocess.run([sys.executable, "-c", asked], env=env, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", asked], env=env, check=False, capture_output=True).returncode != 0
 
 
 def test_what_the_image_copies_gets_into_its_build() -> None:

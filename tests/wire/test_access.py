@@ -241,6 +241,8 @@ def test_the_commands_send_a_key(guarded: ServerProcess, tmp_path: Path) -> None
     assert retort("models", "--key", KEYS["app"]).returncode == 0
     assert "no scope 'admin'" in retort("rollback", "digits", "--key", KEYS["app"]).stderr
     assert retort("swap", "digits", "1", "--key", KEYS["ops"]).returncode == 0
+    conforms = retort("conformance", "--model", "digits", "--grpc-url", guarded.grpc, "--key", KEYS["ops"])
+    assert conforms.returncode == 0, conforms.stdout
 
 
 def test_no_key_is_in_what_the_server_writes_or_answers(guarded: ServerProcess, collector: Collector) -> None:

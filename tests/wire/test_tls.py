@@ -191,3 +191,24 @@ def test_what_cannot_be_used_ends_the_start_in_a_sentence(pair: Pair, tmp_path: 
         assert done.returncode == 1
         [line] = [line for line in done.stderr.splitlines() if line.startswith("retort: ")]
         assert words in line
+
+
+def test_open_connections_in_any_state_do_not_hold_the_end_up(pair: Pair, tmp_path: Path) -> None:
+    """Silent ones, ones in the middle of their handshake, idle ones, and one amid a request."""
+    trusting = ssl.create_default_context(cafile=pair.chain)
+    with ServerProcess([*MODELS, *pair.options], tmp_path, ca=pair.chain) as server, contextlib.ExitStack() as opened:
+        ports = (server.port, int(server.grpc.rsplit(":", 1)[1]))
+        for port in ports:
+            for first in (b"", b"\x16\x03\x01"):
+                silent = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+                silent.sendall(first)
+        for sent in (b"", b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+            idle = opened.enter_context(hello(server, trusting))
+            idle.sendall(sent)
+        channel = opened.enter_context(grpc.secure_channel(server.grpc, credentials(pair)))
+        channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=20)
+        assert server.http.get("/v2/health/live").status_code == 200
+        began_s = time.monotonic()
+        assert server.terminate(timeout_s=20) == 0
+        assert time.monotonic() - began_s < 10
+        assert "Traceback" not in server.log()

@@ -118,14 +118,14 @@ class Calls:
 
     def admit(self, call: Call) -> None:
         """Charges a call to the holder of its key. Raises Unauthenticated, Forbidden, OverQuota."""
-        self.identify(call)
-        if self._keyring is not None and call.holder is not None:
-            self._keyring.charge(call.holder)
+        if self._keyring is not None:
+            self.identify(call)
+            if call.holder is not None:
+                self._keyring.charge(call.holder)
 
     def identify(self, call: Call) -> None:
-        """Whose key the call came with. Raises Unauthenticated, Forbidden."""
-        right = right_of(call.path)
-        if self._keyring is not None and right is not Right.OPEN:
+        """Whose key the call came with, where its method asks for one. Raises Unauthenticated, Forbidden."""
+        if self._keyring is not None and (right := right_of(call.path)) is not Right.OPEN:
             call.holder = self._keyring.identify(key_of(call.metadata), right)
 
     async def answer(self, context: Context, path: str, handler: Callable[[Call], Awaitable[T]]) -> T:

@@ -7,6 +7,8 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from service.gateway.access import Forbidden, OverQuota, Unauthenticated
@@ -176,6 +178,11 @@ def test_every_name_is_counted_from_the_start(keyring: Keyring) -> None:
 
 def basic(text: bytes) -> bytes:
     return b"Basic " + base64.b64encode(text)
+
+
+@given(st.one_of(st.none(), st.binary(), st.builds(basic, st.binary())), st.one_of(st.none(), st.binary()))
+def test_whatever_a_client_sends_is_a_key_or_none(authorization: bytes | None, api_key: bytes | None) -> None:
+    assert isinstance(key_in(authorization, api_key), bytes | None)
 
 
 @pytest.mark.parametrize(
