@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -131,4 +132,8 @@ class _Uvicorn(uvicorn.Server):
         self.up.set()
 
     def _connection(self) -> asyncio.Protocol:
-        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        connection: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = connection(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
