@@ -242,20 +242,22 @@ def test_the_image_is_of_the_same_user_and_needs_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-@pytest.mark.parametrize("of", ["Dockerfile", "compose"])
-def test_the_health_check_asks_a_server_with_tls_too(tmp_path: Path, of: str, tls: bool) -> None:
+def test_the_health_checks_ask_a_server_with_tls_too(tmp_path: Path, tls: bool) -> None:
     pair = make_pair(tmp_path)
     [image] = re.findall(r"^    CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
-    code = json.loads(image)[2] if of == "Dockerfile" else COMPOSE["services"]["retort"]["healthcheck"]["test"][3]
-    with ServerProcess(
-        ["--repository", str(ROOT / "models" / "repository"), *(pair.options if tls else [])],
-        tmp_path,
-        ca=pair.chain if tls else None,
-    ) as server:
+    checks = [json.loads(image)[2], COMPOSE["services"]["retort"]["healthcheck"]["test"][3]]
+
+    def ended() -> list[bool]:
         env = {"RETORT_HTTP_PORT": str(server.port), "PATH": "/bin"} | ({"RETORT_TLS_CERT": "x"} if tls else {})
-        asked = code.replace(":8000", f":{server.port}")
-        assert subprocess.run([sys.executable, "-c", asked], env=env, check=False).returncode == 0
-    assert subprocess.run([sys.executable, "-c", asked], env=env, check=False, capture_output=True).returncode != 0
+        commands = [[sys.executable, "-c", code.replace(":8000", f":{server.port}")] for code in checks]
+        done = [subprocess.run(command, env=env, check=False, capture_output=True) for command in commands]
+        return [one.returncode == 0 for one in done]
+
+    (tmp_path / "repository").mkdir()
+    arguments = ["--repository", str(tmp_path / "repository"), *(pair.options if tls else [])]
+    with ServerProcess(arguments, tmp_path, ca=pair.chain if tls else None) as server:
+        assert ended() == [True, True]
+    assert ended() == [False, False]
 
 
 def test_what_the_image_copies_gets_into_its_build() -> None:

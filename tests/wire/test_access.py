@@ -312,17 +312,13 @@ def test_keys_are_changed_while_the_server_serves(tmp_path: Path) -> None:
         assert status("new-key") == 200
 
 
-@pytest.mark.parametrize(
-    ("text", "words"), [("web infer x", "is wrong: line 1:"), (None, "cannot be read: no such file")]
-)
-def test_a_file_that_cannot_be_used_ends_the_start_in_a_sentence(tmp_path: Path, text: str | None, words: str) -> None:
+def test_a_file_that_cannot_be_used_ends_the_start_in_a_sentence(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
-    if text is not None:
-        keys.write_text(text)
+    keys.write_text("web infer x")
     command = [sys.executable, "-m", "service", "serve", "--keys", str(keys), "--repository", str(REPOSITORY)]
     done = subprocess.run(
         [*command, "--http-port", "0", "--grpc-port", "0"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     [line] = [line for line in done.stderr.splitlines() if line.startswith("retort: ")]
-    assert words in line
+    assert line.startswith(f"retort: the file of keys {keys} is wrong: line 1: the third word must be sha256:")
