@@ -204,6 +204,6 @@ def test_open_connections_in_any_state_do_not_hold_the_end_up(pair: Pair, tmp_pa
         channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=20)
         assert server.http.get("/v2/health/live").status_code == 200
         began_s = time.monotonic()
-        assert server.terminate(timeout_s=20) == 0
-        assert time.monotonic() - began_s < 10
+        assert server.terminate(timeout_s=60) == 0
+        assert time.monotonic() - began_s < 20, "the drain has 30"
         assert "Traceback" not in server.log()
