@@ -19,7 +19,8 @@ from service.gateway.extensions import server_metadata
 from service.gateway.guard import read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
-from service.gateway.http.request_head import deadline_of, header_length_of, headers_of, origin_of
+from service.gateway.http.door import sender_of
+from service.gateway.http.request_head import deadline_of, header_length_of, headers_of
 from service.gateway.http.routes import Route, at_each_version
 from service.gateway.layouts import Layouts
 from service.gateway.shared_memory import SharedMemory
@@ -81,7 +82,7 @@ class OpenInference:
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
                 with while_client_waits(request.scope, request.receive):
-                    answer = await holder.infer(asked, deadline, origin=origin_of(request.scope))
+                    answer = await holder.infer(asked, deadline, origin=sender_of(request.scope))
                 counted.answered(answer)
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
