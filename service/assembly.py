@@ -19,11 +19,13 @@ from service.core.errors import ProviderMissing
 from service.core.supervise import Supervisor
 from service.gateway.controls import Controls
 from service.gateway.fronts import AddressRefused, Fronts, Listening
+from service.gateway.http.limits import raise_descriptor_limit
 from service.observe.opentelemetry_setup import BadVariable
 from service.observe.trace_outlets import TraceOutlets
 from service.repository.layout import Repositories, SingleFile, Source
 from service.repository.overlay import Overlay
 from service.repository.state_file import StateFile
+from service.runtime import memory
 from service.runtime.devices import find_obstacles
 from service.runtime.providers import Provider, choose_provider
 from service.runtime.trial import TrialLimits
@@ -36,6 +38,7 @@ from service.serving.readiness import Health
 from service.serving.trial import FirstTrial, no_trial
 from service.settings import Settings
 
+_OF_MEMORY = 4  # a quarter of it for requests and answers in flight
 TRIAL_SHARE = 0.9  # of the time of a load: the trial ends before the load is given up, and can say what took so long
 
 
@@ -121,7 +124,7 @@ def traces_of(settings: Settings) -> TraceOutlets:
 
 
 def fronts_of(settings: Settings, catalog: Catalog, health: Health, clock: Clock, controls: Controls) -> Fronts:
-    """HTTP and gRPC, bound to their addresses.
+    """HTTP and gRPC, bound to their addresses; as many descriptors may be open from now on as the system allows.
 
     Raises:
         CannotStart: an address is taken.
@@ -132,6 +135,8 @@ def fronts_of(settings: Settings, catalog: Catalog, health: Health, clock: Clock
         grpc_port=settings.grpc_port,
         max_body_bytes=settings.max_body_bytes,
         drain_timeout_s=settings.drain_timeout_s,
+        max_in_flight_bytes=settings.max_in_flight_bytes or memory.whole_bytes() // _OF_MEMORY,
+        descriptors=raise_descriptor_limit(),
         access_log=settings.access_log,
         cors_origins=settings.cors_origins,
         shared_memory=settings.shared_memory,

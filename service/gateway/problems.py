@@ -26,6 +26,7 @@ STATUS: Mapping[type[errors.RetortError], int] = MappingProxyType(
     {
         errors.BadInput: HTTPStatus.BAD_REQUEST,
         errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        errors.TooSlow: HTTPStatus.REQUEST_TIMEOUT,
         Forbidden: HTTPStatus.FORBIDDEN,
         errors.NotFound: HTTPStatus.NOT_FOUND,
         errors.Conflict: HTTPStatus.CONFLICT,

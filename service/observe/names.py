@@ -66,6 +66,6 @@ SWAP_OUTCOMES = (
     *("swapped", "rolled_back", "forced", "refused", "failed", "superseded"),
     *("reverted", "revert_failed"),
 )
-STATUS_CODES = (200, 400, 404, 409, 500, 503)
+STATUS_CODES = (200, 400, 404, 408, 409, 413, 431, 500, 503)
 GRPC_CODES = ("OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL")
 CLOSE_REASONS = ("full", "idle_runner", "delay", "shape_change", "deadline", "drain")

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2_grpc
 from tritonclient.grpc import service_pb2_grpc
 
 from service.core.clock import Clock
+from service.gateway.budget import ByteBudget
 from service.gateway.controls import Controls
 from service.gateway.grpc.calls import Calls
 from service.gateway.grpc.health import INFERENCE, HealthService
@@ -40,6 +41,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     drain_timeout_s: float,
     access_log: bool = False,
     controls: Controls | None = None,
+    budget: ByteBudget | None = None,
 ) -> GrpcServer:
     """The gRPC side of the service, bound and not yet answering.
 
@@ -55,12 +57,13 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         drain_timeout_s: how long calls in flight may take once stopping has begun.
         access_log: whether every answer gets a line.
         controls: what is traced and logged; None for nothing that could be changed.
+        budget: of the bytes in flight; None for as many as come.
 
     Raises:
         OSError: the address cannot be bound.
     """
     access = logs.logger("service.access") if access_log else None
-    calls = Calls(responses, logs.logger("service.gateway.grpc"), access)
+    calls = Calls(responses, logs.logger("service.gateway.grpc"), access, budget)
     controls = controls or Controls()
     stopping = asyncio.Event()
     inference = Inference(calls, catalog, clock, shared_memory, controls.tracing, stopping)

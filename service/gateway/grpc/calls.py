@@ -6,6 +6,7 @@ Cancelling a call cancels its handler, and with it whatever it waits for.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,8 @@ from structlog.stdlib import BoundLogger
 
 from service.core.deadline import Deadline
 from service.gateway.access import check_admin_call, check_settings_call, check_shared_memory_call
+from service.gateway.budget import ByteBudget, Share
+from service.gateway.grpc.readable import ARRIVED_BYTES
 from service.gateway.problems import CallProblem, call_problem_of, was_meant
 from service.gateway.request_ids import RequestIds
 from service.observe.logs import REQUEST_ID
@@ -31,10 +34,12 @@ class Call:
 
     Attributes:
         trailing: what its answer carries beside its id.
+        share: what its message and its answer hold of the budget.
     """
 
-    def __init__(self, context: Context, ids: RequestIds, path: str) -> None:
+    def __init__(self, context: Context, ids: RequestIds, path: str, budget: ByteBudget) -> None:
         self._context = context
+        self.share = Share(budget)
         self.path = path
         self.began_ns = time.perf_counter_ns()
         self.trailing: tuple[tuple[str, str], ...] = ()
@@ -83,9 +88,17 @@ class Calls:
         responses: gRPC code -> calls that ended so; counted here.
         log: gets what was not raised on purpose.
         access_log: gets one line an answer; None logs none.
+        budget: of the bytes in flight; None for as many as come.
     """
 
-    def __init__(self, responses: Counter[str], log: BoundLogger, access_log: BoundLogger | None = None) -> None:
+    def __init__(
+        self,
+        responses: Counter[str],
+        log: BoundLogger,
+        access_log: BoundLogger | None = None,
+        budget: ByteBudget | None = None,
+    ) -> None:
+        self._budget = budget or ByteBudget(sys.maxsize)
         self._responses = responses
         self._log = log
         self._access_log = access_log
@@ -93,14 +106,17 @@ class Calls:
 
     def call(self, context: Context, path: str) -> Call:
         """The call of `context` to the method `path`; log lines bear its id from now on."""
-        call = Call(context, self._ids, path)
+        call = Call(context, self._ids, path, self._budget)
         REQUEST_ID.set(call.id)
         return call
 
     async def answer(self, context: Context, path: str, handler: Callable[[Call], Awaitable[T]]) -> T:
         """What `handler` returns; an error ends the call by its code, with the request's id beside it."""
         call = self.call(context, path)
+        # The context tells when the answer is sent, of which a large one takes its time.
+        context.add_done_callback(lambda _: call.share.end())
         try:
+            call.share.take(ARRIVED_BYTES.get())
             answer = await handler(call)
         except asyncio.CancelledError:
             self.ended("CANCELLED", call)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,10 +21,13 @@ _REFUSALS = {
     400: "The request is wrong: the sentence says what, where, and what was expected",
     403: "Not from here: only the server's own machine may, and no web page",
     404: "No such model or version, or it is not loaded",
+    408: "The head or the body came too slowly",
     409: "Another operation is under way, or the gate or the golden cases refuse; `verdict` and `reasons` say why",
     413: "The body is larger than the limit",
+    431: "The head is larger than the limit, in bytes or fields",
     500: "The model failed on this request, or an internal error that names the request's id",
-    503: "Not ready, draining, queue full, or the deadline passed: try again after `Retry-After` seconds",
+    503: "Not ready, draining, no room in a queue or for more bytes or connections, or the deadline passed: try again "
+    "after `Retry-After` seconds",
 }
 _PARAMETERS = {
     "model": "The model's name",
@@ -97,17 +99,15 @@ class Route:
         return re.findall(r"{(\w+)}", self.path)
 
     def _refusals(self) -> list[int]:
-        codes = [500]
+        codes = [408, 431, 500, 503]
         if self.body is not None:
             codes += [400, 413]
         if self._names():
-            codes += [404, 503]
+            codes += [404]
         if self.admin:
             codes += [400, 403, 409]
         if self.body == "InferRequest":
             codes += [403]
-        if self.answer in ("Ready", "Live"):
-            codes += [503]
         return sorted(set(codes))
 
     def _responses(self) -> dict[int | str, dict[str, Any]]:
@@ -116,8 +116,7 @@ class Route:
         for code in self._refusals():
             headers = _described({_REQUEST_ID: _ANSWER_HEADERS[_REQUEST_ID]})
             told[code] = {"description": _REFUSALS[code], "content": CONTENT["Error"], "headers": headers}
-        if HTTPStatus.SERVICE_UNAVAILABLE in told:
-            told[503]["headers"] |= _RETRY_AFTER
+        told[503]["headers"] |= _RETRY_AFTER
         return told
 
     def _answer_headers(self) -> dict[str, Any]:
