@@ -35,6 +35,7 @@ class ServerProcess:
         *,
         env: Mapping[str, str] | None = None,
         core: int | None = None,
+        descriptors: int | None = None,
         ready_timeout_s: float = 60.0,
     ) -> None:
         self.log_file = folder / f"server-{time.monotonic_ns()}.log"
@@ -50,6 +51,8 @@ class ServerProcess:
             "--state-dir",
             str(folder / "state"),
         ]
+        if descriptors is not None:
+            command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("RETORT_", "COVERAGE_"))}
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
