@@ -17,6 +17,7 @@ from service.core.clock import Clock
 from service.gateway import http
 from service.gateway.budget import ByteBudget
 from service.gateway.controls import Controls
+from service.gateway.credentials import Credentials
 from service.gateway.http.limits import Limits, connections_within
 from service.gateway.http.server import HttpServer
 from service.gateway.shared_memory import SharedMemory
@@ -90,19 +91,27 @@ class Fronts:
         listening: where and how.
         clock: monotonic seconds, for deadlines.
         controls: what is traced and logged.
+        credentials: the keys that clients hold, and the certificate that they see.
 
     Raises:
         AddressRefused: a port is taken, or the address is none of this machine.
     """
 
     def __init__(
-        self, catalog: Catalog, health: Health, listening: Listening, clock: Clock, controls: Controls
+        self,
+        catalog: Catalog,
+        health: Health,
+        listening: Listening,
+        clock: Clock,
+        controls: Controls,
+        credentials: Credentials,
     ) -> None:
         from service.gateway.grpc.build import build as build_grpc  # noqa: PLC0415 - takes a quarter of a second
 
         budget = ByteBudget(listening.max_in_flight_bytes)
         max_body_bytes = min(listening.max_body_bytes, budget.large_limit_bytes)
         shared_memory = SharedMemory(listening.shared_memory, max_body_bytes)
+        keyring = credentials.keyring
         calls, responses = Counter(dict.fromkeys(GRPC_CODES, 0)), Counter[int]()
         app = http.build(
             catalog,
@@ -116,8 +125,9 @@ class Fronts:
             budget=budget,
             clock=clock,
             controls=controls,
+            keyring=keyring,
         )
-        host, drain_timeout_s = listening.host, listening.drain_timeout_s
+        host, drain_timeout_s, tls = listening.host, listening.drain_timeout_s, credentials.context
         limits = Limits(connections=connections_within(listening.descriptors))
 
         def refused(status: int) -> None:
@@ -125,7 +135,7 @@ class Fronts:
 
         http_front = _bound(
             lambda: HttpServer(
-                app, host, listening.http_port, drain_timeout_s=drain_timeout_s, limits=limits, refused=refused
+                app, host, listening.http_port, drain_timeout_s=drain_timeout_s, tls=tls, limits=limits, refused=refused
             ),
             f"{host}:{listening.http_port}",
             "--http-port",
@@ -145,6 +155,8 @@ class Fronts:
                     access_log=listening.access_log,
                     controls=controls,
                     budget=budget,
+                    keyring=keyring,
+                    certificate=credentials.certificate,
                 ),
                 f"{host}:{listening.grpc_port}",
                 "--grpc-port",

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -41,14 +41,14 @@ def check_good(server: ServerProcess) -> None:
 
 
 @contextmanager
-def serving(folder: Path, descriptors: int | None = None, **settings: object) -> Iterator[ServerProcess]:
+def serving(folder: Path, within: Sequence[str] = (), **settings: object) -> Iterator[ServerProcess]:
     """A server of `digits` and of `large`, which gives back what it gets."""
     version = folder / "repository" / "large" / "1"
     version.mkdir(parents=True, exist_ok=True)
     (version / "model.onnx").write_bytes(identity(TensorProto.FLOAT, ("N", 1024)))
     env = {f"RETORT_{name.upper()}": str(value) for name, value in settings.items()}
     arguments = ["--repository", str(REPOSITORY), "--repository", str(folder / "repository")]
-    with ServerProcess(arguments, folder, env=env, descriptors=descriptors) as running:
+    with ServerProcess(arguments, folder, env=env, within=within) as running:
         yield running
         check_good(running)
 
@@ -203,12 +203,13 @@ def test_http_and_grpc_share_the_budget(tmp_path: Path) -> None:
 
 
 DESCRIPTORS = 512
+FEW = ("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh")
 
 
 def test_where_descriptors_end_the_rest_is_refused_and_nothing_spins(tmp_path: Path) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with serving(tmp_path, descriptors=DESCRIPTORS) as server, ExitStack() as stack:
+    with serving(tmp_path, within=FEW) as server, ExitStack() as stack:
         grpc_port = int(server.grpc.rsplit(":", 1)[1])
         check_good(server)  # this one connection stays open
         opened = [stack.enter_context(connect(server)) for _ in range(DESCRIPTORS)]

@@ -18,6 +18,7 @@ from service.core.errors import RetortError
 from service.gateway.budget import ByteBudget
 from service.gateway.controls import Controls
 from service.gateway.http.docs import Docs, openapi_of
+from service.gateway.http.door import guarded
 from service.gateway.http.entrance import Entrance, Problems
 from service.gateway.http.health import HealthRoutes
 from service.gateway.http.metrics import Metrics
@@ -27,6 +28,8 @@ from service.gateway.http.repository import RepositoryRoutes
 from service.gateway.http.routes import Route
 from service.gateway.http.settings_routes import SettingsRoutes
 from service.gateway.http.shared_memory import SharedMemoryRoutes
+from service.gateway.keyring import Keyring
+from service.gateway.rights import Right
 from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.observe.collector import StatisticsCollector
@@ -57,6 +60,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     budget: ByteBudget | None = None,
     clock: Clock | None = None,
     controls: Controls | None = None,
+    keyring: Keyring | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
 
@@ -72,6 +76,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         budget: of the bytes in flight; None for as many as come.
         clock: monotonic seconds, for deadlines.
         controls: what is traced and logged; None for nothing that could be changed.
+        keyring: who may do what; None for the rules of a server without keys.
     """
     clock = clock or MonotonicClock()
     controls = controls or Controls()
@@ -79,7 +84,14 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     version = installed_version("retort")
     responses = Counter() if responses is None else responses
     responses.update(dict.fromkeys(STATUS_CODES, 0))
-    statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, calls or {}, Machine())
+    statistics = StatisticsCollector(
+        catalog.counters,
+        catalog.model_statistics,
+        responses,
+        calls or {},
+        Machine(),
+        {} if keyring is None else keyring.requests,
+    )
     inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory)
     routes = [
         *inference.routes(),
@@ -91,9 +103,10 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))
-    app = _face(routes, problems, version)
+    app = _face(routes, problems, version, keyring)
     access = logs.logger("service.access") if access_log else None
-    entrance = Entrance(app, inference.infer, problems, responses, access, controls.tracing, budget)
+    infer = guarded(inference.infer, Right.INFER, keyring)
+    entrance = Entrance(app, infer, problems, responses, access, controls.tracing, budget)
     return _shared_with(cors_origins, entrance) if cors_origins else entrance
 
 
@@ -109,11 +122,11 @@ def _shared_with(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
     )
 
 
-def _face(routes: list[Route], problems: Problems, version: str) -> FastAPI:
+def _face(routes: list[Route], problems: Problems, version: str, keyring: Keyring | None) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=_NO_TELEMETRY)
     app.openapi = openapi_of(lambda: app.routes, version)  # type: ignore[method-assign]
     for route in routes:
-        route.add_to(app)
+        route.add_to(app, keyring)
     app.add_api_route("/docs", Docs(app.openapi).page, include_in_schema=False)
     for kind in (RetortError, HTTPException, Exception):
         app.add_exception_handler(kind, problems)

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.stdlib import BoundLogger
 
 from service.core.errors import Draining
+from service.gateway.access import holder_of
 from service.gateway.budget import ByteBudget, Share
 from service.gateway.guard import SHARE, Arrivals
 from service.gateway.http import traced
@@ -172,6 +173,7 @@ def _routing_sentence(request: Request, error: HTTPException) -> str:
 
 
 def _log_access(log: BoundLogger, scope: Scope, status: int, took_ns: int) -> None:
+    holder = holder_of(scope)
     log.info(
         "request",
         method=scope["method"],
@@ -179,4 +181,5 @@ def _log_access(log: BoundLogger, scope: Scope, status: int, took_ns: int) -> No
         status=status,
         ms=round(took_ns / 1e6, 3),
         peer=origin_of(scope),
+        **({} if holder is None else {"key": holder.name}),
     )

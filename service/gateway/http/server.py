@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp
 from service.gateway.http.connection import Bounds, Connection
 from service.gateway.http.limits import Limits
 from service.gateway.http.sweeper import Sweeper
+from service.gateway.tls import GOODBYE_LIMIT_S, HANDSHAKE_LIMIT_S
 from service.observe import logs
 
 BACKLOG = 2048
@@ -41,6 +43,7 @@ class HttpServer:
         host: address to bind.
         port: 0 for a free one.
         drain_timeout_s: how long requests in flight may take once stopping has begun.
+        tls: of the connections; None for plain ones.
         limits: of each connection.
         refused: is told the status of each answer that is given before `app` hears of a request.
 
@@ -55,6 +58,7 @@ class HttpServer:
         port: int,
         *,
         drain_timeout_s: float,
+        tls: ssl.SSLContext | None = None,
         limits: Limits | None = None,
         refused: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -62,6 +66,7 @@ class HttpServer:
         logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.host = host
+        self._scheme = "http" if tls is None else "https"
         self.port: int = self._socket.getsockname()[1]
         limits = limits or Limits()
         self._sweeper = Sweeper(logs.logger("service.gateway.http"), limits.look_s)
@@ -79,14 +84,15 @@ class HttpServer:
                 proxy_headers=False,  # the peer is who connected; access rules rely on it
                 backlog=BACKLOG,
                 timeout_graceful_shutdown=max(1, round(drain_timeout_s)),
-            )
+            ),
+            tls,
         )
         self._task: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         """Where clients reach it."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return f"{self._scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     async def start(self) -> None:
         """Begins to answer; returns when it does."""
@@ -121,10 +127,11 @@ def _is_news(line: logging.LogRecord) -> bool:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, and with an event for the moment it answers."""
+    """uvicorn without its signal handlers, with an event for the moment it answers, and an end to slow handshakes."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
+        self._tls = tls
         self.up = asyncio.Event()
 
     @contextmanager
@@ -132,5 +139,25 @@ class _Uvicorn(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        await self.lifespan.startup()
+        handshake_s, goodbye_s = (None, None) if self._tls is None else (HANDSHAKE_LIMIT_S, GOODBYE_LIMIT_S)
+        self.servers = []
+        for listening in sockets or ():
+            server = await asyncio.get_running_loop().create_server(
+                self._connection,
+                sock=listening,
+                ssl=self._tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=handshake_s,
+                ssl_shutdown_timeout=goodbye_s,
+            )
+            self.servers.append(server)
+        self.started = True
         self.up.set()
+
+    def _connection(self) -> asyncio.Protocol:
+        connection: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = connection(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
