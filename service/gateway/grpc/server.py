@@ -23,7 +23,6 @@ _CALLS_OF_CONNECTION_LIMIT = 1024  # beyond, a call waits at its client
 _PINGS_APART_MS = 10_000
 _SILENCE_MS = 120_000  # after which a client is asked whether it is still there
 _IDLE_MS = 300_000  # without a call: beyond, the connection is closed, and the client's next call opens another
-HANDSHAKE_S = 5.0  # until a connection has said that it speaks HTTP/2
 
 Register = Callable[[Any], None]
 
@@ -55,14 +54,13 @@ class GrpcServer:
         max_body_bytes: the largest message.
         drain_timeout_s: how long calls in flight may take once stopping has begun.
         stopping: set when it begins, so that calls end which would otherwise go on for ever.
-        handshake_s: how long a connection may take to say that it speaks HTTP/2.
         certificate: shown to clients; None for plain connections.
 
     Raises:
         OSError: the address cannot be bound.
     """
 
-    def __init__(  # noqa: PLR0913 - what a server is made of
+    def __init__(
         self,
         register: Register,
         services: Sequence[str],
@@ -72,7 +70,6 @@ class GrpcServer:
         max_body_bytes: int,
         drain_timeout_s: float,
         stopping: asyncio.Event,
-        handshake_s: float = HANDSHAKE_S,
         certificate: Certificate | None = None,
     ) -> None:
         self._drain_timeout_s = drain_timeout_s
@@ -86,7 +83,6 @@ class GrpcServer:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", _METADATA_LIMIT_BYTES),
                 ("grpc.absolute_max_metadata_size", _METADATA_LIMIT_BYTES),
-                ("grpc.server_handshake_timeout_ms", round(handshake_s * 1e3)),
                 ("grpc.max_connection_idle_ms", _IDLE_MS),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _PINGS_APART_MS),
                 ("grpc.server.max_pending_requests", _PENDING_LIMIT),

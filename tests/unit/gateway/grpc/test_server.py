@@ -13,7 +13,7 @@ from service.gateway.grpc.server import GrpcServer, _is_news
 SILENT = {"nothing": b"", "half a preface": b"PRI * HTTP/2.0\r\n", "no settings": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}
 
 
-async def still_open(handshake_s: float, within_s: float) -> list[str]:
+async def still_open(within_s: float) -> list[str]:
     """Which of `SILENT` a server has not closed in time."""
     stopping = asyncio.Event()
     server = GrpcServer(
@@ -24,7 +24,6 @@ async def still_open(handshake_s: float, within_s: float) -> list[str]:
         max_body_bytes=1000,
         drain_timeout_s=1,
         stopping=stopping,
-        handshake_s=handshake_s,
     )
     await server.start()
 
@@ -50,12 +49,17 @@ async def still_open(handshake_s: float, within_s: float) -> list[str]:
         await server.stop()
 
 
-async def test_who_does_not_begin_to_speak_is_let_go() -> None:
-    assert await still_open(handshake_s=0.5, within_s=20) == []
+LIMIT = "service.gateway.grpc.server.HANDSHAKE_LIMIT_S"
 
 
-async def test_without_that_time_they_would_stay() -> None:
-    assert await still_open(handshake_s=60, within_s=1.5) == list(SILENT)
+async def test_who_does_not_begin_to_speak_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LIMIT, 0.5)
+    assert await still_open(within_s=20) == []
+
+
+async def test_without_that_time_they_would_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LIMIT, 60.0)
+    assert await still_open(within_s=1.5) == list(SILENT)
 
 
 @pytest.mark.parametrize(("error", "told"), [(cygrpc.ExecuteBatchError("x"), False), (ValueError("x"), True)])

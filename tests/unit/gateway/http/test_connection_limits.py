@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from starlette.requests import Request
@@ -21,7 +23,9 @@ from starlette.types import Receive, Scope, Send
 from service.gateway.http.entrance import Entrance, Problems
 from service.gateway.http.limits import Limits
 from service.gateway.http.server import HttpServer
+from service.gateway.tls import Certificate
 from service.observe import logs
+from tests.support.certificates import make_pair
 
 PATIENCE_S = 20.0
 SHORT = Limits(head_s=0.15, window_s=0.3, window_bytes=1000, idle_s=0.4, linger_s=0.1, look_s=0.02)
@@ -67,6 +71,7 @@ class Service:
     """A server whose handler echoes; `held` keeps answers back until it is set."""
 
     limits: Limits
+    tls: ssl.SSLContext | None = None
     responses: Counter[int] = field(default_factory=Counter)
     held: asyncio.Event = field(default_factory=asyncio.Event)
     seen: list[dict[bytes, bytes]] = field(default_factory=list)
@@ -90,7 +95,9 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Service]:
         entrance = Entrance(self.app, self.infer, Problems(logs.logger("test")), self.responses, None)
-        self.server = HttpServer(entrance, "127.0.0.1", 0, drain_timeout_s=5, limits=self.limits, refused=self.refused)
+        self.server = HttpServer(
+            entrance, "127.0.0.1", 0, drain_timeout_s=5, tls=self.tls, limits=self.limits, refused=self.refused
+        )
         await self.server.start()
         try:
             yield self
@@ -104,7 +111,8 @@ class Service:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        trusting = ssl._create_unverified_context() if self.tls else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port, ssl=trusting)
         try:
             yield Client(reader, writer)
         finally:
@@ -367,6 +375,17 @@ async def test_without_that_limit_there_would_be_room() -> None:
         for client in (last, last):
             client.send(GET)
             assert (await client.answer())[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("octets", "status"), [(GET[:-2], 408), (HEAD % 5 + b"ab", 408), (b"", 0), (b"GET /" + b"x" * 17_000, 431)]
+)
+async def test_over_tls_they_are_the_same(tmp_path: Path, octets: bytes, status: int) -> None:
+    pair = make_pair(tmp_path)
+    context = Certificate(pair.chain, pair.key, logs.logger("test")).context
+    async with Service(SHORT, context).running() as service, service.client() as client:
+        client.send(octets)
+        assert status_of(await client.closed()) == status
 
 
 async def test_no_more_connections_than_there_is_room_for() -> None:
