@@ -1,7 +1,8 @@
 """Between the socket and the handlers: how large a body may be, and whether anybody still waits for the answer.
 
-A body is counted while it arrives, and copied once at most. A client that leaves is noticed only for answers that are
-slow, so that a quick request pays for no task. Knows nothing of what the body says.
+A body is counted while it arrives, against its own limit and the budget of all, and copied once at most. A client that
+leaves is noticed only for answers that are slow, so that a quick request pays for no task. Knows nothing of what the
+body says.
 """
 
 from __future__ import annotations
@@ -10,14 +11,50 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from service.core.errors import Abandoned, TooLarge
+from service.gateway.budget import Share
 from service.gateway.compression import decoded
 
 PATIENCE_S = 0.02
+BROKEN = "retort.broken"  # key of a scope: the error that ends a request whose body cannot be read to its end
+SHARE = "retort.share"  # key of a scope: what the request holds of the budget
 WATCH = "retort.watch"  # key of a scope: the `Watch` over its client
 _LENGTH_DIGITS = 19
+
+
+class Arrivals:
+    """What a request's handler receives: as it comes, each part taken from the budget.
+
+    Args:
+        receive: the server's ASGI callable.
+        scope: of the request; what the connection writes there ends the request.
+        share: of the request.
+    """
+
+    __slots__ = ("_receive", "_scope", "_share")
+
+    def __init__(self, receive: Receive, scope: Scope, share: Share) -> None:
+        self._receive = receive
+        self._scope = scope
+        self._share = share
+
+    async def __call__(self) -> Message:
+        """The next message. Raises `Rejected` where the budget is used up, and what broke the request."""
+        message = await self._receive()
+        if BROKEN in self._scope:
+            raise self._scope[BROKEN]
+        if body := message.get("body"):
+            self._share.take(len(body))
+        return message
+
+
+def hold_answer(scope: Scope, size_bytes: int) -> None:
+    """Takes an answer of so many bytes from the budget, until it is sent. Raises `Rejected`: there is no room."""
+    share: Share | None = scope.get(SHARE)
+    if share is not None:
+        share.take(size_bytes)
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -22,6 +23,8 @@ from structlog.stdlib import BoundLogger
 
 from service.core.errors import Draining
 from service.gateway.access import holder_of
+from service.gateway.budget import ByteBudget, Share
+from service.gateway.guard import SHARE, Arrivals
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.exchange import WHOLE, Exchange
@@ -36,6 +39,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 _INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 _PATH_LIMIT = 300
+_LARGE_BYTES = 64 << 10  # what a connection takes over before it makes its writer wait
+_END: Message = {"type": "http.response.body", "body": b""}
 # What uvloop says of a connection that its client closed, in the moment before uvicorn hears of it.
 _CLOSED = "the handler is closed"
 
@@ -68,6 +73,7 @@ class Entrance:
         responses: HTTP status code -> answers sent; counted here.
         access_log: gets one line a request; None logs none.
         tracing: follows inference requests; None follows none.
+        budget: of the bytes in flight; None for as many as come.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class Entrance:
         responses: Counter[int],
         access_log: BoundLogger | None,
         tracing: Tracing | None = None,
+        budget: ByteBudget | None = None,
     ) -> None:
         self._app = app
         self._infer = infer
@@ -85,6 +92,7 @@ class Entrance:
         self._responses = responses
         self._access_log = access_log
         self._tracing = tracing or nothing_followed()
+        self._budget = budget or ByteBudget(sys.maxsize)
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,7 +107,9 @@ class Entrance:
         if TRACE.get() is not trace:  # the task of a pipelined request inherits what the request before it had
             TRACE.set(trace)
         sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
+        scope[SHARE] = share = Share(self._budget)
         try:
+            receive = Arrivals(receive, scope, share)
             if _asks_for_inference(scope):
                 await sender.answer(await self._infer(Request(scope, receive)), scope, receive)
             else:
@@ -108,6 +118,7 @@ class Entrance:
             if not sender.status:
                 await sender.answer(await self._refusal(scope, error), scope, receive)
         finally:
+            share.end()
             if trace is not None:
                 traced.end(trace, sender.status)
             self._note(scope, sender.status, time.perf_counter_ns() - began_ns)
@@ -128,7 +139,8 @@ class Entrance:
 class _Sender:
     """Passes messages on, adds headers such as the request's id and remembers the status; 0 until there is one.
 
-    A message to a client that has just left goes nowhere, as uvicorn has it for one that left earlier.
+    A large answer is sent when it is taken, not when it is handed over: the message behind it waits for that. One to a
+    client that has just left goes nowhere, as uvicorn has it for one that left earlier.
     """
 
     __slots__ = ("_headers", "_send", "status")
@@ -139,9 +151,9 @@ class _Sender:
         self.status = 0
 
     async def answer(self, response: Response, scope: Scope, receive: Receive) -> None:
-        """Sends a whole answer, at once where its request came so and its client takes it now."""
+        """Sends a whole answer; a small one at once where its request came so and its client takes it now."""
         whole: Exchange | None = scope.get(WHOLE)
-        if whole is None or not whole.ready:
+        if whole is None or not whole.ready or len(response.body) > _LARGE_BYTES:
             await response(scope, receive, self)
             return
         self.status = response.status_code
@@ -155,6 +167,9 @@ class _Sender:
             self.status = message["status"]
             message["headers"].extend(self._headers)
         try:
+            if len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
+                await self._send({**message, "more_body": True})
+                message = _END
             await self._send(message)
         except RuntimeError as error:
             _check_closed(error)

@@ -1,7 +1,7 @@
-"""A request that came whole, and its answer in one piece: what uvicorn's cycle is to every other request.
+"""A request that came whole, and its answer: what uvicorn's cycle is to every other request.
 
-ASGI as the application knows it: the body is there from the beginning, the answer is written by one call, and whoever
-works for a client hears at once that it left. Stands where the connection expects a cycle. Knows nothing of inference.
+ASGI as the application knows it: the body is there from the beginning, a small answer is one write, and whoever works
+for a client hears at once that it left. Stands where the connection expects a cycle. Knows nothing of inference.
 """
 
 from __future__ import annotations
@@ -85,16 +85,17 @@ class Exchange(Watch):
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """Takes the head of the answer, then writes it with its body, which comes in one part."""
+        """Takes the head of the answer, and writes it with the first part of its body."""
         if message["type"] == _START:
             self._head = message
             return
         if self._line.flow.write_paused and not self._disconnected:
             await self._line.flow.drain()
-        head = self._head
-        if head is None or message.get("more_body"):
-            raise RuntimeError("the answer to a request that came whole must be one head and one part")
-        self.answer(head["status"], head["headers"], message.get("body", b""))
+        body = message.get("body", b"")
+        if self._head is not None:
+            head, self._head = self._head, None
+            body = self._written(head["status"], head["headers"], body)
+        self._write(body, more=message.get("more_body", False))
 
     @property
     def ready(self) -> bool:
@@ -102,21 +103,29 @@ class Exchange(Watch):
         return not self._line.flow.write_paused
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Writes the answer; nothing to a client that left."""
-        if self._disconnected or self.response_complete:
-            return
-        line = self._line
+        """Writes the whole answer at once."""
+        self._write(self._written(status, headers, body), more=False)
+
+    def _written(self, status: int, headers: Headers, body: bytes) -> bytes:
         parts = [STATUS_LINE[status]]
-        for name, value in line.server_state.default_headers:
+        for name, value in self._line.server_state.default_headers:
             parts += (name, b": ", value, b"\r\n")
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
         parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", body)
-        self.response_complete = True
-        line.transport.write(b"".join(parts))
-        if not self.keep_alive:
-            line.transport.close()
-        line.on_response_complete()
+        return b"".join(parts)
+
+    def _write(self, data: bytes, *, more: bool) -> None:
+        """Writes nothing to a client that left."""
+        if self._disconnected or self.response_complete:
+            return
+        line = self._line
+        self.response_complete = not more
+        line.transport.write(data)
+        if not more:
+            if not self.keep_alive:
+                line.transport.close()
+            line.on_response_complete()
 
     def leave(self) -> None:
         """The client is gone, or the connection is."""

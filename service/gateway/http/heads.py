@@ -22,6 +22,7 @@ BEGINNING = b"POST /v2/models/"
 # In which nothing is quoted.
 _PATH = re.compile(r"/v2/models/(?P<model>[A-Za-z0-9._-]+)(?:/versions/(?P<version>[A-Za-z0-9._-]+))?/infer")
 _END = b"\r\n\r\n"
+KNOWN_BYTES = 2048  # of a head; longer ones are rare
 _LENGTH_DIGITS = 9
 # Which the connection would have to act upon.
 _MORE = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
@@ -48,7 +49,7 @@ class Heads:
         kept: how many are remembered; then all are forgotten, which costs less than to know the oldest.
     """
 
-    def __init__(self, limit_bytes: int = 2048, fields: int = 64, kept: int = 512) -> None:
+    def __init__(self, limit_bytes: int = KNOWN_BYTES, fields: int = 64, kept: int = 512) -> None:
         self._limit_bytes = limit_bytes
         self._fields = fields
         self._kept = kept

@@ -16,7 +16,7 @@ from service.gateway import codec, describe
 from service.gateway.access import check_shared_memory
 from service.gateway.classification import classified
 from service.gateway.extensions import server_metadata
-from service.gateway.guard import read_body, while_client_waits
+from service.gateway.guard import hold_answer, read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
@@ -87,6 +87,7 @@ class OpenInference:
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
             encoded = await self._heavy.do("write an answer", write) if heavy else write()
+            hold_answer(request.scope, len(encoded.body))
         return await inference_answer(encoded, headers)
 
     async def server(self, _request: Request) -> Response:
