@@ -10,6 +10,7 @@ import pytest
 from service.batching.admission import Admission
 from service.batching.contract import BatchConfig
 from service.batching.curve import CostCurve
+from service.batching.forecast import Forecast
 from service.batching.queue import Queue
 from service.batching.ticket import Ticket, cut
 from service.core.errors import Expired, Rejected
@@ -43,7 +44,10 @@ class Door:
     """The admission of one batcher, asked with plain numbers."""
 
     def __init__(self, crew: Crew, measured: CostCurve, knobs: Any) -> None:
-        self.admission = Admission(BatchConfig(max_rows=10, **knobs), measured, crew)  # type: ignore[arg-type]
+        config = BatchConfig(max_rows=10, **knobs)
+        self.refused: list[str] = []
+        forecast = Forecast(config, measured, crew)  # type: ignore[arg-type]
+        self.admission = Admission(config, forecast, crew, self.refused.append)  # type: ignore[arg-type]
 
     def let_in(self, queue: Queue, rows: int, deadline_s: float, now_s: float, **more: Any) -> None:
         places = more.pop("places", 20)
@@ -64,8 +68,8 @@ def test_a_passed_deadline_is_an_expiry_even_so() -> None:
         admission(Crew(idle=1)).let_in(queue_of(0), 1, 5.0, now_s=5.0)
 
 
-def test_without_a_deadline_only_a_full_queue_refuses() -> None:
-    admission(Crew(free_at_s=1e6)).let_in(queue_of(19), 10, math.inf, 0.0)
+def test_without_a_deadline_a_full_queue_refuses() -> None:
+    admission(Crew()).let_in(queue_of(19), 10, math.inf, 0.0)
     with pytest.raises(Rejected, match="the queue is full: 20 requests wait already"):
         admission(Crew()).let_in(queue_of(20), 1, math.inf, 0.0)
 
