@@ -67,19 +67,19 @@ class WaitPolicy:
 
     Attributes:
         max_queue: requests that may wait; one more is rejected.
-        max_wait_s: who would wait longer is rejected, and once the queue stands, who would wait a share of it; `inf`
-            for nobody. None for what the cost of a run suggests, and for nobody where `delays`.
         default_timeout_s: how long a request without a timeout of its own may wait to be run; None is for ever.
         allows_timeout: whether a request's own timeout counts, where it is shorter than the default.
         delays: what becomes of a request whose time is over: False ends it, True lets it wait behind all others of
             its level.
+        max_wait_s: who would wait longer is rejected, and once the queue stands, who would wait a share of it; `inf`
+            for nobody. None for what the cost of a run suggests, and for nobody where `delays`.
     """
 
     max_queue: int = 1024
-    max_wait_s: float | None = None
     default_timeout_s: float | None = None
     allows_timeout: bool = True
     delays: bool = False
+    max_wait_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_queue < 1:

@@ -25,6 +25,7 @@ from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
+from service.serving.door import turn_away
 from service.serving.servable import Servable
 
 
@@ -67,8 +68,8 @@ class OpenInference:
     async def infer(self, request: Request) -> Response:
         """Answers one inference request, JSON or binary."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
+        turn_away(self._catalog, ref := ref_of(request))
         body = await read_body(headers, request.receive, self._max_body_bytes)
-        ref = ref_of(request)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             length = header_length_of(headers)

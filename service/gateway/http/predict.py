@@ -18,6 +18,7 @@ from service.gateway.http.request_head import deadline_of, origin_of
 from service.gateway.http.routes import Route
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
+from service.serving.door import turn_away
 from service.serving.reports import VersionView
 
 _STATES = {"READY": "AVAILABLE", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
@@ -51,8 +52,9 @@ class Predict:
     async def predict(self, request: Request) -> Response:
         """Answers rows (`instances`) or columns (`inputs`)."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
+        turn_away(self._catalog, ref := ref_of(request))
         body = await read_body(headers, request.receive, self._max_body_bytes)
-        with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
+        with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             if servable.sequencer is not None:
                 raise BadInput(
                     f"model '{servable.model}' keeps state from request to request, which /v1 cannot name: "
