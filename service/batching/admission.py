@@ -84,7 +84,7 @@ class Admission:
             which = f"the queue of priority level {level}" if level else "the queue"
             sentence = f"{which} is full: {waiting} requests wait already"
             self._refuse(RefusalReason.FULL, sentence, wait_s, quiet=quiet)
-        allowed_s = self._standing[level].allowed_s(self._limits(queue, level))
+        allowed_s = self._standing[level].allowed_s(self._limits(queue, level, now_s))
         if wait_s > allowed_s and not quiet:
             sentence = f"the model is overloaded: about {wait_s * 1e3:.0f} ms pass before a run now"
             self._refuse(RefusalReason.OVERLOAD, f"{sentence}, and {allowed_s * 1e3:.0f} ms are allowed", wait_s)
@@ -98,12 +98,12 @@ class Admission:
             return  # served before others, or waited for parts of its own
         if ticket.predicted_wait_s is not None:
             self._forecast.learn(ticket.level, ticket.predicted_wait_s, waited_s)
-        self._standing[ticket.level].waited(waited_s, self._limits(queue, ticket.level), now_s)
+        self._standing[ticket.level].waited(waited_s, self._limits(queue, ticket.level, now_s), now_s)
 
-    def _limits(self, queue: Queue, level: int) -> WaitLimits:
+    def _limits(self, queue: Queue, level: int, now_s: float) -> WaitLimits:
         policy = self._policies[level]
         most_s = math.inf if policy.delays and policy.max_wait_s is None else policy.max_wait_s
-        return wait_limits(self._forecast.best_run_s(queue), most_s)
+        return wait_limits(self._forecast.best_run_s(queue, now_s), most_s)
 
     def _refuse(self, reason: RefusalReason, sentence: str, wait_s: float, *, quiet: bool = False) -> NoReturn:
         if not quiet:

@@ -91,9 +91,7 @@ class Batcher:
         self._former = Former(config, curve, stacking, admission.began)
         answer = self._ledger.answer if self._order is None else self._order.answer
         self._outcomes = Outcomes(answer, self._former, suspects, observer, curve, self._fail, limits)
-        self._expiry = Expiry(
-            self._ledger, self._fail, self._delay, lambda ring: Alarm(loop, clock, guard.wrap(ring))
-        )
+        self._expiry = Expiry(self._ledger, self._fail, self._delay, lambda ring: Alarm(loop, clock, guard.wrap(ring)))
         self._hold = Alarm(loop, clock, guard.wrap(self._pump))
         self._pump_soon = guard.wrap(self._pump_once)
         self._pump_is_due = False

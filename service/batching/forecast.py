@@ -7,6 +7,7 @@ same whatever waits. Knows nothing of who is let in.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from service.batching.contract import BatchConfig
 from service.batching.crew import Crew
@@ -32,11 +33,10 @@ class Forecast:
 
     def wait_s(self, queue: Queue, level: int, now_s: float) -> float:
         """Seconds until a newcomer of `level` would start to run."""
-        crew = self._crew
+        crew, best = self._crew, self._best_run(queue, now_s)
+        rows_per_s = best.rows / best.seconds if best.seconds > 0 else math.inf
         free_in_s = crew.free_at_s - now_s
-        rows_per_s = self._rows_per_s(queue, -free_in_s)
-        predicted_s = predicted_wait_s(queue.rows_before(level), rows_per_s, crew.size, free_in_s)
-        return predicted_s * self._biases[level]
+        return predicted_wait_s(queue.rows_before(level), rows_per_s, crew.size, free_in_s) * self._biases[level]
 
     def run_s(self, rows: int) -> float:
         """Seconds that the runs of one request take."""
@@ -45,29 +45,26 @@ class Forecast:
             return self._curve.predict_s(rows)
         return rows / max_rows * self._curve.predict_s(max_rows) / max(1, self._crew.size)
 
-    def best_run_s(self, queue: Queue) -> float:
+    def best_run_s(self, queue: Queue, now_s: float) -> float:
         """Seconds of a run of the size that an engine aims at while much waits."""
-        if self._config.mixes:
-            return self._curve.predict_s(self._curve.full_rows)
-        return self._curve.predict_s(_mean_rows(queue))
+        return self._best_run(queue, now_s).seconds
 
     def learn(self, level: int, predicted_s: float, waited_s: float) -> None:
         """A request of `level` for which `wait_s` said `predicted_s` has waited that long when its run began."""
         self._biases[level] = corrected_bias(self._biases[level], predicted_s, waited_s)
 
-    def _rows_per_s(self, queue: Queue, busy_for_s: float) -> float:
-        """Of one engine; while no run has ended, at most what the one under way can still turn out to have done."""
-        if not self._config.mixes and queue.requests:
-            rows = _mean_rows(queue)  # each runs by itself, so the best batch is none of theirs
-            seconds = self._curve.predict_s(rows)
-        else:
-            rows, seconds = self._config.max_rows, 0.0
-            if self._curve.rows_per_s != math.inf:
-                return self._curve.rows_per_s
-        if not seconds and 0 < busy_for_s < math.inf:
-            seconds = busy_for_s
-        return rows / max(seconds, 1e-9)
+    def _best_run(self, queue: Queue, now_s: float) -> _Run:
+        """What an engine does at its best; while no run has ended, what the one under way can still turn out to be."""
+        if self._config.mixes:
+            rows = self._curve.full_rows
+        else:  # each runs by itself, so the best batch is none of theirs
+            rows = round(queue.rows / queue.requests) if queue.requests else 1
+        seconds = self._curve.predict_s(rows)
+        if seconds <= 0 and self._crew.free_at_s != -math.inf:
+            seconds = max(0.0, now_s - self._crew.free_at_s)
+        return _Run(rows, seconds)
 
 
-def _mean_rows(queue: Queue) -> int:
-    return round(queue.rows / queue.requests) if queue.requests else 1
+class _Run(NamedTuple):
+    rows: int
+    seconds: float

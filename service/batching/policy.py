@@ -17,6 +17,7 @@ _LEAST_BIAS, _MOST_BIAS = 0.25, 4.0  # of a forecast: beyond, it is the forecast
 _BIAS_WEIGHT = 0.1  # of a new wait
 _LEAST_TOLD_S = 0.002  # shorter waits are noise
 _BURST_S, _BURST_RUNS = 1.0, 16  # in which a burst drains, where the operator does not say: both at least
+_STANDS_AFTER_S = 1.0  # at least: Poisson arrivals at the knee keep waits long for some tenths of a second
 _TARGET_SHARE, _TARGET_RUNS = 0.25, 2  # of the burst's time; two runs keep the next batch full while one runs
 _LEAD = 2.0  # a batch that must meet a deadline starts this many predicted runs before it
 
@@ -111,11 +112,13 @@ class WaitLimits(NamedTuple):
 
     Attributes:
         target_s: once the queue stands.
-        burst_s: before; also for how long all must have waited longer than the target until it stands.
+        burst_s: before.
+        stands_after_s: for how long all must have waited longer than the target until it stands.
     """
 
     target_s: float
     burst_s: float
+    stands_after_s: float
 
 
 def wait_limits(run_s: float, most_s: float | None) -> WaitLimits:
@@ -126,7 +129,8 @@ def wait_limits(run_s: float, most_s: float | None) -> WaitLimits:
         most_s: the longest wait as the operator wants it, `inf` for any; None leaves it to the run.
     """
     burst_s = max(_BURST_S, _BURST_RUNS * run_s) if most_s is None else most_s
-    return WaitLimits(min(burst_s, max(_TARGET_SHARE * burst_s, _TARGET_RUNS * run_s)), burst_s)
+    target_s = min(burst_s, max(_TARGET_SHARE * burst_s, _TARGET_RUNS * run_s))
+    return WaitLimits(target_s, burst_s, max(_STANDS_AFTER_S, burst_s))
 
 
 def corrected_bias(bias: float, predicted_s: float, waited_s: float) -> float:

@@ -35,7 +35,7 @@ class Standing:
             self._long_since_s = math.inf
         elif self._long_since_s == math.inf:
             self._long_since_s = now_s
-        elif now_s - self._long_since_s >= limits.burst_s:
+        elif now_s - self._long_since_s >= limits.stands_after_s:
             self._stands = True
 
     def allowed_s(self, limits: WaitLimits) -> float:
