@@ -25,7 +25,7 @@ from service.gateway.shared_memory import SharedMemory
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
-from service.serving.door import check_room
+from service.serving.refusal import check_room
 from service.serving.servable import Servable
 
 _ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"

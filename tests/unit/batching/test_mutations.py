@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from service.batching import batch, forming, intake, ticket
 from service.batching.batcher import Batcher
-from service.batching.expiry import Expiry
 from service.batching.contract import Answer, CloseReason
+from service.batching.expiry import Expiry
 from service.batching.forming import Former
 from service.batching.ledger import Ledger
 from service.batching.levels import Levels

@@ -1,6 +1,7 @@
-"""Overload in manual time, where bounds are exact: goodput, the waits of who is let in, and what is never refused (O1, O2).
+"""Overload in manual time, where bounds are exact: goodput, waits of who is let in, who is never refused (O1, O2).
 
-The model runs for 5 ms, alone or four at a time; K is the highest rate of Poisson arrivals whose p99 meets the objective.
+The model runs for 5 ms, alone or four at a time; the knee is the highest rate of Poisson arrivals whose p99 meets the
+objective.
 """
 
 from __future__ import annotations
