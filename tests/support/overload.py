@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 
 from loadtests import arrivals
 from loadtests.generator.block import GRPC, OK, Block, Sent
@@ -26,10 +27,13 @@ from tests.unit.runtime import graphs
 
 MODEL = "burner"
 LAG_LIMIT_S = 0.005
+FOREIGN_LIMIT = 0.05
 ANSWER_WITHIN_S = 5.0
 PROBES = ("/v2/health/live", "/v2/health/ready", "/metrics")
 PROBES_PER_S = 20.0
 REFUSALS = (503, GRPC + 14)
+ROW = [0.1, 0.2, 0.3, 0.4]
+INFER_JSON = json.dumps({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": ROW}]}).encode()
 _SIGNATURE = Signature({"x": "FP32"}, {"y": "FP32"})
 
 
@@ -41,12 +45,6 @@ def write_repository(folder: Path, *, links: int = 40, **queueing: int) -> Path:
     knobs = {"max_batch_size": 4, "threads": 1, "dynamic_batching": queueing}
     (folder / MODEL / "model.yaml").write_text(json.dumps(knobs))
     return folder
-
-
-@contextmanager
-def on_cores() -> Iterator[tuple[int, ...]]:
-    """The first two cores that this process may use: the server's, and the generator's."""
-    yield tuple(sorted(os.sched_getaffinity(0)))[:2]
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,8 @@ class Figures:
         probes: latency of each health check.
         lag_s: of the generator, at p99.
         ends_s: when each good answer was there, from the block's begin.
+        waited_ms: mean wait in the server's queue of those that were answered.
+        foreign: share of the server's core that others took.
     """
 
     rate: float
@@ -72,6 +72,8 @@ class Figures:
     probes: np.ndarray[Any, Any]
     lag_s: float
     ends_s: np.ndarray[Any, Any]
+    waited_ms: float
+    foreign: float
 
     @property
     def goodput(self) -> float:
@@ -80,8 +82,8 @@ class Figures:
 
     @property
     def valid(self) -> bool:
-        """Whether the generator kept its own times."""
-        return self.lag_s <= LAG_LIMIT_S
+        """Whether the generator kept its own times, and the server had its core to itself."""
+        return self.lag_s <= LAG_LIMIT_S and self.foreign <= FOREIGN_LIMIT
 
     def __str__(self) -> str:
         def told(values: np.ndarray[Any, Any]) -> str:
@@ -90,7 +92,7 @@ class Figures:
         return (
             f"{self.rate:.0f}/s offered, {self.goodput:.1f}/s answered; p50/p99 ms: answers {told(self.answered)}, "
             f"refusals {told(self.refused)} ({len(self.refused)}), probes {told(self.probes)}; "
-            f"lag {self.lag_s * 1e3:.2f} ms; others {sorted(set(self.others))}"
+            f"waited {self.waited_ms:.1f} ms; lag {self.lag_s * 1e3:.2f} ms; foreign {self.foreign:.0%}; others {sorted(set(self.others))}"
         )
 
 
@@ -109,14 +111,15 @@ class Traffic:
     """
 
     def __init__(self, server: ServerProcess, generator: Generator, protocol: Protocol = "http") -> None:
+        self._server = server
         self._generator = generator
         self._protocol = protocol
-        rows = Rows({"x": np.random.default_rng(0).random((1, 4), np.float32)})
+        rows = Rows({"x": np.array([ROW], np.float32)})
         if protocol == "grpc":
             requests: tuple[bytes, ...] = messages_of(rows, _SIGNATURE, model=MODEL, version="")
             address = ("127.0.0.1", int(server.grpc.rpartition(":")[2]))
         else:
-            requests = (_infer(rows), *(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in PROBES))
+            requests = (_infer(), *(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in PROBES))
             address = ("127.0.0.1", server.port)
         generator.prepare({protocol: Pool(address, requests, rows, _SIGNATURE, "y", "", protocol=protocol)})
 
@@ -132,10 +135,38 @@ class Traffic:
             order = np.argsort(np.concatenate([planned_s, probes_s]), kind="stable")
             planned_s, kinds = np.concatenate([planned_s, probes_s])[order], kinds[order]
         block = Block(self._protocol, planned_s, kinds, ANSWER_WITHIN_S, 64)
-        return _figures(self._generator.send(block), lasts_s)
+        before = self._look()
+        sent = self._generator.send(block)
+        return _figures(sent, lasts_s, before, self._look())
+
+    def _look(self) -> _Look:
+        lines = self._server.http.get("/metrics").text.splitlines()
+        found = {line.partition("{")[0]: line.rpartition(" ")[2] for line in lines}
+        core = min(os.sched_getaffinity(self._server.process.pid))
+        [user, nice, system, *_] = next(
+            line.split()[1:] for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} ")
+        )
+        return _Look(
+            waited_us=float(found["nv_inference_queue_duration_us"]),
+            answered=float(found["nv_inference_request_success"]),
+            cpu_s=sum(psutil.Process(self._server.process.pid).cpu_times()[:2]),
+            core_s=(int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK"),
+            now_s=time.monotonic(),
+        )
 
 
-def _figures(sent: Sent, lasts_s: float) -> Figures:
+class _Look(NamedTuple):
+    """The server's counters and its core's."""
+
+    waited_us: float
+    answered: float
+    cpu_s: float
+    core_s: float
+    now_s: float
+
+
+def _figures(sent: Sent, lasts_s: float, before: _Look, after: _Look) -> Figures:
+    took = _Look(*np.subtract(after, before))
     infer, status, latency_s = sent.rows == 0, sent.status, sent.latency_s
     good, refused = infer & (status == OK), infer & np.isin(status, REFUSALS)
     return Figures(
@@ -147,11 +178,11 @@ def _figures(sent: Sent, lasts_s: float) -> Figures:
         probes=np.where(np.isnan(latency_s), np.inf, latency_s)[~infer],
         lag_s=float(np.percentile(np.nan_to_num(sent.sent_s - sent.planned_s), 99)),
         ends_s=sent.done_s[good],
+        waited_ms=took.waited_us / 1e3 / max(1.0, took.answered),
+        foreign=max(0.0, took.core_s - took.cpu_s) / took.now_s,
     )
 
 
-def _infer(rows: Rows) -> bytes:
-    values = rows.inputs["x"][0].tolist()
-    body = json.dumps({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": values}]}).encode()
+def _infer() -> bytes:
     head = f"POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    return f"{head}Content-Length: {len(INFER_JSON)}\r\n\r\n".encode() + INFER_JSON

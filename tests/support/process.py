@@ -25,6 +25,7 @@ class ServerProcess:
         arguments: after `retort serve`; the port is a free one unless given.
         folder: for its log and its state.
         env: more environment variables.
+        program: the module that is run, and what comes before `serve`.
         core: pins the server to this core; None leaves it free.
     """
 
@@ -35,13 +36,14 @@ class ServerProcess:
         *,
         env: Mapping[str, str] | None = None,
         core: int | None = None,
+        program: Sequence[str] = ("service",),
         ready_timeout_s: float = 60.0,
     ) -> None:
         self.log_file = folder / f"server-{time.monotonic_ns()}.log"
         command = [
             sys.executable,
             "-m",
-            "service",
+            *program,
             "serve",
             "--http-port",
             "0",

@@ -179,7 +179,7 @@ def rows_squared() -> bytes:
 
 
 def burner(links: int, size: int = 256) -> bytes:
-    """x [N, 4] -> y [N]: a run that takes as long as `links` products of `size` x `size` for each row, and no memory."""
+    """x [N, 4] -> y [N]: each row takes as long as `links` products of `size` x `size`, and no memory."""
     unit = np.eye(size, dtype=np.float32)[::-1]  # a permutation: values stay what they are, and nothing is folded
     names = [f"m{i}" for i in range(links + 1)]
     nodes = [
