@@ -1,13 +1,14 @@
 """More is asked than can be done: good answers go on, in time, and everybody else hears of it at once (O1, O2, O7).
 
 Exact bounds are held in manual time, by tests/unit/batching/test_overload.py. Here it is the whole server, over real
-sockets, by an open-loop generator on a core of its own. The short form holds ratios within one run, for a machine that
-does other things beside; the long form holds the promise's figures, and a run in which the generator was late, or in
+sockets, by an open-loop generator on a core of its own. The short form is for a machine that does other things beside:
+what it holds is wrong by a wide margin without the limit, as its control shows. The long form holds the promise's figures, and a run in which the generator was late, or in
 which others took the server's core, is tried again and fails in the end.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ OBJECTIVE_S = 0.06
 OBJECTIVE_US = 60_000
 HOUR_US = 3_600_000_000
 TRIES = 3
+CORES = os.sched_getaffinity(0)
 
 
 @contextmanager
@@ -32,8 +34,8 @@ def serving(folder: Path, most_wait_us: int, protocol: Protocol = "http") -> Ite
     folder.mkdir()
     repository = write_repository(folder / "repository", max_queue_wait_microseconds=most_wait_us)
     with (
-        ServerProcess(["--repository", str(repository)], folder, core=0) as server,
-        Generator([1]) as generator,
+        ServerProcess(["--repository", str(repository)], folder, core=min(CORES)) as server,
+        Generator([max(CORES)]) as generator,
     ):
         traffic = Traffic(server, generator, protocol)
         traffic.send(steady(50, 0.5))
@@ -41,19 +43,23 @@ def serving(folder: Path, most_wait_us: int, protocol: Protocol = "http") -> Ite
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_flood_leaves_waits_short_and_nobody_untold(tmp_path: Path, protocol: Protocol) -> None:
-    """Beside it the control: the same flood with the limit off, where whoever is let in waits for the whole queue."""
+def test_a_flood_is_answered_or_refused_to_the_last(tmp_path: Path, protocol: Protocol) -> None:
     with serving(tmp_path / "limited", OBJECTIVE_US, protocol) as limited:
-        flood = limited.send(steady(500, 3.0))
+        flood = limited.send(steady(500, 2.0))
         calm = limited.send(steady(20, 1.0), seed=1)
-    with serving(tmp_path / "endless", HOUR_US, protocol) as endless:
-        control = endless.send(steady(500, 3.0))
-    print(f"O1 {protocol}: {flood}\n  control: {control}\n  after: {calm}")  # noqa: T201 - shown by `pytest -rP`
-    assert not flood.others, "answered or refused, each"
+    print(f"O1 {protocol}: {flood}\n  after: {calm}")  # noqa: T201 - shown by `pytest -rP`
+    assert not flood.others
     assert len(flood.answered) > 10
     assert len(flood.refused) > len(flood.answered)
+    assert flood.waited_ms < 10 * OBJECTIVE_S * 1e3, "a queue without a limit waits for seconds, see the control"
     assert len(calm.answered) > len(calm.refused), "who comes after the flood is served"
-    assert flood.waited_ms < control.waited_ms / 3
+
+
+def test_control_without_the_limit_whoever_is_let_in_waits_for_the_whole_queue(tmp_path: Path) -> None:
+    with serving(tmp_path / "endless", HOUR_US) as endless:
+        flood = endless.send(steady(500, 2.0), answer_within_s=3.0)
+    print(f"O1 without the limit: {flood}")  # noqa: T201
+    assert flood.waited_ms > 10 * OBJECTIVE_S * 1e3
 
 
 def tried(figures: Callable[[int], Figures]) -> Figures:

@@ -28,7 +28,6 @@ from tests.unit.runtime import graphs
 MODEL = "burner"
 LAG_LIMIT_S = 0.005
 FOREIGN_LIMIT = 0.05
-ANSWER_WITHIN_S = 5.0
 PROBES = ("/v2/health/live", "/v2/health/ready", "/metrics")
 PROBES_PER_S = 20.0
 REFUSALS = (503, GRPC + 14)
@@ -92,7 +91,8 @@ class Figures:
         return (
             f"{self.rate:.0f}/s offered, {self.goodput:.1f}/s answered; p50/p99 ms: answers {told(self.answered)}, "
             f"refusals {told(self.refused)} ({len(self.refused)}), probes {told(self.probes)}; "
-            f"waited {self.waited_ms:.1f} ms; lag {self.lag_s * 1e3:.2f} ms; foreign {self.foreign:.0%}; others {sorted(set(self.others))}"
+            f"waited {self.waited_ms:.1f} ms; lag {self.lag_s * 1e3:.2f} ms; foreign {self.foreign:.0%}; "
+            f"others {sorted(set(self.others))}"
         )
 
 
@@ -123,8 +123,14 @@ class Traffic:
             address = ("127.0.0.1", server.port)
         generator.prepare({protocol: Pool(address, requests, rows, _SIGNATURE, "y", "", protocol=protocol)})
 
-    def send(self, profile: arrivals.Profile, *, seed: int = 0) -> Figures:
-        """One block of Poisson arrivals, with health checks among them over HTTP."""
+    def send(self, profile: arrivals.Profile, *, seed: int = 0, answer_within_s: float = 5.0) -> Figures:
+        """One block of Poisson arrivals, with health checks among them over HTTP.
+
+        Args:
+            profile: seconds and rates.
+            seed: of the arrivals.
+            answer_within_s: after the last of them; what is not answered then counts as lost.
+        """
         random = np.random.default_rng(seed)
         planned_s = arrivals.poisson(profile, random)
         kinds = np.zeros(len(planned_s), np.int32)
@@ -134,7 +140,7 @@ class Traffic:
             kinds = np.concatenate([kinds, 1 + np.arange(len(probes_s), dtype=np.int32) % len(PROBES)])
             order = np.argsort(np.concatenate([planned_s, probes_s]), kind="stable")
             planned_s, kinds = np.concatenate([planned_s, probes_s])[order], kinds[order]
-        block = Block(self._protocol, planned_s, kinds, ANSWER_WITHIN_S, 64)
+        block = Block(self._protocol, planned_s, kinds, answer_within_s, 64)
         before = self._look()
         sent = self._generator.send(block)
         return _figures(sent, lasts_s, before, self._look())
