@@ -2,8 +2,8 @@
 
 Exact bounds are held in manual time, by tests/unit/batching/test_overload.py. Here it is the whole server, over real
 sockets, by an open-loop generator on a core of its own. The short form is for a machine that does other things beside:
-what it holds is wrong by a wide margin without the limit, as its control shows. The long form holds the promise's figures, and a run in which the generator was late, or in
-which others took the server's core, is tried again and fails in the end.
+what it holds is wrong by a wide margin without the limit, as its control shows. The long form holds the promise's
+figures; a run in which the generator was late, or others took the server's core, is tried again and fails in the end.
 """
 
 from __future__ import annotations

@@ -55,7 +55,14 @@ class ServerProcess:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("RETORT_", "COVERAGE_"))}
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, *arguments], stdout=subprocess.PIPE, stderr=log, env={**clean, **(env or {})}, text=True
+                [*command, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**clean, **(env or {})},
+                text=True,
+                # Linux shares cores out among sessions: in ours, a generator of high priority on its own core would
+                # leave the server next to nothing of another core that other sessions use too.
+                start_new_session=core is not None,
             )
         if core is not None and core in os.sched_getaffinity(0):
             os.sched_setaffinity(self.process.pid, {core})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.batching.admission import Admission
-from service.batching.contract import BatchConfig
+from service.batching.contract import BatchConfig, RefusalReason, WaitPolicy
 from service.batching.curve import CostCurve
 from service.batching.forecast import Forecast
 from service.batching.queue import Queue
@@ -128,3 +128,73 @@ def test_refusing_costs_nothing_but_an_error() -> None:
     with pytest.raises(Rejected):
         admission(Crew()).let_in(queue, 1, math.inf, 0.0)
     assert (queue.requests, queue.rows) == before
+
+
+class TestOverload:
+    """Whoever would wait longer than the limit is refused, and once the queue stands, longer than the target."""
+
+    @staticmethod
+    def door(**policy: Any) -> Door:
+        return admission(Crew(free_at_s=0.5), waiting=WaitPolicy(**policy))
+
+    def test_a_wait_over_the_limit_is_refused_with_the_figures(self) -> None:
+        door = self.door(max_wait_s=0.6)
+        door.let_in(queue_of(10), 1, math.inf, 0.0)
+        sentence = "the model is overloaded: about 610 ms pass before a run now, and 600 ms are allowed"
+        with pytest.raises(Rejected, match=sentence):
+            door.let_in(queue_of(11), 1, math.inf, 0.0)
+        assert door.refused == [RefusalReason.OVERLOAD]
+
+    def test_without_a_limit_of_its_own_sixteen_runs_are_allowed(self) -> None:
+        door = self.door()
+        door.let_in(queue_of(19, rows=5), 1, math.inf, 0.0)
+        with pytest.raises(Rejected, match="1600 ms are allowed"):
+            door.let_in(queue_of(19, rows=6), 1, math.inf, 0.0)
+
+    def test_a_queue_that_stands_allows_a_quarter_until_an_engine_is_idle(self) -> None:
+        crew = Crew(free_at_s=0.0)
+        door = admission(crew, waiting=WaitPolicy(max_wait_s=2.0))
+        for now_s in (0.0, 1.0, 2.0):
+            ran = Ticket(None, now_s - 0.7, math.inf)  # type: ignore[arg-type]
+            cut(ran, ids(1, 1), 1, max_rows=10, alone=False)
+            door.admission.began(queue_of(1), ran.pieces, now_s)
+        door.let_in(queue_of(10, rows=5), 1, math.inf, 2.0, places=100)
+        with pytest.raises(Rejected, match="500 ms are allowed"):
+            door.let_in(queue_of(10, rows=6), 1, math.inf, 2.0, places=100)
+        crew.idle = 1
+        door.let_in(queue_of(0), 1, math.inf, 2.1)
+        crew.idle = 0
+        door.let_in(queue_of(10, rows=6), 1, math.inf, 2.1, places=100)
+
+    def test_who_may_be_late_waits_as_long_as_it_takes_unless_a_limit_is_given(self) -> None:
+        self.door(delays=True).let_in(queue_of(1000), 1, math.inf, 0.0, places=10_000, delays=True)
+        with pytest.raises(Rejected, match="overloaded"):
+            self.door(delays=True, max_wait_s=1.0).let_in(queue_of(60), 1, math.inf, 0.0, places=100, delays=True)
+
+    def test_the_servers_own_question_is_let_in_and_counted_nowhere(self) -> None:
+        door = self.door(max_wait_s=0.1)
+        door.let_in(queue_of(10), 1, math.inf, 0.0, quiet=True)
+        with pytest.raises(Rejected, match="full"):
+            door.let_in(queue_of(20), 1, math.inf, 0.0, quiet=True)
+        assert door.refused == []
+
+    @pytest.mark.parametrize(
+        ("ask", "reason"),
+        [
+            ({"places": 5}, RefusalReason.FULL),
+            ({"deadline_s": 0.55}, RefusalReason.DEADLINE),
+            ({"wait_until_s": 0.55}, RefusalReason.TIMEOUT),
+        ],
+    )
+    def test_every_refusal_has_its_reason(self, ask: dict[str, float], reason: RefusalReason) -> None:
+        door = self.door()
+        with pytest.raises(Rejected):
+            door.let_in(queue_of(10), 1, ask.pop("deadline_s", math.inf), 0.0, **ask)
+        assert door.refused == [reason]
+
+    def test_what_would_be_refused_whatever_it_asks_can_be_told_before(self) -> None:
+        door = self.door(max_wait_s=0.6)
+        assert door.admission.check(queue_of(5), 0, 20, 0.0) == pytest.approx(0.55)
+        with pytest.raises(Rejected):
+            door.admission.check(queue_of(11), 0, 20, 0.0)
+        assert admission(Crew(idle=1)).admission.check(queue_of(0), 0, 20, 0.0) is None
