@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.batching.standing import Standing
 from service.core.errors import Abandoned, Rejected
 from tests.fakes import Act, FakeEngine, ManualLoop, run_manually
 from tests.unit.batching.bench import Bench
@@ -124,6 +125,12 @@ def test_without_an_objective_waits_are_bounded_by_what_runs_cost() -> None:
     assert seen.p99_s() <= 1.0 + 2 * RUN_S
     assert seen.p99_s(from_s=4.0) <= 0.25 + 2 * RUN_S, "once it stands, a quarter of it"
     assert seen.goodput >= 0.95 / RUN_S
+
+
+def test_control_without_the_target_a_queue_that_stands_is_as_long_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Standing, "waited", lambda *_: None)
+    seen = played(poisson((6.0, 2 / RUN_S)), ALONE[:1])
+    assert float(np.median([took_s for came_s, took_s in seen.answered if came_s >= 4.0])) > 0.9
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.0])

@@ -24,7 +24,8 @@ LONG = 10_000_000
 async def full(house: House, **config: Any) -> tuple[Catalog, Servable, list[asyncio.Task[Any]]]:
     """A version with one request that runs and one that fills its queue."""
     queueing = {"max_queue_size": 1, **config.pop("dynamic_batching", {})}
-    house.put("1", graphs.loop(), dynamic_batching=queueing, max_batch_size=1, warmup=False, **config)
+    house.put("1", graphs.loop())
+    house.configure(dynamic_batching=queueing, max_batch_size=1, warmup=False, **config)
     catalog = await house.started()
     servable = next(iter(catalog.loaded()))
     tasks = []
