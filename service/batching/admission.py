@@ -92,13 +92,13 @@ class Admission:
 
     def began(self, queue: Queue, pieces: list[Piece], now_s: float) -> None:
         """A run of these pieces, which have just left the queue, begins: their waits show how good a forecast was."""
-        ticket = pieces[-1].ticket  # within a level the youngest comes last
-        waited_s = now_s - ticket.arrived_s
-        if ticket.quiet or pieces[-1] is not ticket.pieces[0]:
-            return  # served before others, or waited for parts of its own
-        if ticket.predicted_wait_s is not None:
-            self._forecast.learn(ticket.level, ticket.predicted_wait_s, waited_s)
-        self._standing[ticket.level].waited(waited_s, self._limits(queue, ticket.level, now_s), now_s)
+        # Within a level the youngest comes last. Not those that are served before others, or wait for parts of theirs.
+        tickets = [piece.ticket for piece in pieces if piece is piece.ticket.pieces[0] and not piece.ticket.quiet]
+        for level, ticket in {ticket.level: ticket for ticket in tickets}.items():
+            waited_s = now_s - ticket.arrived_s
+            if ticket.predicted_wait_s is not None:
+                self._forecast.learn(level, ticket.predicted_wait_s, waited_s)
+            self._standing[level].waited(waited_s, self._limits(queue, level, now_s), now_s)
 
     def _limits(self, queue: Queue, level: int, now_s: float) -> WaitLimits:
         policy = self._policies[level]

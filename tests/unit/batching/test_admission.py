@@ -24,10 +24,10 @@ class Crew:
         self.idle, self.size, self.free_at_s = idle, size, free_at_s
 
 
-def queue_of(requests: int, rows: int = 1) -> Queue:
+def queue_of(requests: int, rows: int = 1, level: int = 0) -> Queue:
     queue = Queue()
     for n in range(requests):
-        ticket = Ticket(None, 0.0, math.inf)  # type: ignore[arg-type]
+        ticket = Ticket(None, 0.0, math.inf, level=level, rank=2 * level)  # type: ignore[arg-type]
         cut(ticket, ids(n, rows), rows, max_rows=100, alone=False)
         queue.add(ticket.pieces[0])
     return queue
@@ -165,6 +165,20 @@ class TestOverload:
         door.let_in(queue_of(0), 1, math.inf, 2.1)
         crew.idle = 0
         door.let_in(queue_of(10, rows=6), 1, math.inf, 2.1, places=100)
+
+    def test_the_youngest_of_each_level_tells_how_long_its_level_waits(self) -> None:
+        door = admission(Crew(free_at_s=0.0), levels=2, waiting=WaitPolicy(max_wait_s=2.0))
+        for now_s in (0.0, 1.0, 2.0):
+            pieces = []
+            for level, waited_s in ((1, 0.9), (1, 0.01), (2, 0.9), (2, 0.7)):
+                ran = Ticket(None, now_s - waited_s, math.inf, level=level)  # type: ignore[arg-type]
+                cut(ran, ids(1, 1), 1, max_rows=10, alone=False)
+                pieces += ran.pieces
+            door.admission.began(queue_of(1), pieces, now_s)
+        waiting = queue_of(10, rows=6, level=2)
+        door.let_in(waiting, 1, math.inf, 2.0, level=1)
+        with pytest.raises(Rejected, match="500 ms are allowed"):
+            door.let_in(waiting, 1, math.inf, 2.0, level=2)
 
     def test_who_may_be_late_waits_as_long_as_it_takes_unless_a_limit_is_given(self) -> None:
         self.door(delays=True).let_in(queue_of(1000), 1, math.inf, 0.0, places=10_000, delays=True)
