@@ -1,4 +1,4 @@
-"""A deadline or a timeout that cannot be met is refused before anything runs, whichever way it came (O4).
+"""What nobody can have in time, or nobody waits for, is not run: deadlines, timeouts, and clients that leave (O4, C1).
 
 One long request keeps the engine busy and is measured in known runs, so that the server can tell how long others wait.
 """
@@ -6,10 +6,11 @@ One long request keeps the engine busy and is measured in known runs, so that th
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import grpc
@@ -17,12 +18,14 @@ import httpx
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tests.support.openloop import post
 from tests.support.overload import MODEL, ROW, write_repository
 from tests.support.process import ServerProcess
 
 URL = f"/v2/models/{MODEL}/infer"
 LONG_ROWS = 240  # more than a second, in runs of four rows
 SHORT_MS = 100
+PENDING = "nv_inference_pending_request_count"
 HOUR_US = 3_600_000_000
 Ask = Callable[[ServerProcess], tuple[str, int]]
 
@@ -46,15 +49,19 @@ def counter(server: ServerProcess, name: str, reason: str = "") -> int:
     return int(found[0].rpartition(" ")[2])
 
 
+def until(happened: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < ends_s
+
+
 @contextmanager
 def busy(server: ServerProcess) -> Iterator[None]:
     """The engine runs the parts of one long request, which is answered in the end."""
     before = counter(server, "nv_inference_count")
     with ThreadPoolExecutor(1) as client:
         long = client.submit(lambda: httpx.post(server.url + URL, content=body(LONG_ROWS), timeout=60))
-        until_s = time.monotonic() + 20
-        while counter(server, "nv_inference_count") < before + 8:
-            assert time.monotonic() < until_s
+        until(lambda: counter(server, "nv_inference_count") >= before + 8)
         yield
         assert not long.done(), "the engine was not busy for as long as the test took"
         assert long.result(60).status_code == 200
@@ -109,3 +116,21 @@ def test_control_what_can_be_met_is_answered(server: ServerProcess) -> None:
     for _ in range(3):  # the engine is idle
         answer = server.http.post(URL, content=body(1, timeout=SHORT_MS * 1000), headers={"Retort-Timeout-Ms": "60000"})
         assert answer.status_code == 200
+
+
+def test_who_leaves_over_http_is_dropped_before_it_runs(server: ServerProcess) -> None:
+    """Half of twenty clients leave while the engine is busy: the rows of the other half are all that is run."""
+    rows, clients = counter(server, "nv_inference_count"), 20
+    with ExitStack() as open_ones:
+        with busy(server):
+            waiting = counter(server, PENDING)
+            sockets = [socket.create_connection(("127.0.0.1", server.port), 60) for _ in range(clients)]
+            for one in sockets:
+                open_ones.callback(one.close)
+                one.sendall(post(URL, body(1)))
+            until(lambda: counter(server, PENDING) >= waiting + clients)
+            for one in sockets[::2]:
+                one.close()
+            until(lambda: counter(server, PENDING) <= waiting + clients // 2)
+        assert [one.recv(12) for one in sockets[1::2]] == [b"HTTP/1.1 200"] * (clients // 2)
+    assert counter(server, "nv_inference_count") == rows + LONG_ROWS + clients // 2

@@ -98,7 +98,7 @@ def knee(knobs: Knobs) -> float:
     met, missed = 0.3 / RUN_S, dict(knobs)["max_rows"] / RUN_S
     for _ in range(5):
         rate = (met + missed) / 2
-        seen = played(poisson((8.0, rate)), (*knobs[:1], *OFF[1:]))
+        seen = played(poisson((5.0, rate)), (*knobs[:1], *OFF[1:]))
         met, missed = (rate, missed) if seen.p99_s() <= OBJECTIVE_S else (met, rate)
     return met
 
