@@ -49,6 +49,7 @@ def test_a_flood_is_answered_or_refused_to_the_last(tmp_path: Path, protocol: Pr
         calm = limited.send(steady(20, 1.0), seed=1)
     print(f"O1 {protocol}: {flood}\n  after: {calm}")  # noqa: T201 - shown by `pytest -rP`
     assert not flood.others
+    assert flood.counted == (len(flood.answered), len(flood.refused)), "the server counts what clients saw"
     assert len(flood.answered) > 3
     assert len(flood.refused) > len(flood.answered)
     assert flood.waited_ms < 10 * OBJECTIVE_S * 1e3, "a queue without a limit waits for seconds, see the control"

@@ -61,6 +61,7 @@ class Figures:
         ends_s: when each good answer was there, from the block's begin.
         waited_ms: mean wait in the server's queue of those that were answered.
         foreign: share of the server's core that others took.
+        counted: answers and refusals by the server's own counters.
     """
 
     rate: float
@@ -73,6 +74,7 @@ class Figures:
     ends_s: np.ndarray[Any, Any]
     waited_ms: float
     foreign: float
+    counted: tuple[int, int]
 
     @property
     def goodput(self) -> float:
@@ -155,6 +157,7 @@ class Traffic:
         return _Look(
             waited_us=float(found["nv_inference_queue_duration_us"]),
             answered=float(found["nv_inference_request_success"]),
+            refused=sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("retort_refused{")),
             cpu_s=sum(psutil.Process(self._server.process.pid).cpu_times()[:2]),
             core_s=(int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK"),
             now_s=time.monotonic(),
@@ -166,6 +169,7 @@ class _Look(NamedTuple):
 
     waited_us: float
     answered: float
+    refused: float
     cpu_s: float
     core_s: float
     now_s: float
@@ -185,6 +189,7 @@ def _figures(sent: Sent, lasts_s: float, before: _Look, after: _Look) -> Figures
         lag_s=float(np.percentile(np.nan_to_num(sent.sent_s - sent.planned_s), 99)),
         ends_s=sent.done_s[good],
         waited_ms=took.waited_us / 1e3 / max(1.0, took.answered),
+        counted=(int(took.answered), int(took.refused)),
         foreign=max(0.0, took.core_s - took.cpu_s) / took.now_s,
     )
 
