@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from types import TracebackType
 
 import httpx
 
-READY = re.compile(r"retort ready: (http://\S+?:(\d+)) grpc://(\S+?:\d+) ")
+READY = re.compile(r"retort ready: (https?://\S+?:(\d+)) grpcs?://(\S+?:\d+) ")
 
 
 class ServerProcess:
@@ -25,8 +26,10 @@ class ServerProcess:
         arguments: after `retort serve`; the port is a free one unless given.
         folder: for its log and its state.
         env: more environment variables.
-        program: the module that is run, and what comes before `serve`.
         core: pins the server to this core; None leaves it free.
+        program: the module that is run, and what comes before `serve`.
+        ca: the authority of its certificate, where it has one.
+        within: what starts it, such as a script that takes its command and changes the namespace first.
     """
 
     def __init__(
@@ -37,10 +40,13 @@ class ServerProcess:
         env: Mapping[str, str] | None = None,
         core: int | None = None,
         program: Sequence[str] = ("service",),
+        ca: Path | None = None,
+        within: Sequence[str] = (),
         ready_timeout_s: float = 60.0,
     ) -> None:
         self.log_file = folder / f"server-{time.monotonic_ns()}.log"
         command = [
+            *within,
             sys.executable,
             "-m",
             *program,
@@ -68,7 +74,9 @@ class ServerProcess:
             os.sched_setaffinity(self.process.pid, {core})
         self.url, self.grpc = self._wait_ready(ready_timeout_s)
         self.port = int(self.url.rsplit(":", 1)[1])
-        self.http = httpx.Client(base_url=self.url, timeout=30)
+        self.http = httpx.Client(
+            base_url=self.url, timeout=30, verify=True if ca is None else ssl.create_default_context(cafile=ca)
+        )
 
     def __enter__(self) -> ServerProcess:
         return self
