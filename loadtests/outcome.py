@@ -82,8 +82,9 @@ class Knee:
     Attributes:
         label: of the version.
         limit_ms: the objective, for the p99.
-        rate: the highest rate that met it; None where none did.
-        missed: the lowest rate above that did not; None where none was found.
+        rate: the highest rate that meets it; None where none did.
+        interval: of 95 %; None without a rate, or where the ceiling was met.
+        settled: whether the search came to its end: the interval is narrow, and a rate within was met again.
         tried: every rate, in order.
         generator_bound: whether the search ended because the generator could offer no more, not the server.
     """
@@ -91,7 +92,8 @@ class Knee:
     label: str
     limit_ms: float
     rate: float | None
-    missed: float | None
+    interval: tuple[float, float] | None
+    settled: bool
     tried: tuple[Try, ...]
     generator_bound: bool = False
 

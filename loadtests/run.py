@@ -17,7 +17,7 @@ from loadtests.contenders import Field, gather
 from loadtests.disturbances import Mark, slow_clients
 from loadtests.generator.process import Generator
 from loadtests.knee import Search
-from loadtests.knees import find_knees
+from loadtests.knees import find_knees, notes
 from loadtests.machine import describe, libraries
 from loadtests.measures.observed import Observed, by_version
 from loadtests.measures.summary import Summary
@@ -86,11 +86,7 @@ def _seek_knees(going: _Run) -> None:
         going.field.contenders, going.generator, limit_ms=limit_ms, seed=order.seed, on_try=tell
     )
     going.interrupted = not ended
-    going.notes += [
-        f"The knee of {label} is at least {knee.rate:.0f}/s: the generator can offer no more."
-        for label, knee in going.knees.items()
-        if knee.generator_bound and knee.rate
-    ]
+    going.notes += notes(going.knees)
 
 
 def _compare(going: _Run) -> None:
