@@ -24,7 +24,9 @@ class Card:
         size_bytes: of its file.
         accuracy: on the card's test set; share of rows.
         agreement: with the full version, on the card's test set.
-        verdict: of the gate.
+        task: "classification", "regression" or "embedding".
+        verdict: of the gate: "pass", "fail" or "insufficient-data".
+        reasons: sentences of the gate's rules that decided it.
     """
 
     variant_of: str | None = None
@@ -32,7 +34,9 @@ class Card:
     size_bytes: int | None = None
     accuracy: float | None = None
     agreement: float | None = None
+    task: str | None = None
     verdict: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

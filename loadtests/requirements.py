@@ -76,7 +76,8 @@ def _figure(wanted: Requirement, own: Summary, found: Versus | None) -> Figure |
     if wanted.relative:
         return _RELATIVE[wanted.name](found) if found is not None else None
     if wanted.name == "agreement":
-        return None if found is None or found.agreement is None else Figure(found.agreement)
+        agreement = None if found is None else found.agreement
+        return None if agreement is None else Figure(agreement.share, agreement.interval)
     return _ABSOLUTE[wanted.name](own)
 
 

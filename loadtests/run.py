@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from loadtests import findings, swaps
+from loadtests.advice import sentence
 from loadtests.comparison import Plan, compare
 from loadtests.contenders import Field, gather
 from loadtests.disturbances import Mark, slow_clients
@@ -26,7 +27,7 @@ from loadtests.order import Order
 from loadtests.outcome import Knee, Outcome
 from loadtests.planning import plan_of, rate_of, seeks_knees, traffic_of
 from loadtests.server import CannotLoad, Server
-from loadtests.verdict import Versus, sentence
+from loadtests.verdict import Versus
 from loadtests.watcher import SILENT, Watcher
 
 
@@ -156,4 +157,4 @@ def _outcome(going: _Run, began_at: str, machine: Mapping[str, str]) -> Outcome:
 def _sentence(going: _Run, one: Versus, figures: Mapping[str, Summary]) -> str:
     if going.order.scenario.swap is not None:
         return swaps.sentence(one, figures[one.version], going.marks)
-    return sentence(one, figures[one.version], figures[one.full])
+    return sentence(findings.case_of(one, going.field.entries, figures))

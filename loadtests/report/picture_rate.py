@@ -24,8 +24,8 @@ from loadtests.report.ticks import plain
 
 _CAPTION = (
     "Every rate that the search tried. Solid: p99 of all planned requests; dotted: the median. A cross is a rate that "
-    "missed the objective, an arrow at the top a p99 beyond any answer. The vertical line is the knee: the highest "
-    "rate that met the objective."
+    "missed the objective, an arrow at the top a p99 beyond any answer. The vertical line is the knee, the highest "
+    "rate that meets the objective; the band around it is its 95 % interval. A cross far below it is a slow spell."
 )
 
 
@@ -75,6 +75,8 @@ def _version(axes: Axes, label: str, knee: KneePart, look: Look, top: tuple[floa
             _missed(axes, one, look, high)
     if knee.rate is not None:
         axes.axvline(knee.rate, color=look.colour, linewidth=0.8, alpha=0.8)
+        if knee.low is not None and knee.high is not None:
+            axes.axvspan(knee.low, knee.high, color=look.colour, alpha=0.12, linewidth=0)
         axes.annotate(
             plain(float(f"{knee.rate:.3g}")), (knee.rate, 0.03 + 0.06 * place), xycoords=("data", "axes fraction"),
             xytext=(3, 0), textcoords="offset points", fontsize=8, color=look.colour,

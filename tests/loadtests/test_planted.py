@@ -119,7 +119,7 @@ def run(times: float, generator: Generator, seed: int, rounds: int = 12) -> str:
 
 def test_a_real_run_finds_half_as_much_again() -> None:
     with Generator() as generator:
-        assert run(1.5, generator, 0, rounds=6) == "slower"
+        assert run(1.5, generator, 0, rounds=8) == "slower"
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Machines made up for tests of the search for a knee: calm or slow, as a two-state Markov process in their own time.
 
-Nothing here is what the search believes of a machine: how slow a spell is, is drawn anew for each, between 8 and 70 % of
-the speed, and a block that any part of a spell falls into is spoiled.
+Nothing here is what the search believes of a machine: how slow a spell is, is drawn anew for each, between 8 and 70 %
+of the speed, and a block that any part of a spell falls into is spoiled.
 """
 
 from __future__ import annotations
