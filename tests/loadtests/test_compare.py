@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from loadtests.measures.paired import LEAST_ROUNDS
 from models.data.digits import part
 from tests.support.process import ServerProcess
 
@@ -176,4 +177,4 @@ def test_a_mixture_of_versions_is_told_apart(server: ServerProcess, quick: list[
     assert code in (0, MAY_BE_INVALID), err
     report = json.loads((tmp_path / "report.json").read_text())
     assert [one["summary"]["errors"] for one in report["versions"]] == [{}, {}]
-    assert sum(one["summary"]["requests"] for one in report["versions"]) == pytest.approx(60 * 5, rel=0.4)
+    assert sum(one["summary"]["requests"] for one in report["versions"]) == pytest.approx(60 * LEAST_ROUNDS, rel=0.4)
