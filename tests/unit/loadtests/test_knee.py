@@ -72,9 +72,8 @@ def within_a_tenth(ratios: list[float]) -> float:
 
 
 @pytest.mark.parametrize("slow_s", [0, 20])
-def test_the_knee_is_found_within_a_tenth_on_a_calm_machine_and_on_one_that_is_slow_a_quarter_of_the_time(
-    slow_s: float,
-) -> None:
+def test_the_knee_is_found_within_a_tenth(slow_s: float) -> None:
+    """On a calm machine, and on one that is slow a quarter of the time."""
     assert within_a_tenth([(one.knee or 1) / true for true, one in found(slow_s)]) >= 0.95
 
 
