@@ -23,7 +23,7 @@ from loadtests.report.schema import Document, KneePart, TryPart
 from loadtests.report.ticks import plain
 
 _CAPTION = (
-    "Every rate that the search tried. Solid: p99 of all planned requests; dotted: the median. A cross is a rate that "
+    "Every rate that the search tried. Solid: p99 of all planned requests; dotted: the median. A cross is a try that "
     "missed the objective, an arrow at the top a p99 beyond any answer. The vertical line is the knee, the highest "
     "rate that meets the objective; the band around it is its 95 % interval. A cross far below it is a slow spell."
 )
@@ -58,18 +58,10 @@ def rate_picture(document: Document, shown: Mapping[str, Look]) -> Picture | Non
 def _version(axes: Axes, label: str, knee: KneePart, look: Look, top: tuple[float, int]) -> None:
     high, place = top
     ordered = sorted(knee.tried, key=lambda one: one.rate)
-    rates = [one.rate for one in ordered]
-    axes.plot(rates, [_or_gap(one.p50_ms) for one in ordered], color=look.colour, linestyle=":", linewidth=1.2)
-    axes.plot(rates, [_or_gap(one.p99_ms) for one in ordered], color=look.colour, linewidth=1.6)
     met = [one for one in ordered if one.met]
-    axes.plot(
-        [o.rate for o in met],
-        [_or_gap(o.p99_ms) for o in met],
-        look.marker,
-        color=look.colour,
-        markersize=5,
-        label=label,
-    )
+    rates, p50_ms, p99_ms = ([_or_gap(getattr(one, name)) for one in met] for name in ("rate", "p50_ms", "p99_ms"))
+    axes.plot(rates, p50_ms, color=look.colour, linestyle=":", linewidth=1.2)
+    axes.plot(rates, p99_ms, marker=look.marker, color=look.colour, linewidth=1.4, markersize=5, label=label)
     for one in ordered:
         if not one.met:
             _missed(axes, one, look, high)
