@@ -27,6 +27,8 @@ TURNS = (0.5, 0.8, 0.5, 0.97)
 NARROW = 1.15
 AGAIN = 2
 MOST_TRIES = 40
+# For each of the versions that are searched side by side; a slow server's blocks are long.
+MOST_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,17 @@ class Search:
 
     Attributes:
         ceiling: no rate above it is tried, and meeting it again ends the search.
+        most_s: it ends at the first try that comes so long after the first one.
         belief: what the tries say.
         tried: (rate, whether it was met), in order.
+        began_s: moment of the first try; None before it.
     """
 
     ceiling: float
+    most_s: float = MOST_S
     belief: Belief = field(default_factory=Belief)
     tried: tuple[tuple[float, bool], ...] = ()
+    began_s: float | None = None
 
     @property
     def next_rate(self) -> float:
@@ -54,7 +60,13 @@ class Search:
     @property
     def done(self) -> bool:
         """Whether the knee is known, the ceiling was met, nothing is met at all, or it took too long."""
-        return self.settled or self.nothing or len(self.tried) >= MOST_TRIES
+        return self.settled or self.nothing or self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether it took too many tries, or too long."""
+        late = self.began_s is not None and (self.belief.at_s or 0) - self.began_s >= self.most_s
+        return late or len(self.tried) >= MOST_TRIES
 
     @property
     def settled(self) -> bool:
@@ -85,7 +97,10 @@ class Search:
     def after(self, met: bool, at_s: float) -> Search:
         """Where it stands once `next_rate` was tried at this moment."""
         rate = self.next_rate
-        return replace(self, belief=self.belief.after(rate, met, at_s), tried=(*self.tried, (rate, met)))
+        began_s = at_s if self.began_s is None else self.began_s
+        return replace(
+            self, belief=self.belief.after(rate, met, at_s), tried=(*self.tried, (rate, met)), began_s=began_s
+        )
 
     @property
     def _highest(self) -> float:

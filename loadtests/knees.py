@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from loadtests.comparison import Contender
 from loadtests.generator.process import Generator
-from loadtests.knee import MOST_TRIES, Search, search_all
+from loadtests.knee import MOST_S, Search, search_all
 from loadtests.measures.resampling import Figure
 from loadtests.outcome import Knee, Try
 from loadtests.trial import Trials
@@ -38,7 +38,7 @@ def find_knees(
     generator.prepare({one.label: one.pool for one in contenders})
     trials = Trials(generator, limit_ms, seed)
     named = {one.label: one for one in contenders}
-    begin = {label: Search(CEILING) for label in named}
+    begin = {label: Search(CEILING, MOST_S * len(named)) for label in named}
     ends = search_all(
         begin, lambda label, rate: trials.meets(named[label], rate), time.monotonic, seed=seed, on_step=on_try
     )
@@ -68,8 +68,8 @@ def notes(knees: Mapping[str, Knee]) -> list[str]:
         elif knee.interval is not None and not knee.settled:
             low, high = knee.interval
             found.append(
-                f"The knee of {label} lies between {low:.0f} and {high:.0f}/s: the tries, {MOST_TRIES} at most, did "
-                "not agree on more. Other work on the machine does that."
+                f"The knee of {label} lies between {low:.0f} and {high:.0f}/s: the {len(knee.tried)} tries did not "
+                "agree on more. Other work on the machine does that."
             )
     return found
 

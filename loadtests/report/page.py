@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from loadtests.advice import LEAST_AGREEMENT
-from loadtests.knee import AGAIN, MOST_TRIES
+from loadtests.knee import AGAIN, MOST_S, MOST_TRIES
 from loadtests.measures.resampling import RESAMPLES
 from loadtests.report import words
 from loadtests.report.drawing import Picture
@@ -32,6 +32,7 @@ def page(document: Document, drawn: Sequence[Picture]) -> str:
         lags=[(label, one.lag_p99_ms) for label, one in document.measured],
         most_lag_ms=MOST_LAG_MS,
         most_tries=MOST_TRIES,
+        most_s=MOST_S,
         again=AGAIN,
         least_agreement=LEAST_AGREEMENT,
         resamples=RESAMPLES,

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtests.knee import AGAIN, FALL, FIRST_RATE, GROWTH, MOST_TRIES, NARROW, Search, search_all
+from loadtests.knee import AGAIN, FALL, FIRST_RATE, GROWTH, MOST_S, MOST_TRIES, NARROW, Search, search_all
 from tests.unit.loadtests.machines import Machine, bracketed
 
 CEILING, RUNS = 20_000.0, 150
@@ -41,7 +41,7 @@ def on(machine: Machine) -> Search:
         machine.pass_time(OTHER_S)
         return met
 
-    return search_all({"m": Search(CEILING)}, meets, lambda: machine.now_s)["m"]
+    return search_all({"m": Search(CEILING, 2 * MOST_S)}, meets, lambda: machine.now_s)["m"]
 
 
 @settings(max_examples=30)
@@ -142,6 +142,13 @@ def test_it_stops_whatever_it_is_told(told: list[bool]) -> None:
     assert all(1 <= rate <= CEILING for rate, _ in ended.tried)
     highest = max((rate for rate, met in ended.tried if met), default=None)
     assert ended.knee is None if highest is None else ended.knee is not None and ended.knee <= highest
+
+
+def test_it_stops_in_time_however_long_a_try_takes() -> None:
+    minutes = itertools.count(0, 60)
+    flips = itertools.cycle([True, False])
+    ended = search_all({"m": Search(CEILING, 600)}, lambda *_: next(flips), lambda: float(next(minutes)))["m"]
+    assert ended.done and not ended.settled and len(ended.tried) == 11
 
 
 def test_searches_take_turns_in_an_order_that_is_drawn() -> None:
