@@ -15,12 +15,11 @@ import numpy as np
 
 from loadtests.belief import Belief
 
-FIRST_RATE = 100.0
-# At most that many times the highest rate that was met; what is far too high takes the longest to try.
+# Until a rate is met: down to the lowest, and once more from the top, in case that it was a spell.
+DESCENT = (100.0, 25.0, 6.0, 2.0, 1.0)
+LOWEST_RATE = DESCENT[-1]
+# Then at most that many times the highest rate that was met; what is far too high takes the longest to try.
 GROWTH = 2.0
-# Downwards, while nothing was met.
-FALL = 4.0
-LOWEST_RATE = 1.0
 # Where the next rate lies in what is believed, in turn: at the knee, and where it would be if misses were but a spell.
 TURNS = (0.5, 0.8, 0.5, 0.97)
 # It stops when the interval's ends are that near to each other, in ratio, and a rate within was met again.
@@ -52,10 +51,10 @@ class Search:
     @property
     def next_rate(self) -> float:
         """Requests a second to try next."""
+        if not self._highest:
+            return min(DESCENT[len(self.tried) % len(DESCENT)], self.ceiling)
         wanted = self.belief.quantile(TURNS[len(self.tried) % len(TURNS)])
-        lowest = min((rate for rate, met in self.tried if not met), default=np.inf)
-        most = GROWTH * self._highest if self._highest else min(FIRST_RATE, lowest / FALL)
-        return float(np.clip(wanted, LOWEST_RATE, max(LOWEST_RATE, min(most, self.ceiling))))
+        return float(np.clip(wanted, LOWEST_RATE, min(GROWTH * self._highest, self.ceiling)))
 
     @property
     def done(self) -> bool:
