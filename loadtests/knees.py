@@ -16,6 +16,7 @@ from loadtests.verdict import MOST_LAG_MS
 
 # What one generator offers at most.
 CEILING = 20_000.0
+BOUND = "the generator can offer no more, or other work keeps it from it (--cores)"
 
 
 def find_knees(
@@ -64,7 +65,7 @@ def notes(knees: Mapping[str, Knee]) -> list[str]:
         if knee.rate is None:
             continue
         if knee.generator_bound:
-            found.append(f"The knee of {label} is at least {knee.rate:.0f}/s: the generator can offer no more.")
+            found.append(f"The knee of {label} is at least {knee.rate:.0f}/s: {BOUND}.")
         elif knee.interval is not None and not knee.settled:
             low, high = knee.interval
             found.append(

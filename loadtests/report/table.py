@@ -98,7 +98,7 @@ def against(document: Document) -> tuple[Line, ...]:
         ("knee", lambda one: figure(one.rate, words.ratio)),
         ("rate held", lambda one: one.held),
         ("agreement", lambda one: figure(one.agreement, share)),
-        ("rows that it rests on", lambda one: number(one.agreement_rows)),
+        ("rows that it rests on", lambda one: words.NOTHING if one.agreement_rows is None else str(one.agreement_rows)),
     )
     return tuple(Line(name, tuple(read(one) for one in document.versus)) for name, read in cells)
 
