@@ -18,7 +18,7 @@ from loadtests.contenders import Field, gather
 from loadtests.disturbances import Mark, slow_clients
 from loadtests.generator.process import Generator
 from loadtests.knee import Search
-from loadtests.knees import find_knees, notes
+from loadtests.knees import BOUND, find_knees, notes
 from loadtests.machine import describe, libraries
 from loadtests.measures.observed import Observed, by_version
 from loadtests.measures.summary import Summary
@@ -96,7 +96,9 @@ def _compare(going: _Run) -> None:
     order, rate = going.order, rate_of(going.order, going.knees)
     if rate is None:
         without = ", ".join(label for label, knee in going.knees.items() if knee.rate is None)
-        going.problems.append(f"No rate meets p99 <= {order.limit_ms:g} ms for {without}: there is none to compare at.")
+        late = any(knee.generator_bound for knee in going.knees.values() if knee.rate is None)
+        why = "there is none to compare at" if not late else f"in most tries {BOUND}"
+        going.problems.append(f"No rate meets p99 <= {order.limit_ms:g} ms for {without}: {why}.")
         return
     going.plan = plan = plan_of(order, rate)
     with ExitStack() as stack:

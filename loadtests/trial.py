@@ -1,8 +1,9 @@
 """Tries one rate on one version: whether it meets the objective there. What the search for a knee asks.
 
-An objective is met when the p99 of all planned requests, unanswered ones counted as endless, is within the limit, no
-more than one in a thousand fails, and the generator kept its times. A slow spell of the machine can spoil any block:
-what a miss is worth is for the search to say.
+An objective is met when the p99 of all planned requests, unanswered ones counted as endless, is within the limit, and
+no more than one in a thousand fails. A generator that came late makes latencies longer, and never shorter: they count
+from the planned moment. So what was met in spite of it was met. A slow spell of the machine can spoil any block: what a
+miss is worth is for the search to say.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from loadtests.generator.process import Generator
 from loadtests.measures.observed import Observed, ServerSide
 from loadtests.measures.summary import lag_p99_ms
 from loadtests.outcome import Try
-from loadtests.verdict import MOST_LAG_MS
 
 MOST_ERRORS = 0.001
 LEAST_S, MOST_S = 2.0, 8.0
@@ -71,6 +71,6 @@ def judge(block: Observed, rate: float, limit_ms: float) -> Try:
     p99_ms = float(np.percentile(latency_ms, 99, method="higher")) if len(latency_ms) else 0.0
     errors = float((~block.good).sum() / max(len(latency_ms), 1))
     lag_ms = lag_p99_ms([block])
-    met = p99_ms <= limit_ms and errors <= MOST_ERRORS and lag_ms <= MOST_LAG_MS
+    met = p99_ms <= limit_ms and errors <= MOST_ERRORS
     p50_ms = float(np.median(block.latency_ms)) if block.good.any() else float("nan")
     return Try(rate, met, p50_ms, p99_ms, errors, lag_ms)

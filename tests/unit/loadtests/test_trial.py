@@ -42,8 +42,11 @@ def test_wrong_answers_are_errors() -> None:
     assert not seen.met and seen.errors == 1 and np.isnan(seen.p50_ms)
 
 
-def test_a_late_generator_proves_nothing() -> None:
-    assert not judge(block([5.9] * 100, lag_ms=5.5), 100, 10).met
+def test_a_late_generator_only_makes_it_harder() -> None:
+    """Latency counts from the planned moment, so the lag is in it."""
+    seen = judge(block([9.9] * 100, lag_ms=5.5), 100, 10)
+    assert seen.met and seen.lag_p99_ms == pytest.approx(5.5)
+    assert not judge(block([10.1] * 100, lag_ms=5.5), 100, 10).met
 
 
 class Machine:

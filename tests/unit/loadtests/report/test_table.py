@@ -77,9 +77,8 @@ def told_against(changes):
 
 def test_against_the_full_version_everything_is_told_with_what_it_rests_on():
     cells = told_against({})
-    assert (
-        cells["p99"].startswith("0.34x [") and cells["knee"] == "2.20x [2.10x, 2.30x]" and cells["rate held"] == "more"
-    )
+    assert cells["p99"].startswith("0.34x [")
+    assert cells["knee"] == "2.20x [2.10x, 2.30x]" and cells["rate held"] == "more"
     assert cells["agreement"].startswith("99.67% [98.80%") and cells["rows that it rests on"] == "600"
 
 
@@ -91,4 +90,4 @@ def test_what_is_not_known_is_not_made_up():
 
 def test_a_knee_is_told_with_its_interval():
     (knee,) = (line for line in lines(DOCUMENT) if line.name == "knee, requests/s")
-    assert knee.cells == ("900. [882., 918.]".replace(".", ""), "2000 [1960, 2040]")
+    assert knee.cells == ("900 [882, 918]", "2000 [1960, 2040]")
