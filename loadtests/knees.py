@@ -48,14 +48,14 @@ def find_knees(
 
 
 def _knee(label: str, search: Search, tried: Sequence[Try], limit_ms: float) -> Knee:
-    bound = search.at_ceiling or _late(tried)
+    bound = search.at_ceiling or _late(tried, limit_ms)
     return Knee(label, limit_ms, search.knee, search.interval, search.settled, tuple(tried), bound)
 
 
-def _late(tried: Sequence[Try]) -> bool:
-    """Whether most of the misses are the generator's, and not the server's."""
-    missed = [one.lag_p99_ms > MOST_LAG_MS for one in tried if not one.met]
-    return sum(missed) * 2 > len(missed)
+def _late(tried: Sequence[Try], limit_ms: float) -> bool:
+    """Whether most of the misses are the generator's: without its lag they would have been met."""
+    own = [one.lag_p99_ms > MOST_LAG_MS and one.p99_ms - one.lag_p99_ms <= limit_ms for one in tried if not one.met]
+    return sum(own) * 2 > len(own)
 
 
 def notes(knees: Mapping[str, Knee]) -> list[str]:

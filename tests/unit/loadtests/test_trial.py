@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from loadtests.generator.block import CONNECTION_LOST, WRONG, Block
-from loadtests.knees import notes, rate_ratio
-from loadtests.outcome import Knee
+from loadtests.knees import _late, notes, rate_ratio
+from loadtests.outcome import Knee, Try
 from loadtests.trial import Trials, judge
 from tests.unit.loadtests.blocks import block
 
@@ -114,6 +114,19 @@ def test_the_interval_of_a_ratio_of_knees_covers_it() -> None:
 def test_without_both_knees_there_is_no_ratio(other: Knee | None) -> None:
     assert rate_ratio(knee(220, (209, 231)), other) is None
     assert rate_ratio(other, knee(220, (209, 231))) is None
+
+
+@pytest.mark.parametrize(
+    ("p99_ms", "lag_ms", "bound"),
+    [
+        (30, 25, True),  # without the lag it would have been within 10 ms
+        (30, 4, False),
+        (500, 30, False),  # late, but the server was far later
+    ],
+)
+def test_a_miss_is_the_generators_where_its_lag_explains_it(p99_ms: float, lag_ms: float, bound: bool) -> None:
+    tried = [Try(100, True, 1, 2, 0, 0.1), *[Try(300, False, 5, p99_ms, 0, lag_ms)] * 3]
+    assert _late(tried, 10) is bound
 
 
 def test_a_reader_is_told_of_knees_that_are_none() -> None:
