@@ -157,6 +157,27 @@ def test_ctrl_c_reports_what_was_measured_and_leaves_no_process(
     assert not alive
 
 
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)], ids=["Ctrl-C twice", "kill -9"]
+)
+def test_an_end_in_a_hurry_leaves_no_process(
+    server: ServerProcess, tmp_path: Path, signals: tuple[signal.Signals, ...]
+) -> None:
+    (tmp_path / "long.yaml").write_text("summary: One long block.\nblock_s: 600\n")
+    process = start(
+        *("digits", "--url", server.url, "--versions", "1", "--rate", "5", "--scenario"), str(tmp_path / "long.yaml")
+    )
+    _wait_for(process, "comparing at")
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children  # the generator, which would send for ten minutes more
+    for one in signals:
+        os.killpg(process.pid, one)
+        time.sleep(0.05)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not psutil.wait_procs(children, 20)[1]
+
+
 @pytest.mark.slow  # blocks of five seconds
 def test_versions_are_swapped_under_load_without_a_failed_or_mixed_answer(
     server: ServerProcess, quick: list[str], tmp_path: Path
