@@ -64,7 +64,7 @@ def with_reference(rows: Rows, server: Server, model: str, version: str, signatu
     Raises:
         CannotLoad: it does not answer one of them.
     """
-    ready = requests_of(rows, signature, host="", path="", encoding="binary")
+    ready = requests_of(rows, signature, host="", path="", encoding="binary" if server.takes_binary else "json")
     answers = []
     with server.client() as http:
         for at, request in enumerate(ready):

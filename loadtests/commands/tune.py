@@ -61,7 +61,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter an option
         typer.Option(help="The rate carried in time; p99 at a rate; answers in time at a rate."),
     ] = "throughput",
     rate: Annotated[float | None, typer.Option(min=1, help="Requests a second, for latency and goodput.")] = None,
-    budget: Annotated[float, typer.Option(min=20, metavar="SECONDS", help="For all of it.")] = 120.0,
+    budget: Annotated[float, typer.Option(min=20, metavar="SECONDS", help="For all of it.")] = 180.0,
     data: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, metavar="FILE.npz", help="Rows.")] = None,
     out: Annotated[Path | None, typer.Option(file_okay=False, help="For tune.json and model.yaml.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Change the repository's model.yaml.")] = False,

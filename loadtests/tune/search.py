@@ -22,7 +22,7 @@ from loadtests.tune.settings import PRESENT, Settings, batchings, shapes
 FINAL_ROUNDS = 8
 # Of each change that is put back, and how much of the budget is kept for all of them.
 PRUNING_ROUNDS = 8
-PRUNING_SHARE = 0.3
+PRUNING_SHARE = 0.25
 
 
 def search(order: Order, *, tell: Callable[[str], None] = lambda _sentence: None) -> Found:
@@ -60,7 +60,6 @@ def _search(order: Order, bench: Bench, found: Found) -> None:
     if best == PRESENT:
         return
     bench.must_leave(final_s)
-    bench.tell(f"what of it matters: {best}")
     found.best = prune(best, lambda whole, shorter: _weigh(bench, whole, shorter), found.weighed)
     bench.keep([PRESENT, found.best])
     bench.must_leave(0)
@@ -84,6 +83,7 @@ def _stage(bench: Bench, candidates: Sequence[Settings], kept_s: float) -> Setti
 
 def _weigh(bench: Bench, whole: Settings, shorter: Sequence[Settings]) -> Mapping[Settings, Figure]:
     """Scores of the shorter ones / the whole one's; none where there is no time for all of the rounds."""
+    bench.tell(f"which of these matter: {whole}")
     bench.keep([PRESENT, whole, *shorter])
     rounds_s = PRUNING_ROUNDS * (len(shorter) + 1) * bench.step_s
     if bench.left_s < len(shorter) * bench.start_s + rounds_s:

@@ -49,14 +49,14 @@ def begin(repository: Path, *arguments: str) -> subprocess.Popen[str]:
 def tuned(repository: Path, out: Path) -> tuple[int, str]:
     """Exit code and all that was said of one whole run that may write."""
     running = begin(
-        repository, "--objective", "latency", "--rate", "20", "--budget", "120", "--write", "--out", str(out)
+        repository, "--objective", "latency", "--rate", "20", "--budget", "180", "--write", "--out", str(out)
     )
-    printed, told = running.communicate(timeout=200)
+    printed, told = running.communicate(timeout=280)
     return running.returncode, printed + told
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(700)
+@pytest.mark.timeout(900)
 def test_a_planted_mistake_is_found_and_only_its_key_is_edited(repository: Path, tmp_path: Path) -> None:
     """A run on a busy machine is invalid and changes nothing; it is tried again, and thrice invalid is a failure."""
     out = tmp_path / "out"
@@ -69,7 +69,9 @@ def test_a_planted_mistake_is_found_and_only_its_key_is_edited(repository: Path,
         assert (repository / "digits" / "model.yaml").read_text() == MISTAKE
     assert code == 0, printed
     assert document["better"] and document["interval"][0] > 1.5
-    assert len(document["best"]) == 1  # either a batch of one or no delay mends it; both would be more than is needed
+    assert len(document["best"]) == 1, (
+        printed
+    )  # either a batch of one or no delay mends it; both would be more than is needed
     written = (repository / "digits" / "model.yaml").read_text()
     assert written == (out / "model.yaml").read_text()
     assert "max_queue_delay_microseconds: 60000" not in written
