@@ -189,11 +189,3 @@ def test_versions_are_swapped_under_load_without_a_failed_or_mixed_answer(
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["marks"]) >= 5
     assert server.http.get("/v2/models/digits/versions").json() == before  # the active version is as it was
-
-
-def test_a_mixture_of_versions_is_told_apart(server: ServerProcess, quick: list[str], tmp_path: Path) -> None:
-    code, _, err = short(server, "--scenario", "mixed", "--out", str(tmp_path), *quick[:2])
-    assert code in (0, MAY_BE_INVALID), err
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert [one["summary"]["errors"] for one in report["versions"]] == [{}, {}]
-    assert sum(one["summary"]["requests"] for one in report["versions"]) == pytest.approx(60 * 5, rel=0.4)
