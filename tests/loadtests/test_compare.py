@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -176,6 +178,30 @@ def test_an_end_in_a_hurry_leaves_no_process(
     process.communicate(timeout=60)
     assert process.returncode != 0
     assert not psutil.wait_procs(children, 20)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+def test_make_compare_starts_a_server_of_its_own_and_ends_it(tmp_path: Path) -> None:
+    for name in ("Makefile", "models"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    environment = Path(sys.executable).parents[1]
+    installed = [part for stamp in (".service", ".dev", ".project") for part in ("-o", f"{environment}/{stamp}")]
+    done = subprocess.run(
+        ["make", *installed, "compare", f"VENV={environment}", "ARGS=--versions 1,1-int8 --rate 60 --duration 2"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert "1-int8" in done.stdout, done.stderr
+    assert done.returncode == 0 or f"Error {MAY_BE_INVALID}" in done.stderr
+    assert json.loads((tmp_path / ".compare" / "report" / "report.json").read_text())["traffic"]["rate"] == 60
+    address = (tmp_path / ".compare" / "address").read_text().split()[2]
+    with pytest.raises(httpx.TransportError):
+        httpx.get(address)
 
 
 @pytest.mark.slow  # blocks of five seconds
