@@ -27,14 +27,11 @@ class MlServer:
         onnx: its file.
         tensors: what its metadata says of `inputs` and `outputs`; MLServer says nothing of them by itself.
         folder: for its settings and log.
-        core: that it is pinned to; None leaves it free.
     """
 
-    def __init__(
-        self, venv: Path, name: str, onnx: Path, tensors: dict[str, object], folder: Path, core: int | None = None
-    ) -> None:
+    def __init__(self, venv: Path, name: str, onnx: Path, tensors: dict[str, object], folder: Path) -> None:
         http, grpc, metrics = free_ports(3)
-        self.url = f"http://127.0.0.1:{http}"
+        self.url, self.grpc = f"http://127.0.0.1:{http}", f"127.0.0.1:{grpc}"
         _write(folder / "settings.json", host="127.0.0.1", http_port=http, grpc_port=grpc, metrics_port=metrics)
         implementation = f"{RUNTIME.stem}.OnnxModel"
         _write(folder / "model-settings.json", name=name, implementation=implementation, **tensors)
@@ -42,7 +39,7 @@ class MlServer:
         self._log = folder / "mlserver.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*_pinned(core), str(venv / "bin" / "mlserver"), "start", str(folder)],
+                [str(venv / "bin" / "mlserver"), "start", str(folder)],
                 stdout=log,
                 stderr=log,
                 env={"PATH": os.defpath, "ONNX_FILE": str(onnx), "HOME": str(folder)},
@@ -79,7 +76,3 @@ class MlServer:
 def _write(file: Path, **values: object) -> None:
     defaults = {"parallel_workers": 0, "debug": False} if file.name == "settings.json" else {}
     file.write_text(json.dumps(defaults | values))
-
-
-def _pinned(core: int | None) -> list[str]:
-    return [] if core is None else ["taskset", "-c", str(core)]
