@@ -72,10 +72,7 @@ class Race(Generic[C]):
     def final(self, best: C, *, rounds: int) -> tuple[Figure | None, int]:
         """(the best one's score / the present one's with its interval, rounds that it comes from), of fresh rounds."""
         fresh = self.beside(self.present, [best], rounds=rounds)[best]
-        if not fresh:
-            return None, 0
-        logs = np.log(fresh)
-        return figure(lambda at: float(np.exp(logs[at].mean())), len(logs)), len(fresh)
+        return (as_figure(fresh), len(fresh)) if fresh else (None, 0)
 
     def _rung(self, running: Sequence[C], rounds: int) -> bool:
         """Whether any of the rounds could be run."""
@@ -100,6 +97,12 @@ class Race(Generic[C]):
         """Mean logarithm of its ratios; 0 for the present one."""
         found = self.ratios.get(one)
         return float(np.log(found).mean()) if found else 0.0
+
+
+def as_figure(ratios: Sequence[float]) -> Figure:
+    """The ratios of a few rounds as one, their geometric mean, with its interval."""
+    logs = np.log(ratios)
+    return figure(lambda at: float(np.exp(logs[at].mean())), len(logs))
 
 
 def is_better(ratio: Figure | None) -> bool:

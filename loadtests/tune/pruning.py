@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loadtests.measures.resampling import Figure, paired_ratio
+from loadtests.measures.resampling import Figure
 from loadtests.tune.settings import Settings
 
 Weigh = Callable[[Settings, Sequence[Settings]], Mapping[Settings, Figure]]
@@ -54,8 +54,3 @@ def prune(best: Settings, weigh: Weigh, noted: list[Weighed]) -> Settings:
             break
         best = max(idle, key=lambda one: one.ratio.value).beside
     return best
-
-
-def weighed(ratios: Sequence[float]) -> Figure:
-    """The ratios of paired rounds as one, with its interval."""
-    return paired_ratio([(ratio, 1.0) for ratio in ratios])

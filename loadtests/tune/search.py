@@ -13,9 +13,10 @@ from loadtests.generator.process import Generator
 from loadtests.measures.resampling import Figure
 from loadtests.tune.bench import Bench
 from loadtests.tune.found import Found
+from loadtests.tune.halving import as_figure
 from loadtests.tune.model_yaml import present_settings
 from loadtests.tune.order import Order
-from loadtests.tune.pruning import prune, weighed
+from loadtests.tune.pruning import prune
 from loadtests.tune.servers import Servers
 from loadtests.tune.settings import PRESENT, Settings, batchings, shapes
 
@@ -91,4 +92,4 @@ def _weigh(bench: Bench, whole: Settings, shorter: Sequence[Settings]) -> Mappin
         return {}
     running = bench.start(shorter)
     seen = bench.race.beside(whole, running, rounds=PRUNING_ROUNDS)
-    return {one: weighed(ratios) for one, ratios in seen.items() if len(ratios) == PRUNING_ROUNDS}
+    return {one: as_figure(ratios) for one, ratios in seen.items() if len(ratios) == PRUNING_ROUNDS}

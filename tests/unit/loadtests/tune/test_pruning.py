@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from loadtests.measures.resampling import Figure
-from loadtests.tune.halving import Race
-from loadtests.tune.pruning import Weighed, prune, weighed
+from loadtests.tune.halving import Race, as_figure
+from loadtests.tune.pruning import Weighed, prune
 from loadtests.tune.settings import PRESENT, Settings
 
 ALL = Settings(max_batch_size=8, max_queue_delay_microseconds=0, instances=2, threads=1)
@@ -25,7 +25,7 @@ def pruned(score: Score, best: Settings = ALL, *, seed: int = 0, noise: float = 
     noted: list[Weighed] = []
 
     def weigh(whole: Settings, shorter: Sequence[Settings]) -> Mapping[Settings, Figure]:
-        return {one: weighed(ratios) for one, ratios in race.beside(whole, shorter, rounds=8).items()}
+        return {one: as_figure(ratios) for one, ratios in race.beside(whole, shorter, rounds=8).items()}
 
     return prune(best, weigh, noted), noted
 
