@@ -17,7 +17,6 @@ import numpy as np
 import psutil
 import pytest
 
-from loadtests.measures.paired import LEAST_ROUNDS
 from models.data.digits import part
 from tests.support.process import ServerProcess
 
