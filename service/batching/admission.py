@@ -39,6 +39,7 @@ class Admission:
         self._crew = crew
         self._refused = refused
         self._standing = [Standing() for _ in self._policies]
+        self._known = [(-1.0, wait_limits(0.0, None)) for _ in self._policies]  # of a best run of so many seconds
 
     def admit(self, queue: Queue, rows: int, ticket: Ticket, places: int) -> None:
         """Lets a request of `rows` rows in, or raises.
@@ -101,9 +102,14 @@ class Admission:
             self._standing[level].waited(waited_s, self._limits(queue, level, now_s), now_s)
 
     def _limits(self, queue: Queue, level: int, now_s: float) -> WaitLimits:
-        policy = self._policies[level]
-        most_s = math.inf if policy.delays and policy.max_wait_s is None else policy.max_wait_s
-        return wait_limits(self._forecast.best_run_s(queue, now_s), most_s)
+        run_s = self._forecast.best_run_s(queue, now_s)
+        known_run_s, limits = self._known[level]
+        if run_s != known_run_s:
+            policy = self._policies[level]
+            most_s = math.inf if policy.delays and policy.max_wait_s is None else policy.max_wait_s
+            limits = wait_limits(run_s, most_s)
+            self._known[level] = run_s, limits
+        return limits
 
     def _refuse(self, reason: RefusalReason, sentence: str, wait_s: float, *, quiet: bool = False) -> NoReturn:
         if not quiet:

@@ -21,9 +21,13 @@ class CostCurve:
 
     Args:
         max_rows: the largest batch that will be formed.
+
+    Attributes:
+        samples: how many it has learnt from: while that stays, so does every answer but that of `best_rows`.
     """
 
     def __init__(self, max_rows: int) -> None:
+        self.samples = 0
         self._max_rows = max(1, max_rows)
         self._seconds: dict[int, float] = {}
         self._sizes: list[int] = []
@@ -39,6 +43,7 @@ class CostCurve:
         else:
             self._seconds[rows] = known + _WEIGHT * (min(seconds, _OUTLIER * known) - known)
         self._best_of_all = None
+        self.samples += 1
 
     def best_rows(self, available: int) -> int:
         """The size up to `available` with the most rows per second; now and then, and where nothing is known, all."""

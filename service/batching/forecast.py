@@ -30,6 +30,7 @@ class Forecast:
         self._curve = curve
         self._crew = crew
         self._biases = [1.0] * (config.levels + 1)
+        self._known: tuple[int, _Run] = (-1, _Run(1, 0.0))  # of so many samples of the curve
 
     def wait_s(self, queue: Queue, level: int, now_s: float) -> float:
         """Seconds until a newcomer of `level` would start to run."""
@@ -55,12 +56,17 @@ class Forecast:
 
     def _best_run(self, queue: Queue, now_s: float) -> _Run:
         """What an engine does at its best; while no run has ended, what the one under way can still turn out to be."""
+        samples, known = self._known
+        if samples == self._curve.samples:
+            return known
         if self._config.mixes:
             rows = self._curve.full_rows
         else:  # each runs by itself, so the best batch is none of theirs
             rows = round(queue.rows / queue.requests) if queue.requests else 1
         seconds = self._curve.predict_s(rows)
-        if seconds <= 0 and self._crew.free_at_s != -math.inf:
+        if seconds > 0 and self._config.mixes:
+            self._known = self._curve.samples, _Run(rows, seconds)
+        elif seconds <= 0 and self._crew.free_at_s != -math.inf:
             seconds = max(0.0, now_s - self._crew.free_at_s)
         return _Run(rows, seconds)
 

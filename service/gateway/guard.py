@@ -20,6 +20,7 @@ from service.gateway.compression import decoded
 PATIENCE_S = 0.02
 BROKEN = "retort.broken"  # key of a scope: the error that ends a request whose body cannot be read to its end
 SHARE = "retort.share"  # key of a scope: what the request holds of the budget
+BODY = "retort.body"  # key of a scope: all of the body, where it came whole
 WATCH = "retort.watch"  # key of a scope: the `Watch` over its client
 _LENGTH_DIGITS = 19
 
@@ -55,6 +56,21 @@ def hold_answer(scope: Scope, size_bytes: int) -> None:
     share: Share | None = scope.get(SHARE)
     if share is not None:
         share.take(size_bytes)
+
+
+def body_of(scope: Scope, headers: Mapping[bytes, bytes], limit_bytes: int) -> bytes | None:
+    """The body of a request that came whole, and may be taken as it is; None for one that `read_body` has to read.
+
+    Raises:
+        Rejected: the budget is used up.
+    """
+    body: bytes | None = scope.get(BODY)
+    if body is None or len(body) > limit_bytes or b"content-encoding" in headers:
+        return None
+    share: Share | None = scope.get(SHARE)
+    if share is not None:
+        share.take(len(body))
+    return body
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes:

@@ -31,18 +31,19 @@ class Turns:
         self._ends_s = 0.0  # when the share of this turn is used up
         self._turning = False
 
-    async def take(self) -> None:
-        """Returns when there is time for another request, to those that came first first."""
-        loop, now_s = asyncio.get_running_loop(), self._clock.now_s()
+    def take(self) -> asyncio.Future[None] | None:
+        """None where there is time for another request now; else what to wait for, those that came first first."""
+        now_s = self._clock.now_s()
         if not self._turning:
+            loop = asyncio.get_running_loop()
             self._turning = True
             self._ends_s = now_s + self._share_s
             loop.call_soon(self._next, loop)
         if now_s < self._ends_s and not self._waiting:
-            return
-        future: asyncio.Future[None] = loop.create_future()
+            return None
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        await future
+        return future
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         self._turning = bool(self._waiting)

@@ -7,7 +7,7 @@ of transports, nor of what the request asks for: one that need not be run, or th
 from __future__ import annotations
 
 from service.core.contract import ModelRef
-from service.core.errors import RetortError
+from service.core.errors import Rejected, RetortError
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
 from service.serving.servable import Servable
@@ -28,5 +28,9 @@ def turn_away(catalog: Catalog, ref: ModelRef) -> None:
         lease = catalog.lease(ref)
     except RetortError:
         return
-    with lease as servable, Counted(servable.statistics):
-        check_room(servable)
+    with lease as servable:
+        try:
+            check_room(servable)
+        except Rejected:
+            with Counted(servable.statistics):
+                raise

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from starlette.types import Message, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.gateway.guard import WATCH, Watch
+from service.gateway.guard import BODY, WATCH, Watch
 
 WHOLE = "retort.whole"  # key of a scope: the `Exchange` that takes an answer in one piece
 Headers = Sequence[tuple[bytes, bytes]]
@@ -60,6 +60,7 @@ class Exchange(Watch):
         self.keep_alive = True
         self.response_complete = False
         scope[WATCH] = scope[WHOLE] = self
+        scope[BODY] = body
 
     def __enter__(self) -> None:
         super().__enter__()

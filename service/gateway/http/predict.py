@@ -55,7 +55,8 @@ class Predict:
     async def predict(self, request: Request) -> Response:
         """Answers rows (`instances`) or columns (`inputs`)."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
-        await self._turns.take()
+        if (turn := self._turns.take()) is not None:
+            await turn
         turn_away(self._catalog, ref := ref_of(request))
         body = await read_body(headers, request.receive, self._max_body_bytes)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:

@@ -9,7 +9,7 @@ import pytest
 
 from service.core.errors import Abandoned, BadInput, Rejected, TooLarge, TooSlow
 from service.gateway.budget import ByteBudget, Share
-from service.gateway.guard import BROKEN, SHARE, Arrivals, hold_answer, read_body, while_client_waits
+from service.gateway.guard import BODY, BROKEN, SHARE, Arrivals, body_of, hold_answer, read_body, while_client_waits
 
 Message = dict[str, Any]
 T = TypeVar("T")
@@ -209,3 +209,20 @@ async def test_an_error_of_the_work_is_its_error() -> None:
 
     with pytest.raises(BadInput):
         await waited(fail(), Client().receive)
+
+
+def test_a_body_that_came_whole_is_taken_as_it_is_and_from_the_budget() -> None:
+    budget = ByteBudget(10)
+    assert body_of({BODY: b"12345", SHARE: Share(budget)}, {}, 5) == b"12345"
+    assert budget.used_bytes == 5
+    with pytest.raises(Rejected):
+        body_of({BODY: b"123456", SHARE: Share(budget)}, {}, 6)
+    assert body_of({BODY: b"123456"}, {}, 6) == b"123456"
+
+
+@pytest.mark.parametrize(
+    ("scope", "headers", "limit_bytes"),
+    [({}, {}, 9), ({BODY: b"ab"}, {b"content-encoding": b"gzip"}, 9), ({BODY: b"ab"}, {}, 1)],
+)
+def test_any_other_is_left_to_be_read(scope: dict[str, Any], headers: dict[bytes, bytes], limit_bytes: int) -> None:
+    assert body_of(scope, headers, limit_bytes) is None
