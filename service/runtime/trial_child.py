@@ -6,14 +6,11 @@ for the result. Says the same thing whoever asks: it trusts its parent and nothi
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -21,6 +18,7 @@ import numpy as np
 from service.core.contract import Arrays, common_first_axis
 from service.core.errors import BadInput, DoesNotFit, RetortError, RunFailed
 from service.core.synthetic import synthetic_feed
+from service.runtime.confine import confine, die_with
 from service.runtime.failures import ran_out_of_memory
 from service.runtime.onnx import OnnxRunner
 from service.runtime.trial_job import read_job
@@ -28,13 +26,12 @@ from service.runtime.trial_job import read_job
 Say = Callable[[dict[str, Any]], None]
 
 _PROBE_ROWS = 2  # serving looks whether rows can share a run, even where the largest batch is one row
-_PR_SET_PDEATHSIG = 1  # Linux's sys/prctl.h
 
 
 def main(arguments: Sequence[str]) -> None:
     """Limits this process, then tries what comes through standard input."""
     memory_bytes, deadline_s, parent_pid = (int(argument) for argument in arguments)
-    _die_with(parent_pid)
+    die_with(parent_pid)  # or the alarm must do; `run_trial`'s thread waits for this process to the end
     say = _take_over_stdout()
     _limit(memory_bytes, deadline_s)
     try:
@@ -98,19 +95,6 @@ def _for_want_of_memory(error: RetortError) -> bool:
     return isinstance(error, DoesNotFit) or ran_out_of_memory(error.__cause__)
 
 
-def _die_with(parent_pid: int) -> None:
-    """Has this process killed when its parent ends; where that is not Linux, the alarm must do.
-
-    Linux means the thread that started this process: `run_trial`'s, which waits for it to the end.
-    """
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is None:
-        return
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        sys.exit(1)  # it ended before it could be watched
-
-
 def _take_over_stdout() -> Say:
     """Keeps standard output for ourselves; whatever a library prints goes where standard error goes."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -124,29 +108,10 @@ def _take_over_stdout() -> Say:
 
 
 def _limit(memory_bytes: int, deadline_s: int) -> None:
-    """Bounds memory and time, leaves no core file, and goes first when the machine runs out of memory.
-
-    RLIMIT_DATA counts private writable memory, so that the address space that CUDA and thread arenas only reserve is
-    free. The alarm kills even a process whose parent is gone.
-    """
+    """Bounds memory and time; the alarm kills even a process whose parent is gone."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(deadline_s)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    limit_bytes = _data_bytes() + memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-    try:
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    except OSError:
-        return  # not Linux, or not allowed: the limit above still holds
-
-
-def _data_bytes(status: Path = Path("/proc/self/status")) -> int:
-    """Private writable memory of this process, as RLIMIT_DATA counts it; 0 where there is no /proc."""
-    try:
-        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)
+    confine(memory_bytes)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""Bounds what a child process may take, and how long it may live: as long as its parent. Called in the child itself.
+
+No sandbox: the child runs as the same user. Knows nothing of what it will do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # Linux's sys/prctl.h
+
+
+def die_with(parent_pid: int) -> None:
+    """Has this process killed when its parent ends; ends it at once where that has happened already.
+
+    Does nothing where that is not Linux. There the parent is the thread that started this process.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is None:
+        return
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        sys.exit(1)  # it ended before it could be watched
+
+
+def confine(memory_bytes: int, *, descriptors: int | None = None) -> None:
+    """Bounds memory, leaves no core file, and goes first when the machine runs out of memory.
+
+    RLIMIT_DATA counts private writable memory, so that the address space that CUDA and thread arenas only reserve is
+    free.
+
+    Args:
+        memory_bytes: on top of what this process holds now.
+        descriptors: that may be open at once; None leaves that as it is.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_bytes = data_bytes() + memory_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+    if descriptors is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    except OSError:
+        return  # not Linux, or not allowed: the limit above still holds
+
+
+def data_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """Private writable memory of this process, as RLIMIT_DATA counts it; 0 where there is no /proc."""
+    try:
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)

@@ -1,0 +1,167 @@
+"""A `Runner` whose session lives in a process of its own: when that dies, the rows in flight are run once more.
+
+An inference changes nothing, so a second run is safe. Rows that end a second process are a failure of the run, and the
+batcher looks for the request to blame as for any other. Knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from service.core.clock import Clock
+from service.core.contract import Array, Arrays, TensorSpec
+from service.core.errors import NotReady, RetortError, RunFailed, Stuck, Unavailable
+from service.core.supervise import CrashWindow
+from service.runtime.isolation.child import Child
+from service.runtime.isolation.nursery import Nursery
+from service.runtime.isolation.recipe import Recipe
+from service.runtime.isolation.wire import Gone
+from service.runtime.signature import Signature
+
+_RUNS = 2  # of the same rows
+_REST_S = 10.0  # of a version whose processes die by themselves
+
+
+class ProcessRunner:
+    """One instance of a version.
+
+    Args:
+        recipe: of the version.
+        nursery: where processes come from.
+        device_id: the accelerator.
+        cancel: set from another thread to give the first load up.
+        clock: monotonic seconds.
+        load_timeout_s: of a later load, in place of a process that died.
+
+    Attributes:
+        restarts: processes that took the place of another.
+
+    Raises:
+        BadModel, DoesNotFit, ...: as `OnnxRunner.load`.
+        Stuck: cancelled.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        nursery: Nursery,
+        device_id: int,
+        *,
+        cancel: threading.Event,
+        clock: Clock,
+        load_timeout_s: float,
+    ) -> None:
+        self._recipe = recipe
+        self._nursery = nursery
+        self._device_id = device_id
+        self._clock = clock
+        self._load_timeout_s = load_timeout_s
+        self._busy = threading.Lock()  # between a run and `close`, which take the child apart
+        self._closed = False
+        self._stopped = False
+        self._proven = False  # whether the child was given a run
+        self._deaths = CrashWindow()  # of children that were given none: no rows are to blame
+        self._not_before_s = -_REST_S
+        self.restarts = 0
+        self._child, self._signature = self._born(cancel.is_set)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Every input without a default."""
+        return self._signature.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Every output that is a tensor; at least one."""
+        return self._signature.outputs
+
+    @property
+    def omitted_outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that are never computed for a client."""
+        return self._signature.omitted_outputs
+
+    @property
+    def provider(self) -> str:
+        """What it runs on: "cpu", "cuda" or "tensorrt"."""
+        return self._child.provider
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory of its process now."""
+        return self._child.resident_bytes
+
+    def run(self, arrays: Arrays) -> dict[str, Array]:
+        """Computes every output; see `Runner.run`.
+
+        Raises:
+            NotReady: its process is gone, and none takes its place.
+        """
+        with self._busy:
+            self._stopped = False
+            for _ in range(_RUNS):
+                self._replace_the_dead()
+                self._proven = True  # whatever it dies of now, these rows are to blame for
+                try:
+                    return self._child.run(arrays, self._signature.outputs)
+                except Gone:
+                    self._child.close()
+                    if self._stopped or self._closed:
+                        raise Stuck("the run was stopped") from None
+        raise RunFailed("the model's process died while it ran this request")
+
+    def stop(self) -> None:
+        """Ends the run in flight between two operators, or with its process; see `Runner.stop`."""
+        self._stopped = True
+        self._child.stop()
+
+    def close(self) -> None:
+        """Ends the process, and with it a run in flight; blocks for some milliseconds."""
+        self._closed = True
+        self._child.kill()
+        with self._busy:
+            self._child.close()
+
+    def _replace_the_dead(self) -> None:
+        if self._closed:
+            raise RunFailed("this version is closed")
+        if self._child.alive:
+            return
+        self._child.close()
+        if self._clock.now_s() < self._not_before_s:
+            raise self._resting()
+        if not self._proven:
+            self._note_death()
+        end_s = self._clock.now_s() + self._load_timeout_s
+        try:
+            child, signature = self._born(lambda: self._closed or self._clock.now_s() > end_s)
+        except Unavailable:
+            raise
+        except RetortError as error:
+            raise NotReady(f"the model's process died and cannot be started again: {error}") from None
+        self._child, self._proven = child, False
+        self.restarts += 1
+        if signature != self._signature:
+            child.close()
+            raise NotReady("the model's process died, and the next one describes another model")
+
+    def _born(self, given_up: Callable[[], bool]) -> tuple[Child, Signature]:
+        while True:
+            child = self._nursery.child()
+            try:
+                return child, child.load(self._recipe, self._device_id, given_up)
+            except Gone:
+                child.close()
+                self._note_death()
+            except BaseException:
+                child.close()
+                raise
+
+    def _note_death(self) -> None:
+        """Counts a death that no run is to blame for; the third within a minute is a crash loop."""
+        if not self._deaths.record(self._clock.now_s()):
+            self._not_before_s = self._clock.now_s() + _REST_S
+            raise self._resting()
+
+    def _resting(self) -> NotReady:
+        return NotReady("the model's process keeps dying by itself", retry_after_s=int(_REST_S))
