@@ -41,7 +41,8 @@ from service.runtime.trial_memory import TrialMemory
 from service.serving.catalog import Catalog
 from service.serving.comeback import Comeback
 from service.serving.lifecycle import Lifecycle
-from service.serving.loader import Loader, LoadOptions
+from service.serving.load_options import LoadOptions
+from service.serving.loader import Loader
 from service.serving.readiness import Health
 from service.serving.threads import in_thread
 from service.serving.trial import FirstTrial, no_trial

@@ -56,6 +56,8 @@ SEQUENCES_EXPIRED = Name("retort_sequences_expired", "counter", "Sequences forgo
 SWAPS = Name("retort_swaps", "counter", "Swaps and rollbacks by outcome")
 ACTIVE = Name("retort_active_version", "gauge", "1 for the version that answers when the client names none")
 REMOTE_RETRIES = Name("retort_remote_retries", "counter", "Calls of a remote server made again, its connection broken")
+PROCESS_BYTES = Name("retort_process_resident_bytes", "gauge", "Memory of the processes of an isolated version, bytes")
+PROCESS_RESTARTS = Name("retort_process_restarts", "counter", "Processes of an isolated version that replaced another")
 RESPONSES = Name("retort_http_responses", "counter", "HTTP answers by status code")
 CALLS = Name("retort_grpc_calls", "counter", "gRPC calls, and requests on streams, by the code that ended them")
 

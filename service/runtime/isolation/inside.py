@@ -1,4 +1,4 @@
-"""What a model's process does: bounds itself, builds the session from bytes, then runs what it is told to, one at a time.
+"""What a model's process does: bounds itself, builds the session from bytes, then runs what it is told, one at a time.
 
 It has no descriptor but those that it is handed, and ends with the cradle, which ends with the server.
 """

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import threading
+import weakref
 
 from service.core.errors import BadModel, NotReady
 from service.runtime import interpreter
@@ -21,15 +22,14 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THR
 
 
 class Nursery:
-    """Where children come from; used by any thread. The cradle ends with this process, or with `close`."""
+    """Where children come from; used by any thread. The cradle ends with this object, and with this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the cradle: one question at a time
-        self._cradle: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+        self._cradle: _Cradle | None = None
 
     def child(self) -> Child:
-        """A process that waits for a model; blocks for some milliseconds, for about half a second the first time.
+        """A process that waits for a model; blocks for some milliseconds, the first time for some hundred.
 
         Raises:
             BadModel: this system has no such processes.
@@ -40,29 +40,24 @@ class Nursery:
         with self._lock:
             for _ in range(_TRIES):
                 with contextlib.suppress(Gone, OSError):
-                    return self._ask()
+                    self._cradle = self._cradle or _Cradle()
+                    return self._cradle.child()
                 self._drop()
         raise NotReady("no process can be started for the model")
 
-    def close(self) -> None:
-        """Ends the cradle, and with it whatever children are left."""
-        with self._lock:
-            self._drop()
+    def _drop(self) -> None:
+        if self._cradle is not None:
+            self._cradle.end()
+            self._cradle = None
 
-    def _ask(self) -> Child:
-        cradle = self._socket or self._start()
-        ours, theirs = wire.pair()
-        with theirs:
-            wire.send(cradle, {}, [theirs.fileno()])
-        if not wire.readable(cradle, _ANSWER_S):
-            raise Gone("the cradle hangs")
-        answer, [handle] = wire.receive(cradle)
-        return Child(answer["pid"], handle, ours)
 
-    def _start(self) -> socket.socket:
-        ours, theirs = wire.pair()
+class _Cradle:
+    """The process that children are forked from."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = wire.pair()
         with theirs:
-            self._cradle = subprocess.Popen(  # noqa: S603 - this very interpreter, and a number
+            process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a number
                 interpreter.command("service.runtime.isolation.cradle", theirs.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -71,14 +66,21 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a Ctrl-C in the terminal is for the server
             )
-        self._socket = ours
-        return ours
+        self.end = weakref.finalize(self, _end, process, self._socket)
 
-    def _drop(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        if self._cradle is not None:
-            self._cradle.kill()
-            self._cradle.wait()
-            self._cradle = None
+    def child(self) -> Child:
+        """Forks one. Raises Gone: it cannot."""
+        ours, theirs = wire.pair()
+        with theirs:
+            wire.send(self._socket, {}, [theirs.fileno()])
+        if not wire.readable(self._socket, _ANSWER_S):
+            ours.close()
+            raise Gone("the cradle hangs")
+        answer, [handle] = wire.receive(self._socket)
+        return Child(answer["pid"], handle, ours)
+
+
+def _end(process: subprocess.Popen[bytes], to_it: socket.socket) -> None:
+    to_it.close()
+    process.kill()
+    process.wait()

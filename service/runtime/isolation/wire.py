@@ -60,9 +60,7 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]]:
         Gone: the other side ended, or what it sent is no message.
     """
     try:
-        data, descriptors, _, _ = socket.recv_fds(
-            sock, MOST_MESSAGE_BYTES, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        data, descriptors, _, _ = socket.recv_fds(sock, MOST_MESSAGE_BYTES, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     except OSError as error:
         raise Gone(str(error)) from None
     try:
@@ -118,7 +116,7 @@ class MemoryFile:
             size = 0
             for part in parts:
                 flat = part.reshape(-1).view(np.uint8)
-                self._put(memoryview(flat), at + size)
+                self._put(flat.data, at + size)
                 size += len(flat)
             described.append([name, datatype, list(values.shape), size])
             at += size
@@ -144,7 +142,7 @@ class MemoryFile:
         at = 0
         for (name, datatype, shape, _), size in zip(described, sizes, strict=True):
             raw = np.empty(size, np.uint8)
-            self._get(memoryview(raw), at)
+            self._get(raw.data, at)
             arrays[name] = _typed(raw, datatype, shape)
             at += size
         return arrays
@@ -198,7 +196,8 @@ def _typed(raw: Array, datatype: str, shape: Sequence[int]) -> Array:
     if datatype == "BOOL":
         return (raw != 0).reshape(shape)
     if datatype != "BYTES":
-        return raw.view(DTYPES[datatype]).reshape(shape)
+        typed: Array = raw.view(DTYPES[datatype]).reshape(shape)
+        return typed
     count = math.prod(shape)
     lengths, data = raw[: count * _LENGTH.itemsize].view(_LENGTH), raw[count * _LENGTH.itemsize :].tobytes()
     ends = np.cumsum(lengths, dtype=np.int64).tolist()

@@ -29,7 +29,8 @@ from service.serving.catalog import Catalog
 from service.serving.counted import Counted
 from service.serving.entry import Entry
 from service.serving.lifecycle import Lifecycle
-from service.serving.loader import Loader, LoadOptions, Trial
+from service.serving.load_options import LoadOptions, Trial
+from service.serving.loader import Loader
 from service.serving.servable import Servable
 from service.serving.trial import no_trial
 from tests.unit.serving.cards import card, quality
