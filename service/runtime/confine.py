@@ -28,7 +28,7 @@ def die_with(parent_pid: int) -> None:
         sys.exit(1)  # it ended before it could be watched
 
 
-def confine(memory_bytes: int, *, descriptors: int | None = None) -> None:
+def confine(memory_bytes: int) -> None:
     """Bounds memory, leaves no core file, and goes first when the machine runs out of memory.
 
     RLIMIT_DATA counts private writable memory, so that the address space that CUDA and thread arenas only reserve is
@@ -36,17 +36,20 @@ def confine(memory_bytes: int, *, descriptors: int | None = None) -> None:
 
     Args:
         memory_bytes: on top of what this process holds now.
-        descriptors: that may be open at once; None leaves that as it is.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limit_bytes = data_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-    if descriptors is not None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     try:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     except OSError:
         return  # not Linux, or not allowed: the limit above still holds
+
+
+def confine_files(file_bytes: int, descriptors: int) -> None:
+    """Bounds how large a file may become, those in memory included, and how many may be open."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
 
 def data_bytes(status: Path = Path("/proc/self/status")) -> int:

@@ -25,6 +25,7 @@ from service.runtime.signature import Signature
 
 KILL_AFTER_S = 0.5
 _LOOK_S = 0.05
+_DEATH_S = 1.0  # at most; that of a process of some gigabytes takes a fraction
 _MOST_CHARACTERS = 1000
 _ERRORS: Mapping[str, type[RetortError]] = {
     error.__name__: error for error in (BadInput, BadModel, DoesNotFit, ProviderMissing, RunFailed, Stuck)
@@ -57,11 +58,7 @@ class Child:
     @property
     def alive(self) -> bool:
         """Whether it has not ended."""
-        if not self._close_handle.alive:
-            return False
-        poll = select.poll()
-        poll.register(self._handle, select.POLLIN)
-        return not poll.poll(0)
+        return self._close_handle.alive and not self._ended_within(0)
 
     @property
     def resident_bytes(self) -> int:
@@ -132,14 +129,20 @@ class Child:
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def close(self) -> None:
-        """Ends it and lets everything go that belongs to it."""
+        """Ends it and lets everything go that belongs to it; its memory is free then."""
         if self._close_handle.alive:
             self.kill()
+            self._ended_within(_DEATH_S)
             self._close_handle()
         for sock in (self._server, self._stops, self._stops_there):
             sock.close()
         self._inputs.close()
         self._outputs.close()
+
+    def _ended_within(self, timeout_s: float) -> bool:
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
 
     def _wait(self) -> None:
         while not wire.readable(self._server, KILL_AFTER_S):

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from service.core.errors import RetortError, RunFailed
-from service.runtime.confine import confine, die_with
+from service.runtime.confine import confine, confine_files, die_with
 from service.runtime.isolation.wire import Gone, MemoryFile, Message, receive, send
 from service.runtime.trial_job import read_job
 
@@ -36,7 +36,8 @@ def _serve(server: socket.socket) -> None:
     order, descriptors = receive(server)
     stops, model, inputs, outputs = descriptors
     _close_all_but(0, 1, 2, server.fileno(), *descriptors)
-    confine(order["memory_bytes"], descriptors=_FEW_DESCRIPTORS)
+    confine(order["memory_bytes"])
+    confine_files(order["memory_bytes"], _FEW_DESCRIPTORS)
     try:
         runner = _load(model, order["device_id"])
     except (RetortError, MemoryError) as error:

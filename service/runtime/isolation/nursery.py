@@ -17,8 +17,12 @@ from service.runtime.isolation.wire import Gone
 
 _ANSWER_S = 10.0
 _TRIES = 2
-# One thread is all that may be there when a process is forked; numpy's libraries start theirs at the import.
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_ENVIRONMENT = {
+    # One thread is all that may be there when a process is forked; numpy's libraries start theirs at the import.
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    # ONNX Runtime 1.31 keeps a database of telemetry there, telemetry off or not.
+    "XDG_CACHE_HOME": os.devnull,
+}
 
 
 class Nursery:
@@ -62,7 +66,7 @@ class _Cradle:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=interpreter.environment() | _ONE_THREAD,
+                env=interpreter.environment() | _ENVIRONMENT,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a Ctrl-C in the terminal is for the server
             )
@@ -71,12 +75,16 @@ class _Cradle:
     def child(self) -> Child:
         """Forks one. Raises Gone: it cannot."""
         ours, theirs = wire.pair()
-        with theirs:
+        try:
             wire.send(self._socket, {}, [theirs.fileno()])
-        if not wire.readable(self._socket, _ANSWER_S):
+            if not wire.readable(self._socket, _ANSWER_S):
+                raise Gone("the cradle hangs")
+            answer, [handle] = wire.receive(self._socket)
+        except Gone:
             ours.close()
-            raise Gone("the cradle hangs")
-        answer, [handle] = wire.receive(self._socket)
+            raise
+        finally:
+            theirs.close()
         return Child(answer["pid"], handle, ours)
 
 

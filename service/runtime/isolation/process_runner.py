@@ -19,7 +19,6 @@ from service.runtime.isolation.recipe import Recipe
 from service.runtime.isolation.wire import Gone
 from service.runtime.signature import Signature
 
-_RUNS = 2  # of the same rows
 _REST_S = 10.0  # of a version whose processes die by themselves
 
 
@@ -33,6 +32,7 @@ class ProcessRunner:
         cancel: set from another thread to give the first load up.
         clock: monotonic seconds.
         load_timeout_s: of a later load, in place of a process that died.
+        tries: how often rows are run whose process dies; 1 for a test that shows what the second is for.
 
     Attributes:
         restarts: processes that took the place of another.
@@ -51,12 +51,14 @@ class ProcessRunner:
         cancel: threading.Event,
         clock: Clock,
         load_timeout_s: float,
+        tries: int = 2,
     ) -> None:
         self._recipe = recipe
         self._nursery = nursery
         self._device_id = device_id
         self._clock = clock
         self._load_timeout_s = load_timeout_s
+        self._tries = tries
         self._busy = threading.Lock()  # between a run and `close`, which take the child apart
         self._closed = False
         self._stopped = False
@@ -99,7 +101,7 @@ class ProcessRunner:
         """
         with self._busy:
             self._stopped = False
-            for _ in range(_RUNS):
+            for _ in range(self._tries):
                 self._replace_the_dead()
                 self._proven = True  # whatever it dies of now, these rows are to blame for
                 try:

@@ -22,7 +22,7 @@ from service.core.contract import DATATYPES, DTYPES, Array, Arrays
 from service.core.errors import BadInput
 
 MOST_MESSAGE_BYTES = 160 << 10  # below what a socket takes at once, by default
-_MOST_DESCRIPTORS = 8
+_ANCILLARY_BYTES = socket.CMSG_LEN(8 * np.dtype(np.intc).itemsize)  # eight descriptors
 _MOST_AXES = 64
 _KEPT_BYTES = 1 << 20  # of a file in memory between two runs
 _AT_ONCE_BYTES = 1 << 30  # Linux writes no more than 2 GiB in one call
@@ -60,9 +60,11 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]]:
         Gone: the other side ended, or what it sent is no message.
     """
     try:
-        data, descriptors, _, _ = socket.recv_fds(sock, MOST_MESSAGE_BYTES, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        # Not recv_fds: Python 3.11's drops the flags, and every descriptor would be handed down to what is started.
+        data, ancillary, _, _ = sock.recvmsg(MOST_MESSAGE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
     except OSError as error:
         raise Gone(str(error)) from None
+    descriptors = [int(one) for _, _, payload in ancillary for one in np.frombuffer(payload, np.intc)]
     try:
         message = orjson.loads(data)
     except orjson.JSONDecodeError:

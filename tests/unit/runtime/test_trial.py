@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 
 from service.core.contract import Arrays
 from service.core.errors import RunFailed, Stuck
-from service.runtime import memory, trial, trial_child
+from service.runtime import confine, interpreter, memory, trial, trial_child
 from service.runtime.providers import RunnerOptions
 from service.runtime.trial import TrialLimits, TrialResult, run_trial
 from tests.unit.runtime import graphs
@@ -232,7 +232,7 @@ def test_a_trial_dies_with_the_server() -> None:
         "from tests.unit.runtime.test_trial import *\n"
         "run_trial(graphs.loop(), {}, [ENDLESS], CPU, limits(timeout_s=60))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script], cwd=trial._ROOT)
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=interpreter.ROOT)
     try:
         child = running_child(psutil.Process(parent.pid))
     finally:
@@ -247,13 +247,13 @@ def test_a_trial_dies_with_the_server() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="as above")
 def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
     with pytest.raises(SystemExit):
-        trial_child._die_with(os.getpid())  # nobody is the child of itself
-    trial_child.ctypes.CDLL(None).prctl(trial_child._PR_SET_PDEATHSIG, 0)  # this process is to survive its parent
+        confine.die_with(os.getpid())  # nobody is the child of itself
+    confine.ctypes.CDLL(None).prctl(confine._PR_SET_PDEATHSIG, 0)  # this process is to survive its parent
 
 
 def test_a_system_without_prctl_leaves_it_to_the_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_child.ctypes, "CDLL", lambda _: object())
-    trial_child._die_with(os.getpid())
+    monkeypatch.setattr(confine.ctypes, "CDLL", lambda _: object())
+    confine.die_with(os.getpid())
 
 
 # Other failures
@@ -326,7 +326,7 @@ def test_the_child_imports_only_what_it_needs(tmp_path: Path, monkeypatch: pytes
     assert run_trial(graphs.linear(), {}, [ROW], CPU, limits()) == TrialResult(True)
     script = "import sys, service.runtime.trial_child; print(*sorted(sys.modules))"
     command = [trial.sys.executable, "-P", "-c", script]
-    environment = os.environ | {"PYTHONPATH": str(trial._ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(interpreter.ROOT)}
     imported = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
     assert {"fastapi", "pydantic", "uvicorn", "torch", "onnx", "google.protobuf"} & set(imported) == set()
 
@@ -338,10 +338,10 @@ def test_the_child_finds_what_the_operator_put_on_the_path(tmp_path: Path, monke
     for given, expected in ((str(tmp_path), [str(tmp_path)]), (f":{tmp_path}::/b", [str(tmp_path), "/b"]), ("", [])):
         monkeypatch.setenv("PYTHONPATH", given)
         trial._start(limits())
-        assert started[-1]["PYTHONPATH"].split(os.pathsep) == [str(trial._ROOT), *expected]
+        assert started[-1]["PYTHONPATH"].split(os.pathsep) == [str(interpreter.ROOT), *expected]
     monkeypatch.delenv("PYTHONPATH")
     trial._start(limits())
-    assert started[-1]["PYTHONPATH"] == str(trial._ROOT)
+    assert started[-1]["PYTHONPATH"] == str(interpreter.ROOT)
 
 
 # The child's own limits
@@ -350,16 +350,16 @@ def test_the_child_finds_what_the_operator_put_on_the_path(tmp_path: Path, monke
 def test_the_child_limits_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen from inside, with the calls that would change this process noted instead of made."""
     made: dict[str, object] = {}
-    monkeypatch.setattr(trial_child.resource, "setrlimit", lambda which, pair: made.update({str(which): pair}))
+    monkeypatch.setattr(confine.resource, "setrlimit", lambda which, pair: made.update({str(which): pair}))
     monkeypatch.setattr(trial_child.signal, "alarm", lambda seconds: made.update(alarm=seconds))
     monkeypatch.setattr(trial_child.signal, "signal", lambda which, action: made.update(signal=(which, action)))
     monkeypatch.setattr(Path, "write_text", lambda self, text, **_: made.update({self.name: text}))
     trial_child._limit(1000, 7)
-    limit = trial_child._data_bytes() + 1000
-    data_limit = made[str(trial_child.resource.RLIMIT_DATA)]
+    limit = confine.data_bytes() + 1000
+    data_limit = made[str(confine.resource.RLIMIT_DATA)]
     assert isinstance(data_limit, tuple)
     assert data_limit[0] == data_limit[1] == pytest.approx(limit, rel=0.05)
-    assert made[str(trial_child.resource.RLIMIT_CORE)] == (0, 0)
+    assert made[str(confine.resource.RLIMIT_CORE)] == (0, 0)
     assert made["alarm"] == 7
     assert made["signal"] == (signal.SIGALRM, signal.SIG_DFL)
     assert made["oom_score_adj"] == "1000"
@@ -373,11 +373,11 @@ def test_the_child_limits_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_data_bytes(tmp_path: Path) -> None:
     status = tmp_path / "status"
-    assert trial_child._data_bytes(status) == 0
+    assert confine.data_bytes(status) == 0
     status.write_text("VmPeak:\t 9 kB\nVmData:\t    3 kB\n")
-    assert trial_child._data_bytes(status) == 3072
+    assert confine.data_bytes(status) == 3072
     status.write_text("")
-    assert trial_child._data_bytes(status) == 0
+    assert confine.data_bytes(status) == 0
 
 
 def test_a_child_without_a_parent_ends_by_its_alarm() -> None:

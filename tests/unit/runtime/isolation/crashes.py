@@ -1,0 +1,37 @@
+"""Models that harm the process that runs them."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.unit.runtime.graphs import model, value
+
+KILLER = -1  # the row that ends the process
+_LEAST = -(2**31)
+
+
+def divides() -> bytes:
+    """y = -2^31 / x, int32 [N, 1]: ONNX Runtime 1.31 checks for 0, and -1 ends the process with SIGFPE."""
+    least = numpy_helper.from_array(np.array([[_LEAST]], np.int32), "least")
+    return model(
+        [helper.make_node("Div", ["least", "x"], ["y"])],
+        [value("x", TensorProto.INT32, ["N", 1])],
+        [value("y", TensorProto.INT32, ["N", 1])],
+        [least],
+    )
+
+
+def quotients(x: np.ndarray) -> np.ndarray:
+    """What `divides` answers, for what it survives."""
+    return np.trunc(_LEAST / x).astype(np.int32)
+
+
+def takes() -> bytes:
+    """y = the sum of n ones, n int64 [1]: it takes 4 n bytes on the way."""
+    one = numpy_helper.from_array(np.ones(1, np.float32), "one")
+    nodes = [
+        helper.make_node("Expand", ["one", "n"], ["ones"]),
+        helper.make_node("ReduceSum", ["ones"], ["y"], keepdims=1),
+    ]
+    return model(nodes, [value("n", TensorProto.INT64, [1])], [value("y", TensorProto.FLOAT, [1])], [one])
