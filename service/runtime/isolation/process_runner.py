@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from service.core.clock import Clock
 from service.core.contract import Array, Arrays, TensorSpec
@@ -18,6 +19,8 @@ from service.runtime.isolation.nursery import Nursery
 from service.runtime.isolation.recipe import Recipe
 from service.runtime.isolation.wire import Gone
 from service.runtime.signature import Signature
+
+Load = Callable[[Child, Callable[[], bool]], Signature]
 
 _REST_S = 10.0  # of a version whose processes die by themselves
 
@@ -53,9 +56,8 @@ class ProcessRunner:
         load_timeout_s: float,
         tries: int = 2,
     ) -> None:
-        self._recipe = recipe
-        self._nursery = nursery
-        self._device_id = device_id
+        self._blank: Callable[[], Child] = nursery.child
+        self._load: Load = lambda child, given_up: child.load(recipe, device_id, given_up)
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._tries = tries
@@ -123,10 +125,11 @@ class ProcessRunner:
         self._child.kill()
         with self._busy:
             self._child.close()
+            self._blank, self._load = _closed, _closed  # whoever still holds this holds neither bytes nor cradle
 
     def _replace_the_dead(self) -> None:
         if self._closed:
-            raise RunFailed("this version is closed")
+            _closed()
         if self._child.alive:
             return
         self._child.close()
@@ -149,9 +152,9 @@ class ProcessRunner:
 
     def _born(self, given_up: Callable[[], bool]) -> tuple[Child, Signature]:
         while True:
-            child = self._nursery.child()
+            child = self._blank()
             try:
-                return child, child.load(self._recipe, self._device_id, given_up)
+                return child, self._load(child, given_up)
             except Gone:
                 child.close()
                 self._note_death()
@@ -167,3 +170,7 @@ class ProcessRunner:
 
     def _resting(self) -> NotReady:
         return NotReady("the model's process keeps dying by itself", retry_after_s=int(_REST_S))
+
+
+def _closed(*_: object) -> NoReturn:
+    raise RunFailed("this version is closed")

@@ -196,7 +196,7 @@ def _checked(described: Any) -> int:
 
 def _typed(raw: Array, datatype: str, shape: Sequence[int]) -> Array:
     if datatype == "BOOL":
-        return (raw != 0).reshape(shape)
+        return np.not_equal(raw, 0, dtype=np.bool_).reshape(shape)
     if datatype != "BYTES":
         typed: Array = raw.view(DTYPES[datatype]).reshape(shape)
         return typed

@@ -325,7 +325,7 @@ def test_the_child_imports_only_what_it_needs(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     assert run_trial(graphs.linear(), {}, [ROW], CPU, limits()) == TrialResult(True)
     script = "import sys, service.runtime.trial_child; print(*sorted(sys.modules))"
-    command = [trial.sys.executable, "-P", "-c", script]
+    command = [sys.executable, "-P", "-c", script]
     environment = os.environ | {"PYTHONPATH": str(interpreter.ROOT)}
     imported = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
     assert {"fastapi", "pydantic", "uvicorn", "torch", "onnx", "google.protobuf"} & set(imported) == set()
