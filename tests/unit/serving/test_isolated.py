@@ -124,7 +124,7 @@ async def test_a_killed_process_costs_no_request(house: House) -> None:
 async def test_one_row_that_kills_among_eight_seven_right_answers_and_one_typed_error(house: House) -> None:
     servable = await loaded(house, crashes.divides())
     rows = [2, 3, 4, crashes.KILLER, 5, 6, 7, 8]
-    inputs = [np.array([[row]], np.int32) for row in rows]
+    inputs = [np.array([[row]], np.int64) for row in rows]
     answers = await asyncio.gather(*(ask(servable, x=x) for x in inputs), return_exceptions=True)
     for x, answer in zip(inputs, answers, strict=True):
         if x[0, 0] == crashes.KILLER:

@@ -8,28 +8,28 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.unit.runtime.graphs import model, value
 
 KILLER = 1_000_000  # the row that ends the process
-_LEAST = -(2**31)
+_LEAST = -(2**63)
 _ABOVE = KILLER + 1
 
 
 def divides() -> bytes:
-    """y = -2^31 / (x - 1000001), int32 [N, 1]: the quotient of one row is too large, which is SIGFPE.
+    """y = -2^63 / (x - 1000001), int64 [N, 1]: the quotient of one row is too large, which is SIGFPE.
 
     ONNX Runtime 1.31 looks for a divisor of 0, and not for one of -1.
     """
-    least = numpy_helper.from_array(np.array([[_LEAST]], np.int32), "least")
-    above = numpy_helper.from_array(np.array([[_ABOVE]], np.int32), "above")
+    least = numpy_helper.from_array(np.array([[_LEAST]], np.int64), "least")
+    above = numpy_helper.from_array(np.array([[_ABOVE]], np.int64), "above")
     return model(
         [helper.make_node("Sub", ["x", "above"], ["below"]), helper.make_node("Div", ["least", "below"], ["y"])],
-        [value("x", TensorProto.INT32, ["N", 1])],
-        [value("y", TensorProto.INT32, ["N", 1])],
+        [value("x", TensorProto.INT64, ["N", 1])],
+        [value("y", TensorProto.INT64, ["N", 1])],
         [least, above],
     )
 
 
 def quotients(x: np.ndarray) -> np.ndarray:
     """What `divides` answers, for what it survives."""
-    return np.trunc(_LEAST / (x - _ABOVE)).astype(np.int32)
+    return np.array([[-_LEAST // (_ABOVE - int(row))] for row in x.ravel()], np.int64)
 
 
 def takes() -> bytes:
