@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO
 
+from service.core import interpreter
 from service.core.contract import Arrays
 from service.core.errors import Stuck
-from service.runtime import interpreter, memory
+from service.runtime import memory
 from service.runtime.providers import Provider, RunnerOptions
 from service.runtime.trial_job import TrialJob
 

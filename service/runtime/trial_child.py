@@ -15,10 +15,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from service.core.confine import confine, die_with
 from service.core.contract import Arrays, common_first_axis
 from service.core.errors import BadInput, DoesNotFit, RetortError, RunFailed
 from service.core.synthetic import synthetic_feed
-from service.runtime.confine import confine, die_with
 from service.runtime.failures import ran_out_of_memory
 from service.runtime.onnx import OnnxRunner
 from service.runtime.trial_job import read_job

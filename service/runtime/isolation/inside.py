@@ -11,8 +11,8 @@ import threading
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NoReturn
 
+from service.core.confine import confine, confine_files, die_with
 from service.core.errors import RetortError, RunFailed
-from service.runtime.confine import confine, confine_files, die_with
 from service.runtime.isolation.wire import Gone, MemoryFile, Message, receive, send
 from service.runtime.trial_job import read_job
 

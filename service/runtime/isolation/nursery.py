@@ -9,8 +9,8 @@ import subprocess
 import threading
 import weakref
 
+from service.core import interpreter
 from service.core.errors import BadModel, NotReady
-from service.runtime import interpreter
 from service.runtime.isolation import wire
 from service.runtime.isolation.child import Child
 from service.runtime.isolation.wire import Gone

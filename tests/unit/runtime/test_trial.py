@@ -17,9 +17,10 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
+from service.core import confine, interpreter
 from service.core.contract import Arrays
 from service.core.errors import RunFailed, Stuck
-from service.runtime import confine, interpreter, memory, trial, trial_child
+from service.runtime import memory, trial, trial_child
 from service.runtime.providers import RunnerOptions
 from service.runtime.trial import TrialLimits, TrialResult, run_trial
 from tests.unit.runtime import graphs
