@@ -201,9 +201,11 @@ class OwnProcess(Section):
 
     Attributes:
         memory_bytes: that one may take beside what an empty one does; None for what is free when it starts.
+        spare: whether each instance keeps a second process loaded, to take the place of the first at once.
     """
 
     memory_bytes: Annotated[int, Field(ge=16 * _MIB, le=1 << 46)] | None = None
+    spare: bool = False
 
 
 class Isolation(Section):

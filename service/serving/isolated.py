@@ -84,9 +84,14 @@ class Cell:
             cancel=cancel,
             clock=self._clock,
             load_timeout_s=self._load_timeout_s,
+            spare=self._own.spare,
         )
         self._runners.append(weakref.ref(runner))
         return runner
+
+    def copies(self, instances: int) -> int:
+        """How often the version is in memory: one for each process, and the bytes that they are made from."""
+        return instances * (1 + self._own.spare) + 1
 
     @property
     def resident_bytes(self) -> int:

@@ -108,7 +108,7 @@ class Loader:
             opened = opening(self._opener.files(model, version, config), job.cancel)
             if opened.identity == unless and config.runner is None:  # a remote's weights nobody here can compare
                 return None
-            check_fits(opened.files, config.instances + (opened.cell is not None))  # which keeps the bytes
+            check_fits(opened.files, opened.cell.copies(config.instances) if opened.cell else config.instances)
             runners = [job.keep(opened.make(instance)) for instance in range(config.instances)]
             loaded_s = time.perf_counter()
             stand_back()  # what follows computes as hard as serving does

@@ -39,11 +39,16 @@ class Child:
         pid: its number, for looking at it.
         handle: pidfd, which never names another process; closed with this object.
         server: the socket to it.
+
+    Attributes:
+        signature: what it takes and gives, once loaded.
+        provider: what it runs on, once loaded.
     """
 
     def __init__(self, pid: int, handle: int, server: socket.socket) -> None:
         self.pid = pid
         self.provider = ""
+        self.signature = Signature((), (), ())
         self._handle = handle
         self._close_handle = weakref.finalize(self, close, handle)
         self._server = server
@@ -68,7 +73,7 @@ class Child:
         except (OSError, ValueError):
             return 0
 
-    def load(self, recipe: Recipe, device_id: int, given_up: Callable[[], bool]) -> Signature:
+    def load(self, recipe: Recipe, device_id: int, given_up: Callable[[], bool]) -> None:
         """Has it build the session; blocks, and asks `given_up` meanwhile.
 
         Raises:
@@ -86,13 +91,12 @@ class Child:
                 self.close()
                 raise Stuck("the load was cancelled")
         answer = self._heard()
-        signature = _signature(answer.get("ready"))
+        self.signature = _signature(answer.get("ready"))
         self.provider = str(answer["ready"].get("provider"))
         if self.provider not in ORT_NAMES:
             raise Gone("it runs on something of its own")
-        return signature
 
-    def run(self, arrays: Arrays, outputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
+    def run(self, arrays: Arrays) -> dict[str, Array]:
         """Runs it; blocks. Ended by `stop`, which is first a wish and then the end of the process.
 
         Raises:
@@ -108,7 +112,7 @@ class Child:
             answer = self._heard()
             if answer.get("run") != self._number:
                 raise Gone("it answered another run")
-            return self._read(answer.get("outputs"), outputs)
+            return self._read(answer.get("outputs"))
         except (OSError, MemoryError):
             raise RunFailed("there is not enough memory for this run") from None
         finally:
@@ -161,9 +165,11 @@ class Child:
                 raise _raised(kind, sentence)
         raise Gone("it failed in words of its own")
 
-    def _read(self, described: Any, outputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
+    def _read(self, described: Any) -> dict[str, Array]:
         arrays = self._outputs.read(described, self._memory_bytes)
-        if [(name, array.dtype) for name, array in arrays.items()] != [(spec.name, spec.dtype) for spec in outputs]:
+        if [(name, array.dtype) for name, array in arrays.items()] != [
+            (spec.name, spec.dtype) for spec in self.signature.outputs
+        ]:
             raise Gone("it answered other outputs than it has")
         return arrays
 

@@ -17,10 +17,11 @@ from service.core.supervise import CrashWindow
 from service.runtime.isolation.child import Child
 from service.runtime.isolation.nursery import Nursery
 from service.runtime.isolation.recipe import Recipe
+from service.runtime.isolation.spare import Spare
 from service.runtime.isolation.wire import Gone
 from service.runtime.signature import Signature
 
-Load = Callable[[Child, Callable[[], bool]], Signature]
+Load = Callable[[Child, Callable[[], bool]], None]
 
 _REST_S = 10.0  # of a version whose processes die by themselves
 
@@ -35,6 +36,7 @@ class ProcessRunner:
         cancel: set from another thread to give the first load up.
         clock: monotonic seconds.
         load_timeout_s: of a later load, in place of a process that died.
+        spare: keeps a second process loaded, to take the place of the first at once.
         tries: how often rows are run whose process dies; 1 for a test that shows what the second is for.
 
     Attributes:
@@ -54,6 +56,7 @@ class ProcessRunner:
         cancel: threading.Event,
         clock: Clock,
         load_timeout_s: float,
+        spare: bool = False,
         tries: int = 2,
     ) -> None:
         self._blank: Callable[[], Child] = nursery.child
@@ -68,22 +71,27 @@ class ProcessRunner:
         self._deaths = CrashWindow()  # of children that were given none: no rows are to blame
         self._not_before_s = -_REST_S
         self.restarts = 0
-        self._child, self._signature = self._born(cancel.is_set)
+        self._signature: Signature | None = None
+        self._child = self._born(cancel.is_set)
+        self._signature = self._child.signature
+        self._spare = Spare(self._born) if spare else None
+        if self._spare is not None:
+            self._spare.prepare()
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """Every input without a default."""
-        return self._signature.inputs
+        return self._child.signature.inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Every output that is a tensor; at least one."""
-        return self._signature.outputs
+        return self._child.signature.outputs
 
     @property
     def omitted_outputs(self) -> tuple[str, ...]:
         """Names of the outputs that are never computed for a client."""
-        return self._signature.omitted_outputs
+        return self._child.signature.omitted_outputs
 
     @property
     def provider(self) -> str:
@@ -92,8 +100,8 @@ class ProcessRunner:
 
     @property
     def resident_bytes(self) -> int:
-        """Memory of its process now."""
-        return self._child.resident_bytes
+        """Memory of its process now, and of its spare."""
+        return self._child.resident_bytes + (self._spare.resident_bytes if self._spare is not None else 0)
 
     def run(self, arrays: Arrays) -> dict[str, Array]:
         """Computes every output; see `Runner.run`.
@@ -107,7 +115,7 @@ class ProcessRunner:
                 self._replace_the_dead()
                 self._proven = True  # whatever it dies of now, these rows are to blame for
                 try:
-                    return self._child.run(arrays, self._signature.outputs)
+                    return self._child.run(arrays)
                 except Gone:
                     self._child.close()
                     if self._stopped or self._closed:
@@ -123,6 +131,8 @@ class ProcessRunner:
         """Ends the process, and with it a run in flight; blocks for some milliseconds."""
         self._closed = True
         self._child.kill()
+        if self._spare is not None:
+            self._spare.close()
         with self._busy:
             self._child.close()
             self._blank, self._load = _closed, _closed  # whoever still holds this holds neither bytes nor cradle
@@ -137,30 +147,37 @@ class ProcessRunner:
             raise self._resting()
         if not self._proven:
             self._note_death()
+        self._child, self._proven = self._next(), False
+        self.restarts += 1
+
+    def _next(self) -> Child:
+        child = self._spare.take() if self._spare is not None else None
         end_s = self._clock.now_s() + self._load_timeout_s
         try:
-            child, signature = self._born(lambda: self._closed or self._clock.now_s() > end_s)
+            return child or self._born(lambda: self._closed or self._clock.now_s() > end_s)
         except Unavailable:
             raise
         except RetortError as error:
             raise NotReady(f"the model's process died and cannot be started again: {error}") from None
-        self._child, self._proven = child, False
-        self.restarts += 1
-        if signature != self._signature:
-            child.close()
-            raise NotReady("the model's process died, and the next one describes another model")
+        finally:
+            if self._spare is not None and not self._closed:
+                self._spare.prepare()
 
-    def _born(self, given_up: Callable[[], bool]) -> tuple[Child, Signature]:
+    def _born(self, given_up: Callable[[], bool]) -> Child:
         while True:
             child = self._blank()
             try:
-                return child, self._load(child, given_up)
+                self._load(child, given_up)
+                if self._signature not in (None, child.signature):
+                    raise NotReady("the model's process died, and the next one describes another model")
             except Gone:
                 child.close()
                 self._note_death()
             except BaseException:
                 child.close()
                 raise
+            else:
+                return child
 
     def _note_death(self) -> None:
         """Counts a death that no run is to blame for; the third within a minute is a crash loop."""

@@ -24,7 +24,7 @@ from service.core.errors import BadInput
 MOST_MESSAGE_BYTES = 160 << 10  # below what a socket takes at once, by default
 _ANCILLARY_BYTES = socket.CMSG_LEN(8 * np.dtype(np.intc).itemsize)  # eight descriptors
 _MOST_AXES = 64
-_KEPT_BYTES = 1 << 20  # of a file in memory between two runs
+_KEPT_BYTES = 64 << 20  # of a file in memory between two runs: pages that are new each time cost more than the copy
 _AT_ONCE_BYTES = 1 << 30  # Linux writes no more than 2 GiB in one call
 _LENGTH = np.dtype("<u4")
 

@@ -28,8 +28,8 @@ def refusal(text: str | bytes) -> str:
 @pytest.mark.parametrize("text", ["process", "{process: }", "{process: {}}"])
 def test_isolation_has_a_short_form(text: str) -> None:
     assert read(f"isolation: {text}").isolation == Isolation(process=OwnProcess(memory_bytes=None))
-    assert read("isolation: {process: {memory_bytes: 1073741824}}").isolation == Isolation(
-        process=OwnProcess(memory_bytes=1 << 30)
+    assert read("isolation: {process: {memory_bytes: 1073741824, spare: true}}").isolation == Isolation(
+        process=OwnProcess(memory_bytes=1 << 30, spare=True)
     )
 
 

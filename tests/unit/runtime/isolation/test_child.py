@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ class Puppet:
         self.inputs = self.outputs = MemoryFile.new("none yet")
         self.stops: socket.socket | None = None
 
-    def load(self, answer: Message, descriptors: list[int] | None = None) -> Any:
+    def load(self, answer: Message, descriptors: list[int] | None = None) -> None:
         with ThreadPoolExecutor(1) as pool:
             recipe = Recipe(b"", {}, RunnerOptions(), MIB)
             loading = pool.submit(self.child.load, recipe, 0, lambda: False)
@@ -49,12 +48,12 @@ class Puppet:
             self.stops = socket.socket(fileno=stops)
             self.inputs, self.outputs = MemoryFile(inputs), MemoryFile(outputs)
             wire.send(self._server, answer, descriptors or [])
-            return loading.result(20)
+            loading.result(20)
 
     def run(self, answer: Message, arrays: dict[str, Array] | None = None) -> dict[str, Array]:
         """A run that is answered so; `number` in the answer becomes that of the run."""
         with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(self.child.run, ROW, OUTPUTS)
+            running = pool.submit(self.child.run, ROW)
             message, _ = wire.receive(self._server)
             assert_array_equal(self.inputs.read(message["inputs"], MIB)["x"], ROW["x"])
             outputs = self.outputs.write(arrays) if arrays is not None else None
@@ -79,7 +78,8 @@ def puppet() -> Iterator[Puppet]:
 
 
 def test_one_that_tells_the_truth_is_believed(puppet: Puppet) -> None:
-    signature = puppet.load({"ready": READY})
+    puppet.load({"ready": READY})
+    signature = puppet.child.signature
     assert (signature.inputs, signature.outputs, puppet.child.provider) == (OUTPUTS, OUTPUTS, "cpu")
     assert_array_equal(puppet.run({}, {"x": ROW["x"] * 2})["x"], ROW["x"] * 2)
 
@@ -160,7 +160,7 @@ def test_an_output_written_over_after_the_answer_stays_what_it_was(puppet: Puppe
 def test_an_input_that_cannot_be_written_down_starts_no_run(puppet: Puppet) -> None:
     puppet.load({"ready": READY})
     with pytest.raises(BadInput):
-        puppet.child.run({"x": ROW["x"].astype(">f4")}, OUTPUTS)
+        puppet.child.run({"x": ROW["x"].astype(">f4")})
     assert_array_equal(puppet.run({}, ROW)["x"], ROW["x"])
 
 
@@ -172,7 +172,7 @@ def test_no_memory_for_an_input_fails_that_run(puppet: Puppet, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr("os.pwrite", full)
         with pytest.raises(RunFailed, match="not enough memory"):
-            puppet.child.run(ROW, OUTPUTS)
+            puppet.child.run(ROW)
 
 
 def test_a_closed_one_is_dead_and_holds_nothing(puppet: Puppet) -> None:

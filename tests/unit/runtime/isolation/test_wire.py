@@ -113,7 +113,7 @@ def test_bools_are_bools_whatever_the_bytes() -> None:
 
 def test_the_memory_of_a_large_run_is_given_back() -> None:
     file = MemoryFile.new("test")
-    file.write({"x": np.zeros(3 * MIB, np.uint8)})
+    file.write({"x": np.zeros(65 * MIB, np.uint8)})
     file.shrink()
     assert os.fstat(file.descriptor).st_size == 0
     small = file.write({"x": np.arange(8)})
