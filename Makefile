@@ -26,7 +26,7 @@ PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve workshop test slow conformance perf-analyzer triton check digits lock clean
+.PHONY: help serve workshop test slow promises chaos soak conformance perf-analyzer triton check digits lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -40,7 +40,15 @@ test: check $(VENV)/.project  ## check, then run the tests and demand the covera
 	$(BIN)/python -m pytest --cov=service --cov-branch --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
 
 slow: $(VENV)/.dev $(VENV)/.project  ## the long forms of the tests: minutes
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow --ignore tests/chaos --ignore tests/soak $(PYTEST_ARGS)
+
+promises: slow chaos soak  ## every promise in its long form: more than an hour
+
+chaos: $(VENV)/.dev $(VENV)/.project  ## ten minutes of everything at once, then every account is held
+	$(BIN)/python -m pytest -m slow -rP tests/chaos $(PYTEST_ARGS)
+
+soak: $(VENV)/.dev $(VENV)/.project  ## half an hour of traffic: memory, descriptors and threads stay as they are
+	$(BIN)/python -m pytest -m slow -rP tests/soak $(PYTEST_ARGS)
 
 conformance: $(VENV)/.dev $(VENV)/.project  ## serve every node test of ONNX and compare with raw ONNX Runtime
 	$(BIN)/python -m pytest -m "slow or not slow" -s tests/conformance $(PYTEST_ARGS)

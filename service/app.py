@@ -1,4 +1,4 @@
-"""The composition root: the only file that knows every layer, and the order in which they start and stop.
+"""The server as a whole: the order in which its parts start and stop. `assembly` makes the parts.
 
 Start: listen (not ready), load, probe, ready. Stop: ready off, answer on for the drain delay, stop accepting, finish
 what was accepted, close batchers, close runners.
@@ -8,44 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version as installed_version
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import uvloop
 from structlog.stdlib import BoundLogger
 
-from service.core.clock import Clock, MonotonicClock
-from service.core.errors import ProviderMissing
+from service import assembly
+from service.core.clock import MonotonicClock
 from service.core.supervise import Supervisor
 from service.gateway.controls import Controls
-from service.gateway.fronts import AddressRefused, Fronts, Listening
+from service.gateway.fronts import Fronts
 from service.observe import logs
 from service.observe.log_settings import LogSettings
-from service.observe.opentelemetry_setup import BadVariable
-from service.observe.trace_outlets import TraceOutlets
-from service.repository.layout import Repositories, SingleFile, Source
-from service.repository.overlay import Overlay
-from service.repository.state_file import StateFile
 from service.runtime import memory
-from service.runtime.devices import find_obstacles
-from service.runtime.providers import Provider, choose_provider
-from service.runtime.trial import TrialLimits
-from service.runtime.trial_memory import TrialMemory
-from service.serving.catalog import Catalog
-from service.serving.comeback import Comeback
-from service.serving.lifecycle import Lifecycle
-from service.serving.load_options import LoadOptions
-from service.serving.loader import Loader
 from service.serving.readiness import Health
 from service.serving.threads import in_thread
-from service.serving.trial import FirstTrial, no_trial
 from service.settings import Settings
 
 TRACES_CLOSE_S = 5.0  # a collector that hangs costs spans, not a slow end
@@ -76,10 +58,6 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
         sys.stderr.flush()
         os._exit(exit_code)
     return exit_code
-
-
-class CannotStart(Exception):
-    """There is no use in starting: one sentence says why, and what to do."""
 
 
 @dataclass(slots=True)
@@ -119,60 +97,25 @@ class Server:
         self._ending = _Ending()
         self.left_runs_behind = False
         self._clock = MonotonicClock()
-        self._traces = _open_traces(settings)
+        self._traces = assembly.traces_of(settings)
         tracing = self._traces.tracing
         self._controls = Controls(tracing, log_settings) if log_settings is not None else Controls(tracing)
-        self._catalog = self._new_catalog()
+        self._catalog = assembly.catalog_of(settings, self._clock, self._log, self._fatal)
         self._health = Health(self._catalog, settings.required_models)
 
     async def run(self) -> int:
         """Starts, serves, stops; returns the exit code."""
-        fronts = self._listen()
+        fronts = assembly.fronts_of(self._settings, self._catalog, self._health, self._clock, self._controls)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.by_signal)
         await fronts.start()
-        watchers = self._watchers()
+        watchers = assembly.watchers_of(self._catalog, self._health, self._clock, self._log, self._fatal)
         loading = asyncio.create_task(self._load(fronts, watchers), name="load models")
         loading.add_done_callback(self._loaded)
         await self._ending.begun.wait()
         await self._stop(fronts, watchers, loading)
         return self._ending.exit_code
-
-    def _watchers(self) -> list[Supervisor]:
-        """What goes on beside serving: the probe behind readiness, and loading again what was away at its load."""
-        probe = Supervisor(
-            "probe",
-            self._health.probe,
-            clock=self._clock,
-            on_crash=lambda error: self._log.error("probe crashed", exc_info=error),
-            on_give_up=lambda error: self._fatal(f"the readiness probe gave up: {error}"),
-        )
-        comeback = Supervisor(
-            "comeback",
-            Comeback(self._catalog.entries, self._catalog.load, self._clock).watch,
-            clock=self._clock,
-            on_crash=lambda error: self._log.error("loading again crashed", exc_info=error),
-            on_give_up=lambda error: self._log.error("loading again gave up", exc_info=error),
-        )
-        return [probe, comeback]
-
-    def _listen(self) -> Fronts:
-        settings = self._settings
-        listening = Listening(
-            host=settings.host,
-            http_port=settings.http_port,
-            grpc_port=settings.grpc_port,
-            max_body_bytes=settings.max_body_bytes,
-            drain_timeout_s=settings.drain_timeout_s,
-            access_log=settings.access_log,
-            cors_origins=settings.cors_origins,
-            shared_memory=settings.shared_memory,
-        )
-        try:
-            return Fronts(self._catalog, self._health, listening, self._clock, self._controls)
-        except AddressRefused as error:
-            raise CannotStart(str(error)) from error
 
     async def _load(self, fronts: Fronts, watchers: list[Supervisor]) -> None:
         await self._catalog.start()
@@ -181,7 +124,7 @@ class Server:
             watcher.start()
         gc.freeze()  # what lives now lives long: keep it out of later collections
         served = [name for name in self._catalog.models() if self._catalog.ready(name).ok]
-        if self._settings.model_file is not None and not served:
+        if self._settings.single_file is not None and not served:
             self._fatal("; ".join(self._catalog.reason(name) for name in self._catalog.models()))
             return
         self._say(f"retort ready: {fronts.urls} (models: {', '.join(served) or 'none'})")
@@ -232,70 +175,3 @@ class Server:
     def _fatal(self, sentence: str) -> None:
         self._log.error("giving up", reason=sentence)
         self._ending.by_failure()
-
-    def _new_catalog(self) -> Catalog:
-        settings, log = self._settings, self._log
-        source = source_of(settings)
-        for hidden in source.hidden() if isinstance(source, Repositories) else ():
-            log.warning("model in two repositories, served from the first", model=hidden)
-        overlay = Overlay(source, max_bytes=settings.max_model_bytes, max_request_bytes=settings.max_body_bytes)
-        obstacles = find_obstacles()
-        try:
-            log.info("provider", **asdict(choose_provider(settings.provider, obstacles)))
-        except ProviderMissing as error:
-            raise CannotStart(str(error)) from error
-        loader = loader_of(settings, overlay, obstacles, clock=self._clock, report=log.warning, on_fatal=self._fatal)
-        state = StateFile(state_path(settings))
-        if state.problem:
-            log.warning("state not read", reason=state.problem)
-        return Catalog(overlay, Lifecycle(overlay, loader, state, log), log)
-
-
-def _open_traces(settings: Settings) -> TraceOutlets:
-    try:
-        return TraceOutlets(os.environ, settings.trace_file, installed_version("retort"))
-    except BadVariable as error:
-        raise CannotStart(str(error)) from error
-
-
-def source_of(settings: Settings) -> Source:
-    """Where versions are read from: the repositories, or the one file that was named."""
-    if settings.model_file is not None:
-        return SingleFile(settings.model_file, max_bytes=settings.max_model_bytes)
-    return Repositories(settings.repository, max_bytes=settings.max_model_bytes)
-
-
-def loader_of(
-    settings: Settings,
-    source: Source,
-    obstacles: Mapping[Provider, str],
-    *,
-    clock: Clock,
-    report: Callable[[str], None],
-    on_fatal: Callable[[str], None],
-) -> Loader:
-    """What loads versions as the settings say; without a state folder it keeps neither trials nor engines."""
-    state_dir = settings.state_dir
-    options = LoadOptions(
-        settings.provider,
-        settings.threads,
-        settings.load_timeout_s,
-        settings.run_timeout_s,
-        obstacles,
-        state_dir / "engines" if state_dir else None,
-    )
-    limits = TrialLimits(settings.trial_memory_bytes, settings.trial_timeout_s)
-    memory = TrialMemory(state_dir / "trials.json" if state_dir else None, report)
-    trial = FirstTrial(memory, limits) if settings.trial else no_trial
-    return Loader(source, options, trial=trial, clock=clock, on_fatal=on_fatal)
-
-
-def state_path(settings: Settings) -> Path | None:
-    """Where active versions are remembered: one file for each set of repositories; None for a single file.
-
-    The set is known by its paths as they were given: in whatever order, and wherever a link among them points today.
-    """
-    if settings.state_dir is None or settings.model_file is not None:
-        return None
-    roots = sorted({os.fsencode(os.path.abspath(folder)) for folder in settings.repository})
-    return settings.state_dir / hashlib.sha256(b"\0".join(roots)).hexdigest()[:16] / "active.json"

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "RETORT_"
@@ -30,6 +30,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+_MODEL_FILES = (".onnx", ".deep")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 
 
@@ -51,8 +52,7 @@ class Settings(BaseSettings):
     """What the server runs with; the README's table says the same to its operator.
 
     Attributes:
-        repository: the folders of models; a name that is in two of them is served from the first.
-        model_file: one ONNX file, served in place of the repositories.
+        repository: the folders of models; a name that is in two of them is served from the first. Or one ONNX file.
         host: the address to listen on.
         http_port: 0 chooses a free one.
         grpc_port: 0 chooses a free one.
@@ -70,9 +70,7 @@ class Settings(BaseSettings):
         drain_delay_s: after SIGTERM, how long the server answers on while it already says "not ready".
         drain_timeout_s: how long the requests in flight may take to end after that.
         required_models: those that readiness waits for; None: those that were ready at start.
-        trial: load a file that this machine never served in a child process first.
-        trial_memory_bytes: what that child may allocate.
-        trial_timeout_s: how long that child may take.
+        trial_memory_bytes: of the child process that loads a file new to this machine first; 0: without a child.
         trace_file: where traces in Triton's own form are written, once a client or its operator asks for them.
         shared_memory: clients on this machine may register regions of system shared memory for tensors.
     """
@@ -80,7 +78,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     repository: Annotated[tuple[Path, ...], NoDecode] = (DEFAULT_REPOSITORY,)
-    model_file: Path | None = None
     host: str = "127.0.0.1"
     http_port: Port = 8000
     grpc_port: Port = 8001
@@ -98,9 +95,7 @@ class Settings(BaseSettings):
     drain_delay_s: Seconds = 0.0
     drain_timeout_s: Seconds = 30.0
     required_models: Annotated[tuple[str, ...] | None, NoDecode] = None
-    trial: bool = True
-    trial_memory_bytes: PositiveInt = 4 * _GIB
-    trial_timeout_s: Limit = 60.0
+    trial_memory_bytes: NonNegativeInt = 4 * _GIB
     trace_file: Path | None = None
     shared_memory: bool = False
 
@@ -108,6 +103,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split_folders(cls, value: object) -> object:
         return _split(value, (os.pathsep, ","))
+
+    @field_validator("repository")
+    @classmethod
+    def _folders_or_one_file(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        if len(value) > 1 and any(is_model_file(path) for path in value):
+            raise ValueError("a model file is served alone, without any repository beside it")
+        return value
 
     @field_validator("required_models", "cors_origins", mode="before")
     @classmethod
@@ -120,6 +122,11 @@ class Settings(BaseSettings):
         if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in value):
             raise ValueError("an origin is * or scheme://host[:port], without a path")
         return value
+
+    @property
+    def single_file(self) -> Path | None:
+        """The one ONNX file that is served in place of repositories; None where folders are."""
+        return next((path for path in self.repository if is_model_file(path)), None)
 
     @classmethod
     def read(cls, given: Mapping[str, Any] | None = None) -> Settings:
@@ -141,6 +148,11 @@ class Settings(BaseSettings):
             raise SettingsError("\n".join(_sentences(error, chosen))) from None
 
 
+def is_model_file(path: Path) -> bool:
+    """Whether `path` names a model, not a folder of models: by its ending alone, whatever lies there."""
+    return path.suffix in _MODEL_FILES
+
+
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """One sentence for each `RETORT_*` name that is no setting; pydantic-settings ignores these without a word."""
     known = {PREFIX + field.upper() for field in Settings.model_fields}
@@ -153,7 +165,8 @@ def _is_ours(name: str) -> bool:
 
 
 def _unknown(name: str, known: set[str]) -> str:
-    nearest = get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.0)[0]
+    longer = sorted(field for field in known if field.startswith(f"{name.upper()}_"))
+    nearest = get_close_matches(name.upper(), longer or sorted(known), n=1, cutoff=0.0)[0]
     return f"{name} is not a setting of retort; the nearest one is {nearest}."
 
 

@@ -44,7 +44,7 @@ def check(
 ) -> None:
     """See `HELP`."""
     settings = read_settings({"repository": (repository,)})
-    total, broken = asyncio.run(_check_all(settings.model_copy(update={"model_file": None, "state_dir": None})))
+    total, broken = asyncio.run(_check_all(settings.model_copy(update={"state_dir": None})))
     if total == 0:
         raise Failure(f"{repository} holds no version of any model: it must hold MODEL/VERSION/model.onnx.")
     if broken:
@@ -87,7 +87,7 @@ def _problem_of(source: Source, model: str, versions: list[str]) -> str:
 
 
 def _parts(settings: Settings) -> tuple[Source, Loader]:
-    from service.app import loader_of, source_of  # noqa: PLC0415 - the whole server
+    from service.assembly import loader_of, source_of  # noqa: PLC0415 - the whole server
     from service.core.clock import MonotonicClock  # noqa: PLC0415
     from service.runtime.devices import find_obstacles  # noqa: PLC0415
 

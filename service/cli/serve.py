@@ -68,11 +68,12 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
         raise typer.BadParameter("give MODEL.onnx or --repository, not both")
     if model_file and model_file.is_dir():
         raise typer.BadParameter(f"{model_file} is a folder: serve a folder of models with --repository {model_file}")
+    if model_file and not _is_model_file(model_file):
+        raise typer.BadParameter(f"{model_file} is no model: the name of one ends in .onnx or .deep")
     raise typer.Exit(
         _run(
             {
-                "model_file": model_file,
-                "repository": tuple(repository) if repository else None,
+                "repository": (model_file,) if model_file else tuple(repository or ()) or None,
                 "host": host,
                 "http_port": http_port,
                 "grpc_port": grpc_port,
@@ -87,16 +88,23 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
 
 
+def _is_model_file(path: Path) -> bool:
+    from service.settings import is_model_file  # noqa: PLC0415 - pydantic
+
+    return is_model_file(path)
+
+
 def _run(given: Mapping[str, object]) -> int:
     settings = read_settings(given)
-    if settings.model_file and not settings.model_file.is_file():
-        raise Failure(f"there is no file {settings.model_file}: name one as MODEL.onnx, or a folder with --repository.")
-    for folder in () if settings.model_file else settings.repository:
+    file = settings.single_file
+    if file and not file.is_file():
+        raise Failure(f"there is no file {file}: name one as MODEL.onnx, or a folder with --repository.")
+    for folder in () if file else settings.repository:
         if not folder.is_dir():
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")
     try:
-        from service.app import CannotStart  # noqa: PLC0415 - the whole server
-        from service.app import serve as run_server  # noqa: PLC0415
+        from service.app import serve as run_server  # noqa: PLC0415 - the whole server
+        from service.assembly import CannotStart  # noqa: PLC0415
     except ValueError as error:  # of OTEL_PROPAGATORS, which OpenTelemetry reads as the web framework imports it
         raise Failure(f"cannot start: {error}") from None
 

@@ -18,9 +18,7 @@ from service.runtime.trial import TrialLimits, run_trial
 from service.runtime.trial_memory import TrialMemory
 from service.serving.digest import digest
 
-_SLOW_ENGINES = (
-    "; TensorRT can build engines for minutes: raise RETORT_TRIAL_TIMEOUT_S, and RETORT_LOAD_TIMEOUT_S above it"
-)
+_SLOW_ENGINES = "; TensorRT can build engines for minutes: raise RETORT_LOAD_TIMEOUT_S"
 
 
 class FirstTrial:

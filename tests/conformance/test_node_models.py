@@ -57,7 +57,7 @@ def serve(cases: Iterable[NodeCase], folder: Path) -> ServerProcess:
         (version / "model.onnx").write_bytes(case.model)
     arguments = ["--repository", str(folder / "repository"), "--threads", "1"]
     # The trial is a process for each file, and these files are known.
-    return ServerProcess(arguments, folder, env={"RETORT_TRIAL": "false"}, ready_timeout_s=300)
+    return ServerProcess(arguments, folder, env={"RETORT_TRIAL_MEMORY_BYTES": "0"}, ready_timeout_s=300)
 
 
 def differences(server: ServerProcess, cases: Iterable[NodeCase]) -> tuple[Counter[str], list[str]]:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from service.app import state_path
+from service.assembly import state_path
 from service.settings import Settings
 from tests.fault.test_swap_under_traffic import DIGITS, VERSIONS
 from tests.support.process import ServerProcess

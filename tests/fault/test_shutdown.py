@@ -49,7 +49,7 @@ def request(turns: int) -> bytes:
 def test_a_second_signal_ends_the_server_well_under_a_run_that_does_not_stop(tmp_path: Path) -> None:
     """Without a hard end the interpreter unwinds the run's thread when that comes back, and the process aborts."""
     (tmp_path / "endless.onnx").write_bytes(endless())
-    environment = {"RETORT_TRIAL": "off", "RETORT_DRAIN_TIMEOUT_S": "60"}
+    environment = {"RETORT_TRIAL_MEMORY_BYTES": "0", "RETORT_DRAIN_TIMEOUT_S": "60"}
     with (
         ServerProcess([str(tmp_path / "endless.onnx")], tmp_path, env=environment) as server,
         socket.create_connection(("127.0.0.1", server.port)) as one,

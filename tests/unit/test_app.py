@@ -1,4 +1,4 @@
-"""What the settings are made into; the running server is tested as a process, see tests/fault."""
+"""The order in which a server starts and stops; as a process it is tested in tests/fault."""
 
 import asyncio
 import os
@@ -15,127 +15,17 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from service.app import CannotStart, Server, loader_of, source_of, state_path
-from service.core.clock import MonotonicClock
-from service.repository.layout import Repositories, SingleFile
-from service.repository.model_config import ModelConfig
+from service.app import Server
+from service.assembly import CannotStart
 from service.repository.store import VersionFiles
-from service.settings import Settings
-from tests.unit.serving import models
+from tests.unit.server_parts import one_model, settings
 
 IMPORT_LIMIT_S = 2.0  # it takes 0.7 on a quiet machine; a noisy one doubles that, an import of torch triples it
-
-OBSTACLES = {"cpu": "", "cuda": "this is a test", "tensorrt": "this is a test"}
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    folder = tmp_path / "repository" / "m" / "1"
-    folder.mkdir(parents=True)
-    (folder / "model.onnx").write_bytes(models.scales(2.0))
-    return tmp_path / "repository"
-
-
-def settings(*repositories: Path, **more: object) -> Settings:
-    usual = {
-        "state_dir": repositories[0].parent / "state",
-        "http_port": 0,
-        "grpc_port": 0,
-        "provider": "cpu",
-        "trial": False,
-    }
-    return Settings(repository=repositories, **{**usual, **more})  # type: ignore[arg-type]
-
-
-def test_models_come_from_every_repository(repository: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    (other / "n" / "1").mkdir(parents=True)
-    source = source_of(settings(repository, other))
-    assert isinstance(source, Repositories)
-    assert source.models() == ["m", "n"]
-
-
-def test_one_file_is_a_model_of_its_own(repository: Path, tmp_path: Path) -> None:
-    file = tmp_path / "scales.onnx"
-    file.write_bytes(models.scales(2.0))
-    source = source_of(settings(repository, model_file=file))
-    assert isinstance(source, SingleFile)
-    assert source.models() == ["scales"]
-
-
-def test_the_size_limit_reaches_the_reader(repository: Path) -> None:
-    with pytest.raises(Exception, match="more than"):
-        source_of(settings(repository, max_model_bytes=10)).read_version("m", "1")
-
-
-def test_each_set_of_repositories_remembers_its_own(repository: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    paths = [
-        state_path(settings(repository)),
-        state_path(settings(other)),
-        state_path(settings(repository, other)),
-    ]
-    assert len(set(paths)) == 3
-    assert all(path is not None and path.is_relative_to(tmp_path / "state") for path in paths)
-    assert all(path is not None and path.name == "active.json" for path in paths)
-
-
-def test_the_order_of_the_repositories_is_no_part_of_the_set(tmp_path: Path) -> None:
-    repositories = [tmp_path / str(number) for number in range(20)]
-    here = state_path(settings(*repositories))
-    assert state_path(settings(*reversed(repositories))) == here
-    assert state_path(settings(*repositories, repositories[0])) == here
-
-
-def test_a_link_that_points_elsewhere_is_the_same_repository(repository: Path, tmp_path: Path) -> None:
-    current = tmp_path / "current"
-    current.symlink_to(repository)
-    before = state_path(settings(current))
-    current.unlink()
-    current.symlink_to(tmp_path / "release-2")
-    assert state_path(settings(current)) == before
-
-
-def test_a_repository_may_be_named_relative_to_where_the_server_starts(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    state = tmp_path / "state"
-    here = state_path(settings(repository, state_dir=state))
-    assert state_path(settings(Path("repository"), state_dir=state)) == here
-    assert state_path(settings(repository / "m" / "..", state_dir=state)) == here
-
-
-def test_a_repository_whose_path_is_no_utf8_is_remembered_too(tmp_path: Path) -> None:
-    strange = state_path(settings(Path(os.fsdecode(bytes(tmp_path) + b"/\xff")), state_dir=tmp_path))
-    assert strange is not None and strange != state_path(settings(tmp_path / "y", state_dir=tmp_path))
-
-
-def test_nothing_is_remembered_without_a_folder_or_of_a_single_file(repository: Path, tmp_path: Path) -> None:
-    assert state_path(settings(repository, state_dir=None)) is None
-    assert state_path(settings(repository, model_file=tmp_path / "scales.onnx")) is None
-
-
-@pytest.mark.parametrize("state", [True, False])
-async def test_the_loader_tries_a_version_once_and_writes_that_down_where_it_may(
-    repository: Path, tmp_path: Path, state: bool
-) -> None:
-    chosen = settings(repository, trial=True, **({} if state else {"state_dir": None}))
-    said: list[str] = []
-    made = loader_of(
-        chosen,
-        source_of(chosen),
-        OBSTACLES,
-        clock=MonotonicClock(),
-        report=said.append,
-        on_fatal=said.append,  # type: ignore[arg-type]
-    )
-    servable = await made.load("m", "1", ModelConfig())
-    assert servable is not None
-    await servable.retire()
-    assert (tmp_path / "state" / "trials.json").exists() is state
-    assert said == []
+    return one_model(tmp_path)
 
 
 async def test_a_server_starts_says_so_answers_and_ends_at_a_signal(repository: Path, tmp_path: Path) -> None:
@@ -277,45 +167,10 @@ async def test_models_that_fail_to_close_are_told_and_the_server_ends(
     assert "models did not close well" in [line["event"] for line in lines]
 
 
-def test_what_an_operator_should_know_of_the_disk_is_logged_at_the_start(repository: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    (other / "m" / "1").mkdir(parents=True)
-    chosen = settings(repository, other)
-    path = state_path(chosen)
-    assert path is not None
-    path.parent.mkdir(parents=True)
-    path.write_text("damaged")
-    with capture_logs() as lines:
-        Server(chosen, pytest.fail)
-    told = {line["event"]: line for line in lines if line["log_level"] == "warning"}
-    assert told["model in two repositories, served from the first"]["model"] == "m"
-    assert "damaged" in told["state not read"]["reason"]
-
-
-@pytest.mark.parametrize(("asked", "reason"), [("auto", "no CUDA: this is a test"), ("cpu", "asked for")])
-def test_the_log_says_which_provider_serves(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, asked: str, reason: str
-) -> None:
-    monkeypatch.setattr("service.app.find_obstacles", lambda: OBSTACLES)
-    with capture_logs() as lines:
-        Server(settings(repository, provider=asked), lambda _line: None)
-    [line] = [line for line in lines if line["event"] == "provider"]
-    assert (line["log_level"], line["provider"]) == ("info", "cpu")
-    assert line["reason"].startswith(reason)
-
-
-def test_a_provider_that_was_asked_for_and_cannot_be_had_stops_the_start(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.app.find_obstacles", lambda: OBSTACLES)
-    with pytest.raises(CannotStart, match="the cuda provider cannot be had here: this is a test"):
-        Server(settings(repository, provider="cuda"), pytest.fail)
-
-
 async def test_one_file_that_cannot_be_served_ends_the_server_with_its_reason(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     with capture_logs() as lines:
-        server = Server(settings(repository, model_file=tmp_path / "broken.onnx"), pytest.fail)
+        server = Server(settings(tmp_path / "broken.onnx"), pytest.fail)
         assert await asyncio.wait_for(server.run(), 20) == 1
     [line] = [line for line in lines if line["event"] == "giving up"]
     assert "model.onnx is not an ONNX file" in line["reason"]
@@ -330,7 +185,7 @@ async def test_the_server_ends_while_a_load_is_under_way(repository: Path, monke
         began.set()
         never.wait(20)
 
-    monkeypatch.setattr("service.app.no_trial", slow)
+    monkeypatch.setattr("service.assembly.no_trial", slow)
     server = Server(settings(repository), pytest.fail)
     running = asyncio.ensure_future(server.run())
     await asyncio.to_thread(began.wait, 10)

@@ -59,14 +59,16 @@ def test_no_setting_has_a_name_that_kubernetes_injects() -> None:
         ("retort_host", "0.0.0.0", "host", "0.0.0.0"),
         ("RETORT_PROVIDER", "cuda", "provider", "cuda"),
         ("RETORT_THREADS", "2", "threads", 2),
-        ("RETORT_TRIAL", "off", "trial", False),
+        ("RETORT_TRIAL_MEMORY_BYTES", "0", "trial_memory_bytes", 0),
         ("RETORT_ACCESS_LOG", "true", "access_log", True),
         ("RETORT_STATE_DIR", "/var/lib/retort", "state_dir", Path("/var/lib/retort")),
         ("RETORT_REPOSITORY", "/a", "repository", (Path("/a"),)),
         ("RETORT_REPOSITORY", f"/a{os.pathsep}/b", "repository", (Path("/a"), Path("/b"))),
         ("RETORT_REPOSITORY", "/a, /b,", "repository", (Path("/a"), Path("/b"))),
         ("RETORT_REQUIRED_MODELS", "digits,shapes", "required_models", ("digits", "shapes")),
-        ("RETORT_MODEL_FILE", "m.onnx", "model_file", Path("m.onnx")),
+        ("RETORT_REPOSITORY", "m.onnx", "single_file", Path("m.onnx")),
+        ("RETORT_REPOSITORY", "m.deep", "single_file", Path("m.deep")),
+        ("RETORT_REPOSITORY", "m", "single_file", None),
         ("RETORT_LOAD_TIMEOUT_S", "10", "load_timeout_s", 10.0),
     ],
 )
@@ -111,6 +113,8 @@ def test_settings_are_frozen() -> None:
         ("RETORT_RUN_TIMEOUT_S", "0", ["RETORT_RUN_TIMEOUT_S is '0'", "greater than 0"]),
         ("RETORT_DRAIN_DELAY_S", "-1", ["RETORT_DRAIN_DELAY_S is '-1'", "greater than or equal to 0"]),
         ("RETORT_MAX_BODY_BYTES", "64M", ["RETORT_MAX_BODY_BYTES is '64M'", "integer"]),
+        ("RETORT_REPOSITORY", "a,m.onnx", ["RETORT_REPOSITORY is ", "a model file is served alone"]),
+        ("RETORT_TRIAL_MEMORY_BYTES", "-1", ["RETORT_TRIAL_MEMORY_BYTES is '-1'", "greater than or equal to 0"]),
         ("RETORT_LOG_FORMAT", "xml", ["RETORT_LOG_FORMAT is 'xml'", "'console'"]),
     ],
 )
@@ -142,6 +146,7 @@ def test_every_wrong_value_gets_its_own_line(monkeypatch: pytest.MonkeyPatch) ->
         ("RETORT_REPOSITORIES", "RETORT_REPOSITORY"),
         ("retort_log_levle", "RETORT_LOG_LEVEL"),
         ("RETORT_MAX_BODY", "RETORT_MAX_BODY_BYTES"),
+        ("RETORT_TRIAL", "RETORT_TRIAL_MEMORY_BYTES"),
     ],
 )
 def test_an_unknown_variable_is_refused_with_the_nearest_name(

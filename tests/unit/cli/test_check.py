@@ -37,7 +37,7 @@ def written(root: Path, model: str, version: str, *, factor: float | None = None
 @pytest.fixture
 def untried(retort: Retort, monkeypatch: pytest.MonkeyPatch) -> Retort:
     """`retort` without the child process that a trial costs."""
-    monkeypatch.setenv("RETORT_TRIAL", "off")
+    monkeypatch.setenv("RETORT_TRIAL_MEMORY_BYTES", "0")
     return retort
 
 
@@ -99,7 +99,7 @@ def test_a_version_is_tried_in_a_child_process_and_nothing_is_written(
 ) -> None:
     state = tmp_path / "state"
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
-    monkeypatch.setenv("RETORT_TRIAL_TIMEOUT_S", "0.001")
+    monkeypatch.setenv("RETORT_TRIAL_MEMORY_BYTES", "1")
     written(tmp_path / "repository", "double", "1")
     outcome = retort("check", str(tmp_path / "repository"))
     assert outcome.code == 1

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.app import CannotStart
+from service.assembly import CannotStart
 from service.settings import Settings
 from tests.unit.cli.conftest import Retort
 
@@ -35,7 +35,7 @@ class Server:
 def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
     """A fake server, in a folder that holds the default repository."""
     app = Server()
-    monkeypatch.setitem(sys.modules, "service.app", SimpleNamespace(serve=app.serve, CannotStart=CannotStart))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "service.app", SimpleNamespace(serve=app.serve))  # type: ignore[arg-type]
     (tmp_path / "models" / "repository").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     return app
@@ -92,13 +92,21 @@ def test_one_file_is_served_without_any_repository(retort: Retort, app: Server, 
     (tmp_path / "models" / "repository").rmdir()
     (tmp_path / "net.onnx").write_bytes(b"")
     assert retort("serve", "net.onnx").code == 0
-    assert app.settings.model_file == Path("net.onnx")
+    assert app.settings.single_file == Path("net.onnx")
 
 
 def test_a_folder_in_place_of_the_file_is_told_its_option(retort: Retort, app: Server) -> None:
     outcome = retort("serve", "models")
     assert outcome.code == 2
     assert "--repository models" in outcome.err
+    assert app.settings is None
+
+
+def test_a_file_of_another_kind_is_told_which_are_served(retort: Retort, app: Server, tmp_path: Path) -> None:
+    (tmp_path / "net.pb").write_bytes(b"")
+    outcome = retort("serve", "net.pb")
+    assert outcome.code == 2
+    assert "ends in .onnx or .deep" in outcome.err
     assert app.settings is None
 
 
@@ -139,8 +147,8 @@ def test_a_model_file_that_is_none_says_what_to_do(
     retort: Retort, app: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
-    for name in ("nowhere.onnx", "models", "pipe.onnx"):
-        monkeypatch.setenv("RETORT_MODEL_FILE", name)
+    for name in ("nowhere.onnx", "pipe.onnx"):
+        monkeypatch.setenv("RETORT_REPOSITORY", name)
         outcome = retort("serve")
         assert (outcome.code, app.settings) == (1, None)
         assert outcome.err.startswith(f"retort: there is no file {name}: name one as MODEL.onnx, or a folder")

@@ -140,8 +140,7 @@ async def test_what_to_raise_where_tensorrt_needs_longer(
     Trials(monkeypatch).result = TrialResult(False, "the trial was still loading after 20 s", timed_out)
     with pytest.raises(BadModel) as raised:
         FirstTrial(memory, LIMITS)(files(house), RunnerOptions(provider))  # type: ignore[arg-type]
-    for setting in ("RETORT_TRIAL_TIMEOUT_S", "RETORT_LOAD_TIMEOUT_S"):
-        assert (setting in str(raised.value)) == advice
+    assert ("RETORT_LOAD_TIMEOUT_S" in str(raised.value)) == advice
 
 
 async def test_a_load_that_is_given_up_takes_its_trial_along(

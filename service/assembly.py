@@ -1,0 +1,164 @@
+"""Makes the parts of one server as its settings say: the only file that knows every layer.
+
+What cannot be made ends the start with one sentence. Knows nothing of when the parts start and stop: that is `app`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from structlog.stdlib import BoundLogger
+
+from service.core.clock import Clock
+from service.core.errors import ProviderMissing
+from service.core.supervise import Supervisor
+from service.gateway.controls import Controls
+from service.gateway.fronts import AddressRefused, Fronts, Listening
+from service.observe.opentelemetry_setup import BadVariable
+from service.observe.trace_outlets import TraceOutlets
+from service.repository.layout import Repositories, SingleFile, Source
+from service.repository.overlay import Overlay
+from service.repository.state_file import StateFile
+from service.runtime.devices import find_obstacles
+from service.runtime.providers import Provider, choose_provider
+from service.runtime.trial import TrialLimits
+from service.runtime.trial_memory import TrialMemory
+from service.serving.catalog import Catalog
+from service.serving.comeback import Comeback
+from service.serving.lifecycle import Lifecycle
+from service.serving.load_options import LoadOptions
+from service.serving.loader import Loader
+from service.serving.readiness import Health
+from service.serving.trial import FirstTrial, no_trial
+from service.settings import Settings
+
+TRIAL_SHARE = 0.9  # of the time of a load: the trial ends before the load is given up, and can say what took so long
+
+
+class CannotStart(Exception):
+    """There is no use in starting: one sentence says why, and what to do."""
+
+
+def source_of(settings: Settings) -> Source:
+    """Where versions are read from: the repositories, or the one file that was named."""
+    if settings.single_file is not None:
+        return SingleFile(settings.single_file, max_bytes=settings.max_model_bytes)
+    return Repositories(settings.repository, max_bytes=settings.max_model_bytes)
+
+
+def loader_of(
+    settings: Settings,
+    source: Source,
+    obstacles: Mapping[Provider, str],
+    *,
+    clock: Clock,
+    report: Callable[[str], None],
+    on_fatal: Callable[[str], None],
+) -> Loader:
+    """What loads versions as the settings say; without a state folder it keeps neither trials nor engines."""
+    state_dir = settings.state_dir
+    options = LoadOptions(
+        settings.provider,
+        settings.threads,
+        settings.load_timeout_s,
+        settings.run_timeout_s,
+        obstacles,
+        state_dir / "engines" if state_dir else None,
+    )
+    limits = TrialLimits(settings.trial_memory_bytes, settings.load_timeout_s * TRIAL_SHARE)
+    memory = TrialMemory(state_dir / "trials.json" if state_dir else None, report)
+    trial = FirstTrial(memory, limits) if settings.trial_memory_bytes else no_trial
+    return Loader(source, options, trial=trial, clock=clock, on_fatal=on_fatal)
+
+
+def state_path(settings: Settings) -> Path | None:
+    """Where active versions are remembered: one file for each set of repositories; None for a single file.
+
+    The set is known by its paths as they were given: in whatever order, and wherever a link among them points today.
+    """
+    if settings.state_dir is None or settings.single_file is not None:
+        return None
+    roots = sorted({os.fsencode(os.path.abspath(folder)) for folder in settings.repository})
+    return settings.state_dir / hashlib.sha256(b"\0".join(roots)).hexdigest()[:16] / "active.json"
+
+
+def catalog_of(settings: Settings, clock: Clock, log: BoundLogger, on_fatal: Callable[[str], None]) -> Catalog:
+    """Which models there are and which version of each answers; nothing is loaded yet.
+
+    Raises:
+        CannotStart: the provider that was asked for is not to be had.
+    """
+    source = source_of(settings)
+    for hidden in source.hidden() if isinstance(source, Repositories) else ():
+        log.warning("model in two repositories, served from the first", model=hidden)
+    overlay = Overlay(source, max_bytes=settings.max_model_bytes, max_request_bytes=settings.max_body_bytes)
+    obstacles = find_obstacles()
+    try:
+        log.info("provider", **asdict(choose_provider(settings.provider, obstacles)))
+    except ProviderMissing as error:
+        raise CannotStart(str(error)) from error
+    loader = loader_of(settings, overlay, obstacles, clock=clock, report=log.warning, on_fatal=on_fatal)
+    state = StateFile(state_path(settings))
+    if state.problem:
+        log.warning("state not read", reason=state.problem)
+    return Catalog(overlay, Lifecycle(overlay, loader, state, log), log)
+
+
+def traces_of(settings: Settings) -> TraceOutlets:
+    """Where traces go.
+
+    Raises:
+        CannotStart: an `OTEL_*` variable has a value that cannot be followed.
+    """
+    try:
+        return TraceOutlets(os.environ, settings.trace_file, installed_version("retort"))
+    except BadVariable as error:
+        raise CannotStart(str(error)) from error
+
+
+def fronts_of(settings: Settings, catalog: Catalog, health: Health, clock: Clock, controls: Controls) -> Fronts:
+    """HTTP and gRPC, bound to their addresses.
+
+    Raises:
+        CannotStart: an address is taken.
+    """
+    listening = Listening(
+        host=settings.host,
+        http_port=settings.http_port,
+        grpc_port=settings.grpc_port,
+        max_body_bytes=settings.max_body_bytes,
+        drain_timeout_s=settings.drain_timeout_s,
+        access_log=settings.access_log,
+        cors_origins=settings.cors_origins,
+        shared_memory=settings.shared_memory,
+    )
+    try:
+        return Fronts(catalog, health, listening, clock, controls)
+    except AddressRefused as error:
+        raise CannotStart(str(error)) from error
+
+
+def watchers_of(
+    catalog: Catalog, health: Health, clock: Clock, log: BoundLogger, on_fatal: Callable[[str], None]
+) -> list[Supervisor]:
+    """What goes on beside serving: the probe behind readiness, and loading again what was away at its load."""
+    probe = Supervisor(
+        "probe",
+        health.probe,
+        clock=clock,
+        on_crash=lambda error: log.error("probe crashed", exc_info=error),
+        on_give_up=lambda error: on_fatal(f"the readiness probe gave up: {error}"),
+    )
+    comeback = Supervisor(
+        "comeback",
+        Comeback(catalog.entries, catalog.load, clock).watch,
+        clock=clock,
+        on_crash=lambda error: log.error("loading again crashed", exc_info=error),
+        on_give_up=lambda error: log.error("loading again gave up", exc_info=error),
+    )
+    return [probe, comeback]

@@ -1,0 +1,129 @@
+"""A long time at a good part of what it can: memory, descriptors, threads stay, every request is counted (N1, N3).
+
+The long form (`make soak`) takes half an hour and judges the slope of memory; the short one only the accounts, and that
+nothing is opened that stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.chaos.tally import Body, Books
+from tests.fault.test_swap_under_traffic import Golden
+from tests.support.openloop import Connections, Outcome, drive
+from tests.support.process import ServerProcess
+from tests.wire.digits import DIGITS
+
+SHARE = 0.7  # of the knee
+KNEE_OF_CLOSED_LOOP = 0.8  # an open loop holds its tail up to about there
+AT_ONCE = 16
+SLOPE_BYTES = 2**20  # in ten minutes
+TEN_MINUTES_S = 600.0
+SUCCESS = "nv_inference_request_success"
+EVERY_S = 1.0  # a part of the traffic, and a look at the server
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The server at a moment of the soak."""
+
+    at_s: float
+    body: Body
+
+
+@pytest.mark.parametrize(
+    ("settle_s", "seconds", "judged"),
+    [(1.0, 6.0, False), pytest.param(120.0, 1800.0, True, marks=[pytest.mark.slow, pytest.mark.timeout(2400)])],
+    ids=["short", "full"],
+)
+async def test_nothing_grows_and_every_request_is_counted(
+    tmp_path: Path, settle_s: float, seconds: float, judged: bool
+) -> None:
+    golden = Golden()
+    with ServerProcess(["--repository", str(DIGITS.parent)], tmp_path) as server:
+        rate_per_s = await a_good_rate(server.port, golden)
+        told, before = await at_rest(server)
+        await soaked(server, golden, rate_per_s, settle_s)
+        answers, looks = await soaked(server, golden, rate_per_s, seconds)
+        books, after = await at_rest(server)
+
+    sent = int(rate_per_s * EVERY_S) * (round(settle_s / EVERY_S) + round(seconds / EVERY_S))
+    slope = slope_bytes(looks)
+    print(  # noqa: T201 - shown by `pytest -rP`, for docs/promises.md
+        f"soak: {rate_per_s:.0f}/s for {seconds:.0f} s, {sent} sent and counted, slope {slope / 2**20:+.2f} MiB in ten "
+        f"minutes, descriptors {before.descriptors} -> {after.descriptors}, threads {before.threads} -> {after.threads}"
+    )
+    assert books.value(SUCCESS) - told.value(SUCCESS) == sent
+    assert books.value("nv_inference_request_failure") == 0
+    assert {golden.version_of(answer) for answer in answers} == {"1"}
+    assert (after.descriptors, after.threads) == (before.descriptors, before.threads)
+    if judged:
+        assert slope <= SLOPE_BYTES
+
+
+async def at_rest(server: ServerProcess) -> tuple[Books, Body]:
+    """The server's books, and what it holds once the connections of its clients are gone."""
+    books = Books(server.http.get("/metrics").text)
+    fewest, end_s = Body.of(server.process.pid), time.monotonic() + 2
+    while time.monotonic() < end_s:
+        body = Body.of(server.process.pid)
+        fewest = min(fewest, body, key=lambda seen: seen.descriptors)
+        await asyncio.sleep(0.05)
+    return books, fewest
+
+
+async def a_good_rate(port: int, golden: Golden) -> float:
+    """Requests a second: so much of what the machine gives a closed loop now."""
+    count, began_s, connections = 0, time.perf_counter(), Connections(port)
+
+    async def client() -> None:
+        nonlocal count
+        while time.perf_counter() - began_s < 2.0:
+            assert (await connections.exchange(golden.request(count)))[0] == 200
+            count += 1
+
+    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+    connections.close()
+    return SHARE * KNEE_OF_CLOSED_LOOP * count / (time.perf_counter() - began_s)
+
+
+async def soaked(
+    server: ServerProcess, golden: Golden, rate_per_s: float, seconds: float
+) -> tuple[list[Outcome], list[Look]]:
+    """Traffic for so long, of which every answer must be one; those of the last part, and the server after each."""
+    looks, answers, began_s, connections = [], [], time.monotonic(), Connections(server.port)
+    for _ in range(round(seconds / EVERY_S)):
+        answers = await drive(
+            server.port, golden.request, rate_per_s=rate_per_s, count=int(rate_per_s * EVERY_S), connections=connections
+        )
+        assert {answer.status for answer in answers} == {200}
+        looks.append(Look(time.monotonic() - began_s, Body.of(server.process.pid)))
+    connections.close()
+    return answers, looks
+
+
+def slope_bytes(looks: list[Look]) -> float:
+    """Bytes of resident memory that ten minutes add, by least squares."""
+    at_s = np.array([look.at_s for look in looks])
+    resident = np.array([look.body.resident_bytes for look in looks], np.float64)
+    return float(np.polyfit(at_s, resident, 1)[0]) * TEN_MINUTES_S
+
+
+def test_a_leak_is_seen() -> None:
+    """The control: 2 MiB in ten minutes, under noise of half a MiB."""
+    random = np.random.default_rng(0)
+
+    def looks(grows_bytes: float) -> list[Look]:
+        return [
+            Look(s, Body(int(2**27 + grows_bytes * s / TEN_MINUTES_S + random.normal(0, 2**19)), 20, 10, 0))
+            for s in np.arange(0.0, 1800.0)
+        ]
+
+    assert slope_bytes(looks(2 * SLOPE_BYTES)) > SLOPE_BYTES
+    assert slope_bytes(looks(0)) < SLOPE_BYTES
