@@ -10,14 +10,18 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
+from service.core.clock import MonotonicClock
 from service.core.contract import InferRequest
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, RunFailed
+from service.runtime.isolation.child import Child
+from service.serving.heart import Heart
 from service.serving.servable import Servable
 from tests.unit.runtime import graphs
 from tests.unit.runtime.isolation import crashes
@@ -172,3 +176,30 @@ async def test_a_bad_input_is_one_as_ever(house: House) -> None:
     servable = await loaded(house, models.scales(2.0))
     with pytest.raises(BadInput):
         await ask(servable, z=ROWS)
+
+
+async def test_a_crash_loop_turns_its_readiness_off_and_nothing_else(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servable = await loaded(house, models.scales(2.0))
+    heart = Heart(servable, MonotonicClock())
+    load = Child.load
+
+    def dies(child: Child, *rest: Any) -> None:
+        child.kill()
+        load(child, *rest)
+
+    async def beats(ok: bool) -> bool:
+        heart.tick()
+        await asyncio.sleep(0.02)
+        return heart.ok is ok
+
+    monkeypatch.setattr(Child, "load", dies)
+    [process] = of_models()
+    os.kill(process.pid, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while not await beats(ok=False):
+            pass
+    assert heart.reason == "its probe failed: the model's process keeps dying by itself"
+    assert servable.batcher.healthy
+    await heart.stop()
