@@ -106,7 +106,10 @@ class Child:
         """
         self._number += 1
         try:
-            message = {"run": self._number, "inputs": self._inputs.write(arrays), "limit_bytes": self._memory_bytes}
+            inputs = self._inputs.write(arrays)
+            if sum(size for _, _, _, size in inputs) > self._memory_bytes:
+                raise MemoryError
+            message = {"run": self._number, "inputs": inputs, "limit_bytes": self._memory_bytes}
             wire.send(self._server, message)
             self._wait()
             answer = self._heard()

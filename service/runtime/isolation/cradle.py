@@ -1,4 +1,4 @@
-"""The process that children are forked from: `python -m service.runtime.isolation.cradle SOCKET PARENT_PID`.
+"""The process that children are forked from: `python -m service.runtime.isolation.cradle SOCKET`.
 
 It has imported what a child needs but ONNX Runtime, whose import starts a thread: a fork of one thread is a whole
 process, so a child is there in milliseconds. It never sees a model. Ends when the server does.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ _REAP_EVERY_S = 1.0
 
 def main(arguments: Sequence[str]) -> None:
     """Forks a child for each message that comes through the socket; the child takes over the descriptor in it."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # a supervisor may tell all of a service; the server answers on
+        signal.signal(number, signal.SIG_IGN)
     server = socket.socket(fileno=int(arguments[0]))
     memory.share_one_heap()
     while True:

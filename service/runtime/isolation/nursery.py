@@ -17,6 +17,7 @@ from service.runtime.isolation.wire import Gone
 
 _ANSWER_S = 10.0
 _TRIES = 2
+_OURS = ("RETORT_", "OTEL_")
 _ENVIRONMENT = {
     # One thread is all that may be there when a process is forked; numpy's libraries start theirs at the import.
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
@@ -66,7 +67,7 @@ class _Cradle:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=interpreter.environment() | _ENVIRONMENT,
+                env=_environment(),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a Ctrl-C in the terminal is for the server
             )
@@ -86,6 +87,12 @@ class _Cradle:
         finally:
             theirs.close()
         return Child(answer["pid"], handle, ours)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without what it is told in confidence: settings, and the headers of a collector of traces."""
+    kept = {name: value for name, value in interpreter.environment().items() if not name.startswith(_OURS)}
+    return kept | _ENVIRONMENT
 
 
 def _end(process: subprocess.Popen[bytes], to_it: socket.socket) -> None:

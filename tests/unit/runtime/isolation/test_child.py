@@ -175,6 +175,13 @@ def test_no_memory_for_an_input_fails_that_run(puppet: Puppet, monkeypatch: pyte
             puppet.child.run(ROW)
 
 
+def test_an_input_larger_than_its_memory_starts_no_run(puppet: Puppet) -> None:
+    puppet.load({"ready": READY})
+    with pytest.raises(RunFailed, match="not enough memory"):
+        puppet.child.run({"x": np.zeros((MIB, 2), np.float32)})
+    assert_array_equal(puppet.run({}, ROW)["x"], ROW["x"])
+
+
 def test_a_closed_one_is_dead_and_holds_nothing(puppet: Puppet) -> None:
     puppet.load({"ready": READY})
     assert puppet.child.alive

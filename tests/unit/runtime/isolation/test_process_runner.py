@@ -349,6 +349,27 @@ def test_a_process_has_what_it_needs_and_no_more(make: Make) -> None:
     assert child.nice() == psutil.Process().nice()
 
 
+def test_it_is_told_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RETORT_SECRET", "OTEL_EXPORTER_OTLP_HEADERS", "FREE"):
+        monkeypatch.setenv(name, "hidden")
+    own = Nursery()
+    child = own.child()
+    known = psutil.Process(child.pid).environ()
+    child.close()
+    assert known["FREE"] == "hidden"
+    assert not [name for name in known if name.startswith(("RETORT_", "OTEL_"))]
+
+
+def test_a_signal_that_is_for_the_server_is_not_for_them(make: Make) -> None:
+    runner = make(graphs.linear())
+    before = pid_of(runner)
+    for pid in (before, psutil.Process(before).ppid()):
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    runner.run(ROW)
+    assert pid_of(runner) == before
+
+
 def test_the_bytes_of_a_version_cannot_be_changed() -> None:
     recipe = Recipe(graphs.linear(), {}, CPU, None)
     for change in (lambda fd: os.pwrite(fd, b"x", 0), lambda fd: os.ftruncate(fd, 0), lambda fd: os.write(fd, b"x")):
