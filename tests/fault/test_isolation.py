@@ -24,6 +24,7 @@ from tests.fault.test_swap_under_traffic import DIGITS, RATE_PER_S, Golden
 from tests.support.openloop import drive, percentile
 from tests.support.process import ServerProcess
 from tests.unit.runtime.isolation import crashes
+from tests.unit.runtime.isolation.runners import alive
 
 MIB = 1 << 20
 SETTLES_S = 20
@@ -33,13 +34,6 @@ def processes_of(server: ServerProcess) -> list[psutil.Process]:
     """The model's, without the cradle they come from."""
     [cradle] = psutil.Process(server.process.pid).children()
     return [one for one in cradle.children() if alive(one)]
-
-
-def alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

@@ -10,7 +10,7 @@ import threading
 import weakref
 
 from service.core import interpreter
-from service.core.errors import BadModel, NotReady
+from service.core.errors import NotReady
 from service.runtime.isolation import wire
 from service.runtime.isolation.child import Child
 from service.runtime.isolation.wire import Gone
@@ -37,11 +37,8 @@ class Nursery:
         """A process that waits for a model; blocks for some milliseconds, the first time for some hundred.
 
         Raises:
-            BadModel: this system has no such processes.
             NotReady: none can be started now.
         """
-        if not hasattr(os, "pidfd_open") or not hasattr(os, "memfd_create"):
-            raise BadModel("'isolation' needs Linux, and this is another system")
         with self._lock:
             for _ in range(_TRIES):
                 with contextlib.suppress(Gone, OSError):

@@ -25,6 +25,7 @@ from service.serving.heart import Heart
 from service.serving.servable import Servable
 from tests.unit.runtime import graphs
 from tests.unit.runtime.isolation import crashes
+from tests.unit.runtime.isolation.runners import alive
 from tests.unit.serving import models, test_cached, test_loader, test_padding, test_servable, test_stateful
 from tests.unit.serving.house import House, entry_of, servable_of, until
 
@@ -58,13 +59,6 @@ def children() -> list[psutil.Process]:
     return [
         one for one in psutil.Process().children(recursive=True) if alive(one) and "cradle" in " ".join(one.cmdline())
     ]
-
-
-def alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def of_models() -> list[psutil.Process]:

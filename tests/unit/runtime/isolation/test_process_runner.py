@@ -6,8 +6,6 @@ import gc
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -26,64 +24,13 @@ from service.runtime.isolation.nursery import Nursery
 from service.runtime.isolation.process_runner import ProcessRunner
 from service.runtime.isolation.recipe import Recipe
 from service.runtime.onnx import OnnxRunner
-from service.runtime.providers import RunnerOptions
 from service.runtime.runner import Runner
 from tests.fakes import ManualClock
 from tests.unit.runtime import graphs
 from tests.unit.runtime.graphs import WEIGHTS, value
 from tests.unit.runtime.isolation import crashes
+from tests.unit.runtime.isolation.runners import CPU, ROW, Make, alive, end, pid_of, until
 from tests.unit.runtime.isolation.test_wire import text
-
-CPU = RunnerOptions()
-MIB = 1 << 20
-ROW = {"x": np.ones((1, 64), np.float32)}
-Make = Callable[..., ProcessRunner]
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Nursery:
-    return Nursery()
-
-
-@pytest.fixture
-def make(nursery: Nursery) -> Iterator[Make]:
-    """Makes runners, and closes them."""
-    made: list[ProcessRunner] = []
-
-    def build(onnx: bytes, memory_mib: int | None = None, clock: Any = None, **more: Any) -> ProcessRunner:
-        recipe = Recipe(onnx, more.pop("external", {}), CPU, memory_mib * MIB if memory_mib else None)
-        more = {"cancel": threading.Event(), "load_timeout_s": 30.0, **more}
-        made.append(ProcessRunner(recipe, nursery, 0, clock=clock or MonotonicClock(), **more))
-        return made[-1]
-
-    yield build
-    for runner in made:
-        runner.close()
-
-
-def pid_of(runner: ProcessRunner) -> int:
-    return runner._child.pid
-
-
-def end(runner: ProcessRunner) -> None:
-    """kill -9, and waits until it is seen."""
-    os.kill(pid_of(runner), signal.SIGKILL)
-    until(lambda: not runner._child.alive)
-
-
-def alive(process: psutil.Process) -> bool:
-    """Whether it takes memory: one that ended is listed until its cradle looks."""
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
 
 
 def everything(elem_type: int, array: np.ndarray) -> tuple[bytes, dict[str, np.ndarray]]:
@@ -252,131 +199,6 @@ def test_a_cradle_that_dies_takes_no_run_with_it(make: Make, nursery: Nursery) -
     assert_array_equal(runner.run(ROW)["y"], expected)
 
 
-@pytest.fixture
-def spared(make: Make) -> ProcessRunner:
-    """A runner whose spare is ready."""
-    runner = make(graphs.linear(), spare=True)
-    until(lambda: spare_of(runner) is not None)
-    return runner
-
-
-def spare_of(runner: ProcessRunner) -> Child | None:
-    assert runner._spare is not None
-    return runner._spare._child
-
-
-def test_a_spare_takes_the_place_at_once_and_the_next_is_made_ready(spared: ProcessRunner) -> None:
-    for _ in range(3):
-        ready = spare_of(spared)
-        assert ready is not None
-        assert spared.resident_bytes > ready.resident_bytes > 0
-        end(spared)
-        spared.run(ROW)
-        assert pid_of(spared) == ready.pid
-        until(lambda: spare_of(spared) is not None)
-    assert spared.restarts == 3
-
-
-def test_a_spare_that_died_is_none(spared: ProcessRunner) -> None:
-    ready = spare_of(spared)
-    assert ready is not None
-    ready.kill()
-    until(lambda: not ready.alive)
-    end(spared)
-    spared.run(ROW)
-    assert pid_of(spared) != ready.pid
-    until(lambda: spare_of(spared) is not None)
-
-
-def test_a_spare_ends_with_its_runner(spared: ProcessRunner) -> None:
-    ready = spare_of(spared)
-    assert ready is not None
-    spared.close()
-    assert not ready.alive
-    assert spared.resident_bytes == 0
-
-
-def test_a_spare_that_cannot_be_loaded_leaves_none(spared: ProcessRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = threading.Event()
-
-    def refused(*_: Any) -> Any:
-        failed.set()
-        raise BadModel("so it says")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Child, "load", refused)
-        end(spared)
-        spared.run(ROW)
-        assert failed.wait(20)
-    end(spared)
-    spared.run(ROW)
-
-
-def test_a_spare_that_is_loaded_for_nobody_is_ended(make: Make) -> None:
-    runner = make(graphs.mlp(16), spare=True)
-    runner.close()
-    until(lambda: not any(thread.name == "spare process" for thread in threading.enumerate()))
-    assert spare_of(runner) is None
-
-
-# Bounds
-
-
-def test_memory_is_bounded_and_costs_the_run_alone(make: Make) -> None:
-    runner = make(crashes.takes(), memory_mib=256)
-    before = pid_of(runner)
-    assert runner.run({"n": np.array([1000])})["y"] == [1000]
-    with pytest.raises(RunFailed, match="not enough memory"):
-        runner.run({"n": np.array([1 << 27])})  # 512 MiB
-    assert runner.run({"n": np.array([1000])})["y"] == [1000]
-    assert pid_of(runner) == before
-
-
-def test_without_the_bound_there_is_memory(make: Make) -> None:
-    assert make(crashes.takes(), memory_mib=1024).run({"n": np.array([1 << 26])})["y"] > 0
-
-
-def test_a_process_has_what_it_needs_and_no_more(make: Make) -> None:
-    child = psutil.Process(pid_of(make(graphs.linear())))
-    opened = [os.readlink(one) for one in Path(f"/proc/{child.pid}/fd").iterdir()]
-    files = [name for name in opened if not name.startswith(("socket:", "/memfd:retort-"))]
-    assert [name for name in opened if "retort-model" in name] == []
-    assert set(files) <= {"/dev/null"}
-    assert len(opened) <= 7
-    assert child.rlimit(psutil.RLIMIT_CORE) == (0, 0)
-    assert child.rlimit(psutil.RLIMIT_NOFILE) == (256, 256)
-    assert Path(f"/proc/{child.pid}/oom_score_adj").read_text() == "1000\n"
-    assert child.nice() == psutil.Process().nice()
-
-
-def test_it_is_told_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RETORT_SECRET", "OTEL_EXPORTER_OTLP_HEADERS", "FREE"):
-        monkeypatch.setenv(name, "hidden")
-    own = Nursery()
-    child = own.child()
-    known = psutil.Process(child.pid).environ()
-    child.close()
-    assert known["FREE"] == "hidden"
-    assert not [name for name in known if name.startswith(("RETORT_", "OTEL_"))]
-
-
-def test_a_signal_that_is_for_the_server_is_not_for_them(make: Make) -> None:
-    runner = make(graphs.linear())
-    before = pid_of(runner)
-    for pid in (before, psutil.Process(before).ppid()):
-        os.kill(pid, signal.SIGTERM)
-        os.kill(pid, signal.SIGINT)
-    runner.run(ROW)
-    assert pid_of(runner) == before
-
-
-def test_the_bytes_of_a_version_cannot_be_changed() -> None:
-    recipe = Recipe(graphs.linear(), {}, CPU, None)
-    for change in (lambda fd: os.pwrite(fd, b"x", 0), lambda fd: os.ftruncate(fd, 0), lambda fd: os.write(fd, b"x")):
-        with pytest.raises(PermissionError):
-            change(recipe.file.descriptor)
-
-
 # Stopping and closing
 
 
@@ -456,10 +278,3 @@ def test_nothing_is_left_behind() -> None:
     assert not cradle.is_running()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert threading.active_count() == threads
-
-
-def test_a_cradle_has_one_thread(make: Make) -> None:
-    """It is forked: a second thread would be missing in its children, with whatever locks it held."""
-    parent = psutil.Process(pid_of(make(graphs.linear()))).parent()
-    assert parent is not None
-    assert parent.num_threads() == 1
