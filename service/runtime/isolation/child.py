@@ -52,6 +52,7 @@ class Child:
         self._handle = handle
         self._close_handle = weakref.finalize(self, close, handle)
         self._server = server
+        self._lifeline, self._lifeline_there = wire.pair()  # held by this process, for as long as it lives
         self._stops, self._stops_there = wire.pair()
         self._stops.setblocking(False)
         self._inputs = MemoryFile.new("retort-inputs")
@@ -83,9 +84,12 @@ class Child:
         """
         self._memory_bytes = recipe.memory_bytes or memory.available_bytes()
         order = {"memory_bytes": self._memory_bytes, "device_id": device_id}
-        descriptors = [self._stops_there.fileno(), recipe.file.descriptor]
-        wire.send(self._server, order, [*descriptors, self._inputs.descriptor, self._outputs.descriptor])
-        self._stops_there.close()
+        theirs = (self._lifeline_there, self._stops_there)
+        files = (recipe.file, self._inputs, self._outputs)
+        descriptors = [*(sock.fileno() for sock in theirs), *(file.descriptor for file in files)]
+        wire.send(self._server, order, descriptors)
+        for sock in theirs:
+            sock.close()
         while not wire.readable(self._server, _LOOK_S):
             if given_up():
                 self.close()
@@ -141,7 +145,7 @@ class Child:
             self.kill()
             self._ended_within(_DEATH_S)
             self._close_handle()
-        for sock in (self._server, self._stops, self._stops_there):
+        for sock in (self._server, self._stops, self._stops_there, self._lifeline, self._lifeline_there):
             sock.close()
         self._inputs.close()
         self._outputs.close()

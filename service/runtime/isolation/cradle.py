@@ -38,11 +38,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _bear(server: socket.socket, descriptors: list[int]) -> None:
-    cradle_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
         server.close()
-        inside.main(socket.socket(fileno=descriptors[0]), cradle_pid)
+        inside.main(socket.socket(fileno=descriptors[0]))
     for descriptor in descriptors:
         os.close(descriptor)
     handle = os.pidfd_open(pid)  # not reaped yet, so the number is still this child's

@@ -1,19 +1,21 @@
 """What a model's process does: bounds itself, builds the session from bytes, then runs what it is told, one at a time.
 
-It has no descriptor but those that it is handed, and ends with the cradle, which ends with the server.
+It has no descriptor but those that it is handed, and ends with the server, in the middle of a run as well.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import socket
 import threading
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from service.core.confine import confine, confine_files, die_with
+from service.core.confine import confine, confine_files
 from service.core.errors import RetortError, RunFailed
-from service.runtime.isolation.wire import Gone, MemoryFile, Message, receive, send
+from service.runtime.isolation.wire import Gone, MemoryFile, Message, readable, receive, send
 from service.runtime.trial_job import read_job
 
 if TYPE_CHECKING:
@@ -23,10 +25,9 @@ _FEW_DESCRIPTORS = 256  # CUDA opens dozens
 _MOST_CHARACTERS = 1000
 
 
-def main(server: socket.socket, cradle_pid: int) -> NoReturn:
+def main(server: socket.socket) -> NoReturn:
     """Serves one model until the server closes its end; never returns into the cradle."""
     try:
-        die_with(cradle_pid)
         _serve(server)
     finally:
         os._exit(1)  # as on SIGKILL: nothing of the cradle's is to be cleaned up, and no thread to be waited for
@@ -34,7 +35,8 @@ def main(server: socket.socket, cradle_pid: int) -> NoReturn:
 
 def _serve(server: socket.socket) -> None:
     order, descriptors = receive(server)
-    stops, model, inputs, outputs = descriptors
+    lifeline, stops, model, inputs, outputs = descriptors
+    _end_with(lifeline)
     _close_all_but(0, 1, 2, server.fileno(), *descriptors)
     confine(order["memory_bytes"])
     confine_files(order["memory_bytes"], _FEW_DESCRIPTORS)
@@ -48,6 +50,18 @@ def _serve(server: socket.socket) -> None:
     _Runs(runner, server, socket.socket(fileno=stops), MemoryFile(inputs), MemoryFile(outputs)).serve(
         {"ready": {**specs, "omitted_outputs": runner.omitted_outputs, "provider": runner.provider}}
     )
+
+
+def _end_with(lifeline: int) -> None:
+    """Has the kernel kill this process once nobody holds the other end, on which nothing is ever sent.
+
+    Not PR_SET_PDEATHSIG: that is the parent's death, and one of the cradle is to cost no run.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if readable(lifeline, 0):
+        raise Gone("the server ended before it could be watched")
 
 
 def _load(model: int, device_id: int) -> OnnxRunner:

@@ -16,7 +16,7 @@ from service.runtime.isolation.child import Child
 from service.runtime.isolation.wire import Gone
 
 _ANSWER_S = 10.0
-_TRIES = 2
+_TRIES = 3  # the cradle may have been killed, and its heir too
 _OURS = ("RETORT_", "OTEL_")
 _ENVIRONMENT = {
     # One thread is all that may be there when a process is forked; numpy's libraries start theirs at the import.

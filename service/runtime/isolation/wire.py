@@ -76,7 +76,7 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]]:
     return message, descriptors
 
 
-def readable(sock: socket.socket, timeout_s: float) -> bool:
+def readable(sock: socket.socket | int, timeout_s: float) -> bool:
     """Whether a message came, or the other side ended, within that time."""
     poll = select.poll()  # unlike select, it takes descriptors over 1023
     poll.register(sock, select.POLLIN)

@@ -43,8 +43,9 @@ class Puppet:
         with ThreadPoolExecutor(1) as pool:
             recipe = Recipe(b"", {}, RunnerOptions(), MIB)
             loading = pool.submit(self.child.load, recipe, 0, lambda: False)
-            _, [stops, model, inputs, outputs] = wire.receive(self._server)
+            _, [lifeline, stops, model, inputs, outputs] = wire.receive(self._server)
             os.close(model)
+            os.close(lifeline)
             self.stops = socket.socket(fileno=stops)
             self.inputs, self.outputs = MemoryFile(inputs), MemoryFile(outputs)
             wire.send(self._server, answer, descriptors or [])

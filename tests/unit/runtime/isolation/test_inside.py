@@ -37,7 +37,7 @@ def test_a_process_has_what_it_needs_and_no_more(make: Make) -> None:
     files = [name for name in opened if not name.startswith(("socket:", "/memfd:retort-"))]
     assert [name for name in opened if "retort-model" in name] == []
     assert set(files) <= {"/dev/null"}
-    assert len(opened) <= 7
+    assert len(opened) <= 8
     assert child.rlimit(psutil.RLIMIT_CORE) == (0, 0)
     assert child.rlimit(psutil.RLIMIT_NOFILE) == (256, 256)
     assert Path(f"/proc/{child.pid}/oom_score_adj").read_text() == "1000\n"

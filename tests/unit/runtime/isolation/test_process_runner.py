@@ -194,8 +194,12 @@ def test_a_cradle_that_dies_takes_no_run_with_it(make: Make, nursery: Nursery) -
     expected = runner.run(ROW)["y"]
     parent = psutil.Process(pid_of(runner)).parent()
     assert parent is not None
+    before = pid_of(runner)
     parent.kill()
-    until(lambda: not runner._child.alive)
+    until(lambda: not alive(parent))
+    assert_array_equal(runner.run(ROW)["y"], expected)
+    assert pid_of(runner) == before, "its death was theirs"
+    end(runner)
     assert_array_equal(runner.run(ROW)["y"], expected)
 
 
