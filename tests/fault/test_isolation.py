@@ -44,22 +44,36 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def serving(
-    folder: Path, onnx: Callable[[], bytes], isolation: object | None, env: dict[str, str] | None = None
-) -> Iterator[ServerProcess]:
-    """A server with one model, `m`."""
-    version = folder / "repository" / "m" / "1"
-    version.mkdir(parents=True)
-    (version / "model.onnx").write_bytes(onnx())
-    config = {} if isolation is None else {"isolation": isolation}
-    (version.parent / "model.yaml").write_text(json.dumps({"threads": 1, **config}))
-    with ServerProcess(["--repository", str(folder / "repository")], folder, env=env) as server:
+def serving(folder: Path, isolation: object | None) -> Iterator[ServerProcess]:
+    """A server with the models `divides` and `takes`, which harm whoever runs them."""
+    for model in (crashes.divides, crashes.takes):
+        version = folder / "repository" / model.__name__ / "1"
+        version.mkdir(parents=True)
+        (version / "model.onnx").write_bytes(model())
+        config = {} if isolation is None else {"isolation": isolation}
+        (version.parent / "model.yaml").write_text(json.dumps({"threads": 1, **config}))
+    environment = {"RETORT_RUN_TIMEOUT_S": "0.5"} if isolation else {}
+    with ServerProcess(["--repository", str(folder / "repository")], folder, env=environment) as server:
         yield server
 
 
-def ask(server: ServerProcess, name: str, shape: list[int], *values: int) -> httpx.Response:
-    tensor = {"name": name, "shape": shape, "datatype": "INT64", "data": list(values)}
-    return server.http.post("/v2/models/m/infer", json={"inputs": [tensor]})
+@pytest.fixture(scope="module")
+def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One server for all that it survives."""
+    with serving(tmp_path_factory.mktemp("isolated"), {"process": {"memory_bytes": 256 * MIB}}) as server:
+        yield server
+
+
+def divide(server: ServerProcess, *rows: int) -> httpx.Response:
+    return ask(server, "divides", {"name": "x", "shape": [len(rows), 1], "datatype": "INT64", "data": list(rows)})
+
+
+def take(server: ServerProcess, floats: int) -> httpx.Response:
+    return ask(server, "takes", {"name": "n", "shape": [1], "datatype": "INT64", "data": [floats]})
+
+
+def ask(server: ServerProcess, model: str, tensor: dict[str, Any]) -> httpx.Response:
+    return server.http.post(f"/v2/models/{model}/infer", json={"inputs": [tensor]})
 
 
 def answered(response: httpx.Response) -> Any:
@@ -69,7 +83,7 @@ def answered(response: httpx.Response) -> Any:
 
 @pytest.mark.parametrize(
     ("seconds", "slowest_s"),
-    [(5, 3.0), pytest.param(30, 1.0, marks=pytest.mark.slow)],
+    [(4, 3.0), pytest.param(30, 1.0, marks=pytest.mark.slow)],
     ids=["short", "full"],
 )
 async def test_a_process_killed_every_second_costs_no_request(tmp_path: Path, seconds: int, slowest_s: float) -> None:
@@ -108,66 +122,61 @@ async def test_a_process_killed_every_second_costs_no_request(tmp_path: Path, se
     assert max(latencies_s) <= slowest_s
 
 
-def test_a_row_that_ends_the_process_is_an_error_and_the_server_lives(tmp_path: Path) -> None:
-    with serving(tmp_path, crashes.divides, "process") as server:
-        for _ in range(3):
-            refused = ask(server, "x", [1, 1], crashes.KILLER)
-            assert refused.status_code == 500
-            assert refused.json()["error"] == "the model's process died while it ran this request"
-            assert answered(ask(server, "x", [2, 1], 3, 4)) == crashes.quotients(np.array([[3], [4]])).ravel().tolist()
-        assert server.http.get("/v2/health/ready").status_code == 200
+def test_a_row_that_ends_the_process_is_an_error_and_the_server_lives(isolated: ServerProcess) -> None:
+    for _ in range(3):
+        refused = divide(isolated, crashes.KILLER)
+        assert refused.status_code == 500
+        assert refused.json()["error"] == "the model's process died while it ran this request"
+        assert answered(divide(isolated, 3, 4)) == crashes.quotients(np.array([[3], [4]])).ravel().tolist()
+    assert isolated.http.get("/v2/health/ready").status_code == 200
 
 
-def test_control_the_same_row_ends_a_server_without_isolation(tmp_path: Path) -> None:
-    with serving(tmp_path, crashes.divides, None) as server:
-        assert answered(ask(server, "x", [1, 1], 3))
+def peak_mib(server: ServerProcess) -> int:
+    lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def test_a_request_that_wants_much_memory_gets_none_of_the_servers(isolated: ServerProcess) -> None:
+    before_mib = peak_mib(isolated)
+    refused = take(isolated, 128 * MIB)  # 512 MiB of floats
+    assert refused.status_code == 500
+    assert refused.json()["error"] == "there is not enough memory for this run"
+    assert peak_mib(isolated) - before_mib < 64
+    assert answered(take(isolated, 1000)) == [1000]
+
+
+def test_a_process_that_hangs_is_ended_and_no_thread_is_left_behind(isolated: ServerProcess) -> None:
+    answered(take(isolated, 7))
+    threads = psutil.Process(isolated.process.pid).num_threads()
+    for _ in range(3):  # the third engine given up would end the server
+        for process in processes_of(isolated):
+            os.kill(process.pid, signal.SIGSTOP)
+        hanging = processes_of(isolated)
+        refused = take(isolated, 7)
+        assert refused.status_code == 503
+        assert "the run took longer than 0.5 s" in refused.json()["error"]
+        assert answered(take(isolated, 7)) == [7]
+        until(lambda stopped=hanging: not any(map(alive, stopped)), "a process was left behind")  # type: ignore[misc]
+    assert psutil.Process(isolated.process.pid).num_threads() <= threads + 1  # one that ends just now
+
+
+def test_control_without_isolation_the_server_pays_and_ends(tmp_path: Path) -> None:
+    with serving(tmp_path, None) as server:
+        before_mib = peak_mib(server)
+        assert take(server, 128 * MIB).status_code == 200
+        assert peak_mib(server) - before_mib > 400
+        assert answered(divide(server, 3))
         with pytest.raises(httpx.TransportError):
-            ask(server, "x", [1, 1], crashes.KILLER)
+            divide(server, crashes.KILLER)
         assert server.process.wait(SETTLES_S) == -signal.SIGFPE
-
-
-def peak_mib(pid: int) -> int:
-    line = next(each for each in Path(f"/proc/{pid}/status").read_text().splitlines() if each.startswith("VmHWM"))
-    return int(line.split()[1]) // 1024
-
-
-@pytest.mark.parametrize("isolated", [True, False], ids=["isolated", "control"])
-def test_a_request_that_wants_much_memory_gets_none_of_the_servers(tmp_path: Path, isolated: bool) -> None:
-    bound = {"process": {"memory_bytes": 256 * MIB}} if isolated else None
-    with serving(tmp_path, crashes.takes, bound) as server:
-        before_mib = peak_mib(server.process.pid)
-        response = ask(server, "n", [1], 128 * MIB)  # 512 MiB of floats
-        grown_mib = peak_mib(server.process.pid) - before_mib
-        assert answered(ask(server, "n", [1], 1000)) == [1000]
-    if isolated:
-        assert response.status_code == 500
-        assert response.json()["error"] == "there is not enough memory for this run"
-        assert grown_mib < 64
-    else:
-        assert response.status_code == 200
-        assert grown_mib > 400
-
-
-def test_a_process_that_hangs_is_ended_and_no_thread_is_left_behind(tmp_path: Path) -> None:
-    with serving(tmp_path, crashes.takes, "process", {"RETORT_RUN_TIMEOUT_S": "1"}) as server:
-        answered(ask(server, "n", [1], 7))
-        threads = psutil.Process(server.process.pid).num_threads()
-        for _ in range(3):  # the third engine given up would end the server
-            [hanging] = processes_of(server)
-            os.kill(hanging.pid, signal.SIGSTOP)
-            refused = ask(server, "n", [1], 7)
-            assert refused.status_code == 503
-            assert "the run took longer than 1 s" in refused.json()["error"]
-            assert answered(ask(server, "n", [1], 7)) == [7]
-            until(lambda process=hanging: not alive(process), "the process was left behind")  # type: ignore[misc]
-        assert psutil.Process(server.process.pid).num_threads() <= threads + 1  # one that ends just now
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_no_process_outlives_the_server(tmp_path: Path, how: signal.Signals) -> None:
-    with serving(tmp_path, crashes.takes, "process") as server:
+    with serving(tmp_path, "process") as server:
         everybody = psutil.Process(server.process.pid).children(recursive=True)
-        assert len(everybody) == 2
+        assert len(everybody) == 3
+        os.kill(processes_of(server)[0].pid, signal.SIGSTOP)  # one hangs
         server.process.send_signal(how)
         assert server.process.wait(SETTLES_S) == (0 if how is signal.SIGTERM else -how)
         until(lambda: not any(map(alive, everybody)), "a process of the model outlived the server")
