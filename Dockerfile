@@ -33,6 +33,6 @@ VOLUME ["/var/lib/retort"]
 EXPOSE 8000 8001
 # Live, not ready: a server that is loading a model must not be killed for it.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"RETORT_HTTP_PORT\"]}/v2/health/live', timeout=2)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request as r; s, c = ('https', ssl._create_unverified_context()) if os.environ.get('RETORT_TLS_CERT') else ('http', None); r.urlopen(f'{s}://127.0.0.1:{os.environ[\"RETORT_HTTP_PORT\"]}/v2/health/live', timeout=2, context=c)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["retort", "serve"]

@@ -48,6 +48,12 @@ class Target:
         return isinstance(config, dict) and "sequence_batching" in config
 
     @property
+    def credentials(self) -> tuple[tuple[str, str], ...]:
+        """What a call over gRPC brings, where requests over HTTP bring a key."""
+        name = "authorization"
+        return ((name, self.http.headers[name]),) if name in self.http.headers else ()
+
+    @property
     def path(self) -> str:
         """Of the model."""
         return f"/v2/models/{quote(self.model, safe='')}"

@@ -97,6 +97,7 @@ class Server:
         self._ending = _Ending()
         self.left_runs_behind = False
         self._clock = MonotonicClock()
+        self._credentials = assembly.credentials_of(settings, self._clock, self._log)
         self._traces = assembly.traces_of(settings)
         tracing = self._traces.tracing
         self._controls = Controls(tracing, log_settings) if log_settings is not None else Controls(tracing)
@@ -105,12 +106,17 @@ class Server:
 
     async def run(self) -> int:
         """Starts, serves, stops; returns the exit code."""
-        fronts = assembly.fronts_of(self._settings, self._catalog, self._health, self._clock, self._controls)
+        renewal = self._credentials.renewal
+        fronts = assembly.fronts_of(
+            self._settings, self._catalog, self._health, self._clock, self._controls, self._credentials
+        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.by_signal)
+        if renewal is not None:
+            loop.add_signal_handler(signal.SIGHUP, renewal.read_all)
         await fronts.start()
-        watchers = assembly.watchers_of(self._catalog, self._health, self._clock, self._log, self._fatal)
+        watchers = assembly.watchers_of(self._catalog, self._health, self._clock, self._log, self._fatal, renewal)
         loading = asyncio.create_task(self._load(fronts, watchers), name="load models")
         loading.add_done_callback(self._loaded)
         await self._ending.begun.wait()

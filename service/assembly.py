@@ -18,7 +18,11 @@ from service.core.clock import Clock
 from service.core.errors import ProviderMissing
 from service.core.supervise import Supervisor
 from service.gateway.controls import Controls
+from service.gateway.credentials import Credentials
 from service.gateway.fronts import AddressRefused, Fronts, Listening
+from service.gateway.key_file import KeysRefused
+from service.gateway.renewal import Renewal
+from service.gateway.tls import CertificateRefused
 from service.observe.opentelemetry_setup import BadVariable
 from service.observe.trace_outlets import TraceOutlets
 from service.repository.layout import Repositories, SingleFile, Source
@@ -121,7 +125,27 @@ def traces_of(settings: Settings) -> TraceOutlets:
         raise CannotStart(str(error)) from error
 
 
-def fronts_of(settings: Settings, catalog: Catalog, health: Health, clock: Clock, controls: Controls) -> Fronts:
+def credentials_of(settings: Settings, clock: Clock, log: BoundLogger) -> Credentials:
+    """The keys and the certificate that the settings name.
+
+    Raises:
+        CannotStart: they cannot be used.
+    """
+    pair = (settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+    try:
+        return Credentials(settings.keys, pair, clock, log)
+    except (KeysRefused, CertificateRefused) as error:
+        raise CannotStart(str(error)) from error
+
+
+def fronts_of(
+    settings: Settings,
+    catalog: Catalog,
+    health: Health,
+    clock: Clock,
+    controls: Controls,
+    credentials: Credentials,
+) -> Fronts:
     """HTTP and gRPC, bound to their addresses.
 
     Raises:
@@ -138,15 +162,20 @@ def fronts_of(settings: Settings, catalog: Catalog, health: Health, clock: Clock
         shared_memory=settings.shared_memory,
     )
     try:
-        return Fronts(catalog, health, listening, clock, controls)
+        return Fronts(catalog, health, listening, clock, controls, credentials)
     except AddressRefused as error:
         raise CannotStart(str(error)) from error
 
 
 def watchers_of(
-    catalog: Catalog, health: Health, clock: Clock, log: BoundLogger, on_fatal: Callable[[str], None]
+    catalog: Catalog,
+    health: Health,
+    clock: Clock,
+    log: BoundLogger,
+    on_fatal: Callable[[str], None],
+    renewal: Renewal | None,
 ) -> list[Supervisor]:
-    """What goes on beside serving: the probe behind readiness, and loading again what was away at its load."""
+    """What goes on beside serving: readiness's probe, loading what was away at its load, reading new credentials."""
     probe = Supervisor(
         "probe",
         health.probe,
@@ -161,4 +190,13 @@ def watchers_of(
         on_crash=lambda error: log.error("loading again crashed", exc_info=error),
         on_give_up=lambda error: log.error("loading again gave up", exc_info=error),
     )
-    return [probe, comeback]
+    if renewal is None:
+        return [probe, comeback]
+    renewing = Supervisor(
+        "renewal",
+        renewal.watch,
+        clock=clock,
+        on_crash=lambda error: log.error("looking for new credentials crashed", exc_info=error),
+        on_give_up=lambda error: log.error("looking for new credentials gave up", exc_info=error),
+    )
+    return [probe, comeback, renewing]

@@ -21,8 +21,8 @@ DEFAULT_REPOSITORY = Path("models/repository")
 
 _MIB = 1024**2
 _GIB = 1024**3
-# RETORT_URL and RETORT_KEY are the client commands'.
-_OTHERS = frozenset({"RETORT_URL", "RETORT_KEY"})
+# RETORT_URL, RETORT_KEY and RETORT_CA are the client commands'.
+_OTHERS = frozenset({"RETORT_URL", "RETORT_KEY", "RETORT_CA"})
 # Kubernetes injects these into every pod beside a service that is called "retort".
 _KUBERNETES = ("RETORT_SERVICE_", "RETORT_PORT_")
 
@@ -72,6 +72,9 @@ class Settings(BaseSettings):
         required_models: those that readiness waits for; None: those that were ready at start.
         trial_memory_bytes: of the child process that loads a file new to this machine first; 0: without a child.
         trace_file: where traces in Triton's own form are written, once a client or its operator asks for them.
+        keys: the file of keys; None: no client needs one, and only this machine changes what is served.
+        tls_cert: the chain of certificates that clients see, as PEM; None for plain connections.
+        tls_key: the private key to it.
         shared_memory: clients on this machine may register regions of system shared memory for tensors.
     """
 
@@ -98,6 +101,9 @@ class Settings(BaseSettings):
     trial_memory_bytes: NonNegativeInt = 4 * _GIB
     trace_file: Path | None = None
     shared_memory: bool = False
+    keys: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
     @field_validator("repository", mode="before")
     @classmethod
@@ -143,9 +149,13 @@ class Settings(BaseSettings):
         if problems:
             raise SettingsError("\n".join(problems))
         try:
-            return cls(**chosen)
+            settings = cls(**chosen)
         except ValidationError as error:
             raise SettingsError("\n".join(_sentences(error, chosen))) from None
+        if (settings.tls_cert is None) != (settings.tls_key is None):
+            missing = "--tls-key, its private key," if settings.tls_cert else "--tls-cert, its certificate,"
+            raise SettingsError(f"{missing} is missing: TLS needs --tls-cert and --tls-key together.")
+        return settings
 
 
 def is_model_file(path: Path) -> bool:

@@ -46,7 +46,8 @@ def _call(target: Target, method: str, **fields: Any) -> Any:
         from tritonclient.grpc import service_pb2, service_pb2_grpc  # noqa: PLC0415
 
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        return getattr(stub, method)(getattr(service_pb2, f"{method}Request")(**fields), timeout=TIMEOUT_S)
+        request = getattr(service_pb2, f"{method}Request")(**fields)
+        return getattr(stub, method)(request, metadata=target.credentials, timeout=TIMEOUT_S)
 
 
 def _code(target: Target, method: str, **fields: Any) -> str:
@@ -119,7 +120,7 @@ def _stream(target: Target) -> str:
         asked = [service_pb2.ModelInferRequest(id=str(number), **good) for number in range(3)]
         asked.insert(1, service_pb2.ModelInferRequest(model_name="no-such-model-here", id="bad"))
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        answers = list(stub.ModelStreamInfer(iter(asked), timeout=TIMEOUT_S))
+        answers = list(stub.ModelStreamInfer(iter(asked), metadata=target.credentials, timeout=TIMEOUT_S))
     failed = [answer for answer in answers if answer.error_message]
     require(len(failed) == 1, f"{len(failed)} error messages for one bad request")
     ids = sorted(answer.infer_response.id for answer in answers if not answer.error_message)

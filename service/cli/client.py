@@ -14,6 +14,9 @@ from service.cli.failure import Failure
 from service.cli.options import DEFAULT_URL
 
 if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
     import httpx
 
 # A swap loads and drains before it answers; the server's own limits end it far sooner.
@@ -28,12 +31,13 @@ class Client:
     Args:
         url: scheme, host and port.
         key: sent as a bearer token where given.
+        ca: a PEM file of the authorities that are trusted in place of the system's.
 
     Raises:
-        Failure: `url` has no scheme of HTTP.
+        Failure: `url` has no scheme of HTTP, or `ca` is no such file.
     """
 
-    def __init__(self, url: str, key: str | None) -> None:
+    def __init__(self, url: str, key: str | None, ca: Path | None = None) -> None:
         if not url.startswith(("http://", "https://")):
             raise Failure(f"'{url}' is not a server's URL: it begins with http:// or https://, as {DEFAULT_URL} does.")
         import httpx  # noqa: PLC0415 - a third of a second that `retort --help` need not pay
@@ -42,6 +46,7 @@ class Client:
         self._errors = (httpx.HTTPError, httpx.InvalidURL)
         self._unreachable = (httpx.ConnectError, httpx.ConnectTimeout)
         self._http = httpx.Client(
+            verify=True if ca is None else _trusting(ca),
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(_ANSWER_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
             # A proxy of the environment leads away from this machine.
@@ -63,7 +68,9 @@ class Client:
     def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, self._url + path, **parts)
-        except self._unreachable:
+        except self._unreachable as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise Failure(f"the certificate of {self._url} is not trusted: name its authority with --ca.") from None
             raise Failure(f"no server answers at {self._url}: is `retort serve` running?") from None
         except self._errors as error:
             raise Failure(f"the server at {self._url} gave no answer: {str(error).rstrip('.')}.") from None
@@ -76,6 +83,15 @@ def model_path(prefix: str, model: str, version: str | None = None) -> str:
     """The path of a model or of one of its versions, such as `/v2/models/digits/versions/1-int8`."""
     path = f"{prefix}/models/{quote(model, safe='')}"
     return path if version is None else f"{path}/versions/{quote(version, safe='')}"
+
+
+def _trusting(ca: Path) -> ssl.SSLContext:
+    import ssl  # noqa: PLC0415 - as httpx
+
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError:
+        raise Failure(f"{ca} holds no certificates in PEM form.") from None
 
 
 def _parsed(answer: httpx.Response) -> Any:

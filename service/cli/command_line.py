@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import check, infer, models, rollback, serve, swap
+from service.cli import check, infer, key, models, rollback, serve, swap
 from service.cli.failure import Failure
 from service.cli.plugins import add_plugins, installed
 
@@ -38,6 +38,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "infer": (infer.infer, infer.HELP),
     "swap": (swap.swap, swap.HELP),
     "rollback": (rollback.rollback, rollback.HELP),
+    "key": (key.key, key.HELP),
 }
 
 

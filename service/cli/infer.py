@@ -10,7 +10,7 @@ import typer
 
 from service.cli.client import Client, model_path
 from service.cli.failure import Failure
-from service.cli.options import DEFAULT_URL, Key, Model, Url
+from service.cli.options import DEFAULT_URL, Ca, Key, Model, Url
 
 if TYPE_CHECKING:
     from service.core.contract import Arrays
@@ -46,12 +46,13 @@ def infer(
     version: Annotated[str | None, typer.Option(help="Ask this version, not the active one.")] = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
+    ca: Ca = None,
 ) -> None:
     """See `HELP`."""
     if file.suffix == ".npz":
-        _ask_npz(Client(url, key), model, version, file)
+        _ask_npz(Client(url, key, ca), model, version, file)
     elif file.suffix == ".json":
-        _ask_json(Client(url, key), model, version, file)
+        _ask_json(Client(url, key, ca), model, version, file)
     else:
         raise Failure(f"{file} is neither .npz nor .json.")
 

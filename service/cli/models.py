@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.client import Client, model_path
-from service.cli.options import DEFAULT_URL, Key, Url
+from service.cli.options import DEFAULT_URL, Ca, Key, Url
 from service.core.words import share, size
 
 HELP = """List every version of every model.
@@ -38,9 +38,10 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     url: Url = DEFAULT_URL,
     key: Key = None,
+    ca: Ca = None,
 ) -> None:
     """See `HELP`."""
-    client = Client(url, key)
+    client = Client(url, key, ca)
     index = client.post("/v2/repository/index", {})
     names = sorted({entry["name"] for entry in index})
     versions = [version for name in names for version in client.get(model_path("/v2", name) + "/versions")["versions"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.cli.client import Client, model_path
-from service.cli.options import DEFAULT_URL, Key, Model, Url
+from service.cli.options import DEFAULT_URL, Ca, Key, Model, Url
 from service.cli.report import print_report
 
 HELP = """Go back to the version that was active before the last swap.
@@ -25,6 +25,6 @@ Exit codes:
 """
 
 
-def rollback(model: Model, url: Url = DEFAULT_URL, key: Key = None) -> None:
+def rollback(model: Model, url: Url = DEFAULT_URL, key: Key = None, ca: Ca = None) -> None:
     """See `HELP`."""
-    print_report(Client(url, key).post(model_path("/v2/repository", model) + "/rollback", {}))
+    print_report(Client(url, key, ca).post(model_path("/v2/repository", model) + "/rollback", {}))

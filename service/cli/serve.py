@@ -58,6 +58,14 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
         bool | None,
         typer.Option("--shared-memory", help="Clients on this machine may pass tensors in shared memory [off]."),
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Who may do what, see `retort key`; read again when it changes [none]."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The chain of certificates, PEM [plain connections].")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The private key to it, PEM.")] = None,
     log_format: Annotated[Literal["json", "console"] | None, typer.Option(help="Of the log lines [json].")] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged [info].")
@@ -81,6 +89,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
                 "state_dir": state_dir,
                 "threads": threads,
                 "shared_memory": shared_memory,
+                "keys": keys,
+                "tls_cert": tls_cert,
+                "tls_key": tls_key,
                 "log_format": log_format,
                 "log_level": log_level,
             }

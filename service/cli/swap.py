@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from service.cli.client import Client, model_path
-from service.cli.options import DEFAULT_URL, Key, Model, Url
+from service.cli.options import DEFAULT_URL, Ca, Key, Model, Url
 from service.cli.report import print_report
 
 HELP = """Make another version the active one, under traffic.
@@ -44,6 +44,7 @@ def swap(
     ] = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
+    ca: Ca = None,
 ) -> None:
     """See `HELP`."""
     if max_error_rate is not None and watch_s is None:
@@ -51,4 +52,4 @@ def swap(
     body: dict[str, object] = {"version": version, "force": force}
     watch = {"watch_s": watch_s, "max_error_rate": max_error_rate}
     body.update({name: value for name, value in watch.items() if value is not None})
-    print_report(Client(url, key).post(model_path("/v2/repository", model) + "/swap", body))
+    print_report(Client(url, key, ca).post(model_path("/v2/repository", model) + "/swap", body))

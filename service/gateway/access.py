@@ -1,8 +1,11 @@
-"""Who may change what is served or use shared memory. Without keys: whoever sits here, and no page in their browser.
+"""Who may change what is served or use shared memory.
+
+With keys: the holder of one with the scope `admin`, wherever it comes from; routes have been held to that before a
+handler is called. Without keys: whoever sits here, and no page in their browser.
 
 A page can make a browser post to the loopback address, and a proxy on this machine can carry requests from anywhere;
 the `Host`, `Content-Type`, `Origin` and `Forwarded` headers give both away. That holds for pages which may use the
-service for inference too: a browser asks before it sends them JSON, and is told yes. Knows nothing of routes.
+service for inference too: a browser asks before it sends them JSON, and is told yes. Knows neither routes nor keys.
 """
 
 from __future__ import annotations
@@ -13,16 +16,30 @@ from ipaddress import IPv6Address, ip_address
 from starlette.types import Scope
 
 from service.core.errors import RetortError
+from service.gateway.rights import Holder, Right
 
 _ONLY = "models are changed only from the server's own machine"
 _SHARED_MEMORY = "shared memory is used only from the server's own machine"
 _SETTINGS = "settings are changed only from the server's own machine"
 _FORM = "the header Content-Type must be application/json"
+HOLDER = "retort.holder"  # of a request's scope
 _OF_BROWSERS = (b"origin", b"sec-fetch-site")  # a page cannot keep its browser from adding them
 
 
 class Forbidden(RetortError):
     """The request is understood, and its sender may not make it."""
+
+
+class Unauthenticated(RetortError):
+    """The request brings no key, or one that nobody holds."""
+
+
+class OverQuota(RetortError):
+    """Its sender makes more requests than it may: try again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 def check_admin(scope: Scope, *, needs_content_type: bool = True) -> None:
@@ -36,6 +53,8 @@ def check_admin(scope: Scope, *, needs_content_type: bool = True) -> None:
     Raises:
         Forbidden: says which of the conditions does not hold.
     """
+    if holder_of(scope) is not None:
+        return
     headers = _check_local(scope, _ONLY)
     kind = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
     if needs_content_type and kind != b"application/json":
@@ -48,7 +67,8 @@ def check_settings(scope: Scope) -> None:
     Raises:
         Forbidden: says which of the conditions does not hold.
     """
-    _check_local(scope, _SETTINGS)
+    if holder_of(scope) is None:
+        _check_local(scope, _SETTINGS)
 
 
 def check_shared_memory(scope: Scope) -> None:
@@ -57,7 +77,21 @@ def check_shared_memory(scope: Scope) -> None:
     Raises:
         Forbidden: says which of the conditions does not hold.
     """
-    _check_local(scope, _SHARED_MEMORY)
+    if not _is_admin(holder_of(scope)):
+        _check_local(scope, _SHARED_MEMORY)
+
+
+def holder_of(scope: Scope) -> Holder | None:
+    """Whose key the request came with; None where the server has no keys."""
+    holder: Holder | None = scope.get(HOLDER)
+    return holder
+
+
+def _is_admin(holder: Holder | None) -> bool:
+    """Whether the holder has the scope for shared memory; False where there are no keys. Raises Forbidden."""
+    if holder is not None and not holder.may(Right.ADMIN):
+        raise Forbidden(f"shared memory needs the scope 'admin', which the key of '{holder.name}' has not")
+    return holder is not None
 
 
 def _check_local(scope: Scope, only: str) -> Mapping[bytes, bytes]:
@@ -94,24 +128,28 @@ def _names_loopback(host: bytes) -> bool:
     return name == "localhost" or _is_loopback(name)
 
 
-def check_admin_call(host: str, metadata: Mapping[str, str]) -> None:
+def check_admin_call(host: str, metadata: Mapping[str, str], holder: Holder | None = None) -> None:
     """Lets an administrative gRPC call pass, or raises Forbidden; no browser can make one.
 
     Args:
         host: the peer's address without its port; "" for none.
         metadata: of the call, by lower-case name.
+        holder: whose key it came with; None where the server has no keys.
     """
-    _check_call(host, metadata, _ONLY)
+    if holder is None:
+        _check_call(host, metadata, _ONLY)
 
 
-def check_settings_call(host: str, metadata: Mapping[str, str]) -> None:
+def check_settings_call(host: str, metadata: Mapping[str, str], holder: Holder | None = None) -> None:
     """Lets a gRPC call change what is traced or logged, or raises Forbidden."""
-    _check_call(host, metadata, _SETTINGS)
+    if holder is None:
+        _check_call(host, metadata, _SETTINGS)
 
 
-def check_shared_memory_call(host: str, metadata: Mapping[str, str]) -> None:
+def check_shared_memory_call(host: str, metadata: Mapping[str, str], holder: Holder | None = None) -> None:
     """Lets a gRPC call use shared memory, or raises Forbidden."""
-    _check_call(host, metadata, _SHARED_MEMORY)
+    if not _is_admin(holder):
+        _check_call(host, metadata, _SHARED_MEMORY)
 
 
 def _check_call(host: str, metadata: Mapping[str, str], only: str) -> None:

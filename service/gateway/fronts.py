@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from service.core.clock import Clock
 from service.gateway import http
 from service.gateway.controls import Controls
+from service.gateway.credentials import Credentials
 from service.gateway.http.server import HttpServer
 from service.gateway.shared_memory import SharedMemory
 from service.observe.names import GRPC_CODES
@@ -82,17 +83,25 @@ class Fronts:
         listening: where and how.
         clock: monotonic seconds, for deadlines.
         controls: what is traced and logged.
+        credentials: the keys that clients hold, and the certificate that they see.
 
     Raises:
         AddressRefused: a port is taken, or the address is none of this machine.
     """
 
     def __init__(
-        self, catalog: Catalog, health: Health, listening: Listening, clock: Clock, controls: Controls
+        self,
+        catalog: Catalog,
+        health: Health,
+        listening: Listening,
+        clock: Clock,
+        controls: Controls,
+        credentials: Credentials,
     ) -> None:
         from service.gateway.grpc.build import build as build_grpc  # noqa: PLC0415 - takes a quarter of a second
 
         shared_memory = SharedMemory(listening.shared_memory, listening.max_body_bytes)
+        keyring = credentials.keyring
         calls = Counter(dict.fromkeys(GRPC_CODES, 0))
         app = http.build(
             catalog,
@@ -104,10 +113,11 @@ class Fronts:
             calls=calls,
             clock=clock,
             controls=controls,
+            keyring=keyring,
         )
-        host, drain_timeout_s = listening.host, listening.drain_timeout_s
+        host, drain_timeout_s, tls = listening.host, listening.drain_timeout_s, credentials.context
         http_front = _bound(
-            lambda: HttpServer(app, host, listening.http_port, drain_timeout_s=drain_timeout_s),
+            lambda: HttpServer(app, host, listening.http_port, drain_timeout_s=drain_timeout_s, tls=tls),
             f"{host}:{listening.http_port}",
             "--http-port",
         )
@@ -125,6 +135,8 @@ class Fronts:
                     drain_timeout_s=drain_timeout_s,
                     access_log=listening.access_log,
                     controls=controls,
+                    keyring=keyring,
+                    certificate=credentials.certificate,
                 ),
                 f"{host}:{listening.grpc_port}",
                 "--grpc-port",

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from service.core import errors
-from service.gateway.access import Forbidden
+from service.gateway.access import Forbidden, OverQuota, Unauthenticated
 
 CLIENT_LEFT = 499  # nginx's word for it; nobody reads it but our own counters
 
@@ -26,7 +26,9 @@ STATUS: Mapping[type[errors.RetortError], int] = MappingProxyType(
     {
         errors.BadInput: HTTPStatus.BAD_REQUEST,
         errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        Unauthenticated: HTTPStatus.UNAUTHORIZED,
         Forbidden: HTTPStatus.FORBIDDEN,
+        OverQuota: HTTPStatus.TOO_MANY_REQUESTS,
         errors.NotFound: HTTPStatus.NOT_FOUND,
         errors.Conflict: HTTPStatus.CONFLICT,
         errors.BadModel: HTTPStatus.BAD_REQUEST,
@@ -40,7 +42,9 @@ GRPC_CODE: Mapping[type[errors.RetortError], str] = MappingProxyType(
     {
         errors.BadInput: "INVALID_ARGUMENT",
         errors.TooLarge: "RESOURCE_EXHAUSTED",
+        Unauthenticated: "UNAUTHENTICATED",
         Forbidden: "PERMISSION_DENIED",
+        OverQuota: "RESOURCE_EXHAUSTED",
         errors.NotFound: "NOT_FOUND",
         errors.Conflict: "ABORTED",
         errors.Refused: "FAILED_PRECONDITION",
@@ -68,8 +72,7 @@ def problem_of(error: Exception, request_id: str) -> Problem:
     if status is None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"internal error, request id {request_id}")
     more = error.verdict if isinstance(error, errors.Refused) else {}
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.Unavailable) else {}
-    return problem(status, str(error), headers, more)
+    return problem(status, str(error), _headers(error), more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,18 @@ def call_problem_of(error: Exception, request_id: str) -> CallProblem:
     code = next((GRPC_CODE[kind] for kind in type(error).__mro__ if kind in GRPC_CODE), None)
     if code is None:
         return CallProblem("INTERNAL", f"internal error, request id {request_id}")
-    retry_after_s = error.retry_after_s if isinstance(error, errors.Unavailable) else None
-    return CallProblem(code, _cut(str(error)), retry_after_s)
+    return CallProblem(code, _cut(str(error)), _retry_after_s(error))
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    if isinstance(error, Unauthenticated):
+        return {"WWW-Authenticate": "Bearer"}  # RFC 9110, 11.6.1
+    retry_after_s = _retry_after_s(error)
+    return {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+
+
+def _retry_after_s(error: Exception) -> int | None:
+    return error.retry_after_s if isinstance(error, errors.Unavailable | OverQuota) else None
 
 
 def problem(

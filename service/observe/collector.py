@@ -76,6 +76,7 @@ class StatisticsCollector(Collector):
         responses: HTTP status code -> answers sent.
         calls: gRPC code -> calls that ended so.
         machine: read once a scrape.
+        keys: (holder of a key, what became of it) -> requests.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class StatisticsCollector(Collector):
         responses: Mapping[int, int],
         calls: Mapping[str, int],
         machine: Machine,
+        keys: Mapping[tuple[str, str], int],
     ) -> None:
         self._versions = versions
         self._models = models
         self._responses = responses
         self._calls = calls
         self._machine = machine
+        self._keys = keys
 
     def collect(self) -> Iterator[Metric]:
         """Every family, from one look at the statistics."""
@@ -98,6 +101,8 @@ class StatisticsCollector(Collector):
         yield from _of_models(list(self._models()))
         yield _family(names.RESPONSES, (({"code": str(c)}, n) for c, n in sorted(self._responses.items())))
         yield _family(names.CALLS, (({"code": c}, n) for c, n in sorted(self._calls.items())))
+        keys = sorted(self._keys.items())
+        yield _family(names.KEY_REQUESTS, (({"key": name, "outcome": outcome}, n) for (name, outcome), n in keys))
         reading = self._machine.read()
         yield _family(names.CPU_UTILIZATION, [({}, reading.cpu_utilization)])
         yield _family(names.CPU_MEMORY_TOTAL, [({}, reading.memory_total_bytes)])

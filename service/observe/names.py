@@ -60,6 +60,7 @@ PROCESS_BYTES = Name("retort_process_resident_bytes", "gauge", "Memory of the pr
 PROCESS_RESTARTS = Name("retort_process_restarts", "counter", "Processes of an isolated version that replaced another")
 RESPONSES = Name("retort_http_responses", "counter", "HTTP answers by status code")
 CALLS = Name("retort_grpc_calls", "counter", "gRPC calls, and requests on streams, by the code that ended them")
+KEY_REQUESTS = Name("retort_key_requests", "counter", 'Requests by the holder of their key, "" for nobody\'s')
 
 # Label values that are written from the start, at zero, so that a rate over them has no gap.
 FAILURE_REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
@@ -68,6 +69,9 @@ SWAP_OUTCOMES = (
     *("swapped", "rolled_back", "forced", "refused", "failed", "superseded"),
     *("reverted", "revert_failed"),
 )
-STATUS_CODES = (200, 400, 404, 409, 500, 503)
-GRPC_CODES = ("OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL")
+STATUS_CODES = (200, 400, 401, 403, 404, 409, 429, 500, 503)
+GRPC_CODES = (
+    *("OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL"),
+    *("UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"),
+)
 CLOSE_REASONS = ("full", "idle_runner", "delay", "shape_change", "deadline", "drain")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from types import TracebackType
 
 import httpx
 
-READY = re.compile(r"retort ready: (http://\S+?:(\d+)) grpc://(\S+?:\d+) ")
+READY = re.compile(r"retort ready: (https?://\S+?:(\d+)) grpcs?://(\S+?:\d+) ")
 
 
 class ServerProcess:
@@ -26,6 +27,8 @@ class ServerProcess:
         folder: for its log and its state.
         env: more environment variables.
         core: pins the server to this core; None leaves it free.
+        ca: the authority of its certificate, where it has one.
+        within: what starts it, such as a script that takes its command and changes the namespace first.
     """
 
     def __init__(
@@ -35,10 +38,13 @@ class ServerProcess:
         *,
         env: Mapping[str, str] | None = None,
         core: int | None = None,
+        ca: Path | None = None,
+        within: Sequence[str] = (),
         ready_timeout_s: float = 60.0,
     ) -> None:
         self.log_file = folder / f"server-{time.monotonic_ns()}.log"
         command = [
+            *within,
             sys.executable,
             "-m",
             "service",
@@ -59,7 +65,9 @@ class ServerProcess:
             os.sched_setaffinity(self.process.pid, {core})
         self.url, self.grpc = self._wait_ready(ready_timeout_s)
         self.port = int(self.url.rsplit(":", 1)[1])
-        self.http = httpx.Client(base_url=self.url, timeout=30)
+        self.http = httpx.Client(
+            base_url=self.url, timeout=30, verify=True if ca is None else ssl.create_default_context(cafile=ca)
+        )
 
     def __enter__(self) -> ServerProcess:
         return self

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from service.assembly import TRIAL_SHARE, CannotStart, catalog_of, loader_of, source_of, state_path
+from service.assembly import (
+    TRIAL_SHARE,
+    CannotStart,
+    catalog_of,
+    credentials_of,
+    loader_of,
+    source_of,
+    state_path,
+    watchers_of,
+)
 from service.core.clock import MonotonicClock
+from service.gateway.rights import Right
 from service.observe import logs
 from service.repository.layout import Repositories, SingleFile
 from service.repository.model_config import ModelConfig
+from service.serving.readiness import Health
+from tests.support.keys import line_of, write_keys
 from tests.unit.server_parts import OBSTACLES, one_model, settings
 from tests.unit.serving import models
 
@@ -146,6 +159,30 @@ def test_a_provider_that_was_asked_for_and_cannot_be_had_stops_the_start(
     monkeypatch.setattr("service.assembly.find_obstacles", lambda: OBSTACLES)
     with pytest.raises(CannotStart, match="the cuda provider cannot be had here: this is a test"):
         catalog_of(settings(repository, provider="cuda"), MonotonicClock(), logs.logger("service"), pytest.fail)
+
+
+async def test_keys_that_change_are_read_by_a_server_that_nobody_told(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = write_keys(tmp_path / "keys")
+    chosen, clock, log = settings(repository, keys=keys), MonotonicClock(), logs.logger("service")
+    credentials = credentials_of(chosen, clock, log)
+    assert credentials.renewal is not None and credentials.keyring is not None
+    credentials.renewal._look_every_s = 0.001
+    catalog = catalog_of(chosen, clock, log, pytest.fail)
+    *others, renewing = watchers_of(catalog, Health(catalog, None), clock, log, pytest.fail, credentials.renewal)
+    assert len(others) == len(watchers_of(catalog, Health(catalog, None), clock, log, pytest.fail, None))
+    came, read_again = asyncio.Event(), credentials.keyring._use
+    monkeypatch.setattr(credentials.keyring, "_use", lambda holders: (read_again(holders), came.set()))
+    renewing.start()
+    keys.write_text(line_of("app", "new-key", "infer"))
+    await asyncio.wait_for(came.wait(), 20)
+    await renewing.stop()
+    assert credentials.keyring.identify(b"new-key", Right.INFER).name == "app"
+
+
+def test_without_keys_and_certificate_there_is_nothing_to_read_again(repository: Path) -> None:
+    assert credentials_of(settings(repository), MonotonicClock(), logs.logger("service")).renewal is None
 
 
 def test_a_trial_ends_before_its_load_is_given_up() -> None:

@@ -133,6 +133,15 @@ def test_a_wrong_option_is_refused_under_the_name_that_was_typed() -> None:
     assert refusal({"http_port": 99999}).startswith("--http-port is '99999': ")
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"), [("tls_cert", "--tls-key, its private key,"), ("tls_key", "--tls-cert, its certificate,")]
+)
+def test_a_certificate_and_its_key_come_together(given: str, missing: str) -> None:
+    told = refusal({given: Path("x.pem")})
+    assert told == f"{missing} is missing: TLS needs --tls-cert and --tls-key together."
+    assert Settings.read({"tls_cert": Path("x"), "tls_key": Path("y")}).tls_key == Path("y")
+
+
 def test_every_wrong_value_gets_its_own_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETORT_THREADS", "0")
     monkeypatch.setenv("RETORT_PROVIDER", "tpu")
@@ -170,6 +179,7 @@ def test_an_unknown_variable_far_from_all_is_refused_too(monkeypatch: pytest.Mon
         "RETORT_SERVICE_PORT_HTTP",
         "RETORT_URL",
         "RETORT_KEY",
+        "RETORT_CA",
         "RETORTING",
         "PATH",
     ],

@@ -19,7 +19,9 @@ from service.gateway.grpc.readable import TolerantServer
 from service.gateway.grpc.server import GrpcServer
 from service.gateway.grpc.service import InferenceService
 from service.gateway.grpc.settings import Settings
+from service.gateway.keyring import Keyring
 from service.gateway.shared_memory import SharedMemory
+from service.gateway.tls import Certificate
 from service.observe import logs
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
@@ -40,6 +42,8 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     drain_timeout_s: float,
     access_log: bool = False,
     controls: Controls | None = None,
+    keyring: Keyring | None = None,
+    certificate: Certificate | None = None,
 ) -> GrpcServer:
     """The gRPC side of the service, bound and not yet answering.
 
@@ -55,12 +59,14 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         drain_timeout_s: how long calls in flight may take once stopping has begun.
         access_log: whether every answer gets a line.
         controls: what is traced and logged; None for nothing that could be changed.
+        keyring: who may do what; None for the rules of a server without keys.
+        certificate: shown to clients; None for plain connections.
 
     Raises:
         OSError: the address cannot be bound.
     """
     access = logs.logger("service.access") if access_log else None
-    calls = Calls(responses, logs.logger("service.gateway.grpc"), access)
+    calls = Calls(responses, logs.logger("service.gateway.grpc"), access, keyring)
     controls = controls or Controls()
     stopping = asyncio.Event()
     inference = Inference(calls, catalog, clock, shared_memory, controls.tracing, stopping)
@@ -70,7 +76,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     def register(bare: Any) -> None:
         server = TolerantServer(bare)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(HealthService(catalog, health, stopping), server)
+        health_pb2_grpc.add_HealthServicer_to_server(HealthService(catalog, health, stopping, keyring), server)
 
     return GrpcServer(
         register,
@@ -80,4 +86,5 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout_s,
         stopping=stopping,
+        certificate=certificate,
     )

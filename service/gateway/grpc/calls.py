@@ -16,9 +16,13 @@ import grpc
 from structlog.stdlib import BoundLogger
 
 from service.core.deadline import Deadline
+from service.core.errors import RetortError
 from service.gateway.access import check_admin_call, check_settings_call, check_shared_memory_call
+from service.gateway.grpc.rights import key_of, right_of
+from service.gateway.keyring import Keyring
 from service.gateway.problems import CallProblem, call_problem_of, was_meant
 from service.gateway.request_ids import RequestIds
+from service.gateway.rights import Holder, Right
 from service.observe.logs import REQUEST_ID
 
 T = TypeVar("T")
@@ -31,6 +35,7 @@ class Call:
 
     Attributes:
         trailing: what its answer carries beside its id.
+        holder: whose key it came with; None where the server has no keys.
     """
 
     def __init__(self, context: Context, ids: RequestIds, path: str) -> None:
@@ -38,6 +43,7 @@ class Call:
         self.path = path
         self.began_ns = time.perf_counter_ns()
         self.trailing: tuple[tuple[str, str], ...] = ()
+        self.holder: Holder | None = None
         self.id = ids.new()
         for name, value in context.invocation_metadata() or ():
             if name == "x-request-id" and isinstance(value, str):
@@ -58,6 +64,11 @@ class Call:
             address = unquote(address)
         return str(address.rpartition(":")[0].strip("[]"))
 
+    @property
+    def sender(self) -> str:
+        """Who is held to what the call does: the holder of its key, else the peer's address."""
+        return self.origin if self.holder is None else self.holder.name
+
     def deadline(self, now_s: float) -> Deadline:
         """The call's own deadline, run or not; the parameter `timeout` bounds the wait for a run alone."""
         left_s = self._context.time_remaining()
@@ -65,15 +76,15 @@ class Call:
 
     def check_admin(self) -> None:
         """Raises Forbidden unless the peer may change what is served."""
-        check_admin_call(self.origin, self.metadata)
+        check_admin_call(self.origin, self.metadata, self.holder)
 
     def check_settings(self) -> None:
         """Raises Forbidden unless the peer may change what is traced or logged."""
-        check_settings_call(self.origin, self.metadata)
+        check_settings_call(self.origin, self.metadata, self.holder)
 
     def check_shared_memory(self) -> None:
         """Raises Forbidden unless the peer may use shared memory."""
-        check_shared_memory_call(self.origin, self.metadata)
+        check_shared_memory_call(self.origin, self.metadata, self.holder)
 
 
 class Calls:
@@ -83,9 +94,17 @@ class Calls:
         responses: gRPC code -> calls that ended so; counted here.
         log: gets what was not raised on purpose.
         access_log: gets one line an answer; None logs none.
+        keyring: who may do what; None for a server without keys.
     """
 
-    def __init__(self, responses: Counter[str], log: BoundLogger, access_log: BoundLogger | None = None) -> None:
+    def __init__(
+        self,
+        responses: Counter[str],
+        log: BoundLogger,
+        access_log: BoundLogger | None = None,
+        keyring: Keyring | None = None,
+    ) -> None:
+        self._keyring = keyring
         self._responses = responses
         self._log = log
         self._access_log = access_log
@@ -97,10 +116,23 @@ class Calls:
         REQUEST_ID.set(call.id)
         return call
 
+    def admit(self, call: Call) -> None:
+        """Charges a call to the holder of its key. Raises Unauthenticated, Forbidden, OverQuota."""
+        if self._keyring is not None:
+            self.identify(call)
+            if call.holder is not None:
+                self._keyring.charge(call.holder)
+
+    def identify(self, call: Call) -> None:
+        """Whose key the call came with, where its method asks for one. Raises Unauthenticated, Forbidden."""
+        if self._keyring is not None and (right := right_of(call.path)) is not Right.OPEN:
+            call.holder = self._keyring.identify(key_of(call.metadata), right)
+
     async def answer(self, context: Context, path: str, handler: Callable[[Call], Awaitable[T]]) -> T:
         """What `handler` returns; an error ends the call by its code, with the request's id beside it."""
         call = self.call(context, path)
         try:
+            self.admit(call)
             answer = await handler(call)
         except asyncio.CancelledError:
             self.ended("CANCELLED", call)
@@ -114,6 +146,14 @@ class Calls:
         context.set_trailing_metadata((("x-request-id", call.id), *call.trailing))
         return answer
 
+    async def open(self, context: Context, path: str) -> None:
+        """Lets a stream begin, whose requests are charged one by one; ends it where its key may not."""
+        call = self.call(context, path)
+        try:
+            self.identify(call)
+        except RetortError as error:
+            await self.end(context, self.failed(error, call))
+
     async def end(self, context: Context, problem: CallProblem) -> None:
         """Ends a stream, whose answers were counted one by one, by a code: raises."""
         await context.abort(grpc.StatusCode[problem.code], problem.sentence, _trailing(problem))
@@ -123,7 +163,9 @@ class Calls:
         self._responses[code] += 1
         if self._access_log is not None:
             ms = round((time.perf_counter_ns() - call.began_ns) / 1e6, 3)
-            self._access_log.info("request", method="gRPC", path=call.path, status=code, ms=ms, peer=call.origin)
+            holder = {} if call.holder is None else {"key": call.holder.name}
+            line = {"method": "gRPC", "path": call.path, "status": code, "ms": ms, "peer": call.origin, **holder}
+            self._access_log.info("request", **line)
 
     def failed(self, error: Exception, call: Call) -> CallProblem:
         """How `error` is told; counts it, and logs what was not raised on purpose."""

@@ -13,14 +13,19 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.core.errors import BadInput, NotFound
+from service.core.errors import NotFound, RetortError
 from service.gateway.grpc.readable import check_readable
+from service.gateway.grpc.rights import key_of
+from service.gateway.keyring import Keyring
+from service.gateway.problems import call_problem_of
+from service.gateway.rights import Right
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 
 LOOK_EVERY_S = 0.25
 WATCHERS_LIMIT = 100
 INFERENCE = "inference.GRPCInferenceService"
+_SERVER = ("", INFERENCE)
 
 _Status = health_pb2.HealthCheckResponse
 
@@ -32,9 +37,13 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         catalog: asked about models.
         health: asked about the server.
         stopping: set when the server stops, which ends every watch.
+        keyring: who may ask about models; about the server everybody may. None: everybody may ask anything.
     """
 
-    def __init__(self, catalog: Catalog, health: Health, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, catalog: Catalog, health: Health, stopping: asyncio.Event, keyring: Keyring | None = None
+    ) -> None:
+        self._keyring = keyring
         self._catalog = catalog
         self._health = health
         self._stopping = stopping
@@ -42,7 +51,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def Check(self, request: Any, context: Any) -> Any:
         """The status of a service now; NOT_FOUND for a name that nothing here has."""
-        await _refuse_unreadable(request, context)
+        await self._check(request, context)
         status = self._status(request.service)
         if status == _Status.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no service or model of that name")
@@ -50,7 +59,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """The status now, and again whenever it changes, until the client leaves or the server stops."""
-        await _refuse_unreadable(request, context)
+        await self._check(request, context)
         if self._watchers >= WATCHERS_LIMIT:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"there are {WATCHERS_LIMIT} watchers already")
         self._watchers += 1
@@ -68,16 +77,19 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         finally:
             self._watchers -= 1
 
+    async def _check(self, request: Any, context: Any) -> None:
+        try:
+            check_readable(request)
+            if self._keyring is not None and request.service not in _SERVER:
+                metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
+                self._keyring.identify(key_of(metadata), Right.INFER)
+        except RetortError as error:
+            problem = call_problem_of(error, "")
+            await context.abort(grpc.StatusCode[problem.code], problem.sentence)
+
     def _status(self, service: str) -> int:
         try:
-            readiness = self._health.ready() if service in ("", INFERENCE) else self._catalog.ready(service)
+            readiness = self._health.ready() if service in _SERVER else self._catalog.ready(service)
         except NotFound:
             return int(_Status.SERVICE_UNKNOWN)
         return int(_Status.SERVING if readiness.ok else _Status.NOT_SERVING)
-
-
-async def _refuse_unreadable(request: object, context: Any) -> None:
-    try:
-        check_readable(request)
-    except BadInput as error:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

@@ -82,7 +82,7 @@ class Inference:
                 await self._gathering.join()
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
-                answer = await holder.infer(asked, call.deadline(began_s), origin=call.origin)
+                answer = await holder.infer(asked, call.deadline(began_s), origin=call.sender)
             counted.answered(answer)
             if is_heavy_answer(answer.outputs, asked.outputs):
                 return await self._heavy.do("write an answer", partial(_written, answer, asked, targets, holder))
@@ -98,6 +98,7 @@ class Inference:
         async def answer(request: Any) -> Any:
             call = self._calls.call(context, "ModelStreamInfer")
             try:
+                self._calls.admit(call)
                 response = await self.infer(request, call, "ModelStreamInfer")
             except Exception as error:
                 problem = self._calls.failed(error, call)
@@ -109,6 +110,7 @@ class Inference:
             response.parameters["triton_final_response"].bool_param = True
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
+        await self._calls.open(context, "ModelStreamInfer")
         try:
             async for one in answers_to(requests, answer, turn=_turn, size_bytes=_size_bytes, stopping=self._stopping):
                 if isinstance(one, CallProblem):

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from service.gateway.grpc.reflection import add_reflection
+from service.gateway.tls import HANDSHAKE_LIMIT_S, Certificate
 
 _MESSAGE_OVERHEAD_BYTES = 64 << 10  # names, shapes and parameters beside the tensors
 _METADATA_LIMIT_BYTES = 16 << 10
@@ -52,6 +53,7 @@ class GrpcServer:
         max_body_bytes: the largest message.
         drain_timeout_s: how long calls in flight may take once stopping has begun.
         stopping: set when it begins, so that calls end which would otherwise go on for ever.
+        certificate: shown to clients; None for plain connections.
 
     Raises:
         OSError: the address cannot be bound.
@@ -67,6 +69,7 @@ class GrpcServer:
         max_body_bytes: int,
         drain_timeout_s: float,
         stopping: asyncio.Event,
+        certificate: Certificate | None = None,
     ) -> None:
         self._drain_timeout_s = drain_timeout_s
         self._stopping = stopping
@@ -84,21 +87,28 @@ class GrpcServer:
                 ("grpc.max_concurrent_streams", _CALLS_OF_CONNECTION_LIMIT),
                 ("grpc.keepalive_time_ms", _SILENCE_MS),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_LIMIT_S * 1e3)),
             ),
             maximum_concurrent_rpcs=_CALLS_LIMIT,
         )
         register(self._server)
         add_reflection(ByName(self._server), services, stopping)
+        self._scheme = "grpc" if certificate is None else "grpcs"
         self.host = f"[{host}]" if ":" in host else host
         try:
-            self.port: int = self._server.add_insecure_port(f"{self.host}:{port}")
+            self.port: int = self._bind(f"{self.host}:{port}", certificate)
         except RuntimeError as error:
             raise OSError("address already in use, or not one of this machine") from error
 
     @property
     def url(self) -> str:
         """Where clients reach it."""
-        return f"grpc://{self.host}:{self.port}"
+        return f"{self._scheme}://{self.host}:{self.port}"
+
+    def _bind(self, address: str, certificate: Certificate | None) -> int:
+        if certificate is None:
+            return int(self._server.add_insecure_port(address))
+        return int(self._server.add_secure_port(address, _credentials(certificate)))
 
     async def start(self) -> None:
         """Begins to answer."""
@@ -118,6 +128,15 @@ class GrpcServer:
             await self._server.stop(0)
         hurry.cancel()
         await stopping
+
+
+def _credentials(certificate: Certificate) -> Any:
+    """What gRPC asks for the pair with each new connection."""
+
+    def pair() -> Any:
+        return grpc.ssl_server_certificate_configuration([certificate.pem])
+
+    return grpc.dynamic_ssl_server_credentials(pair(), pair, require_client_authentication=False)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

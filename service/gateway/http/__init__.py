@@ -17,6 +17,7 @@ from service.core.clock import Clock, MonotonicClock
 from service.core.errors import RetortError
 from service.gateway.controls import Controls
 from service.gateway.http.docs import Docs, openapi_of
+from service.gateway.http.door import guarded
 from service.gateway.http.entrance import Entrance, Problems
 from service.gateway.http.health import HealthRoutes
 from service.gateway.http.metrics import Metrics
@@ -26,6 +27,8 @@ from service.gateway.http.repository import RepositoryRoutes
 from service.gateway.http.routes import Route
 from service.gateway.http.settings_routes import SettingsRoutes
 from service.gateway.http.shared_memory import SharedMemoryRoutes
+from service.gateway.keyring import Keyring
+from service.gateway.rights import Right
 from service.gateway.shared_memory import SharedMemory
 from service.observe import logs
 from service.observe.collector import StatisticsCollector
@@ -54,6 +57,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     calls: Mapping[str, int] | None = None,
     clock: Clock | None = None,
     controls: Controls | None = None,
+    keyring: Keyring | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
 
@@ -67,13 +71,21 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         calls: gRPC code -> calls that ended so, for the metrics.
         clock: monotonic seconds, for deadlines.
         controls: what is traced and logged; None for nothing that could be changed.
+        keyring: who may do what; None for the rules of a server without keys.
     """
     clock = clock or MonotonicClock()
     controls = controls or Controls()
     shared_memory = shared_memory or SharedMemory(False, max_body_bytes)
     version = installed_version("retort")
     responses = Counter(dict.fromkeys(STATUS_CODES, 0))
-    statistics = StatisticsCollector(catalog.counters, catalog.model_statistics, responses, calls or {}, Machine())
+    statistics = StatisticsCollector(
+        catalog.counters,
+        catalog.model_statistics,
+        responses,
+        calls or {},
+        Machine(),
+        {} if keyring is None else keyring.requests,
+    )
     inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory)
     routes = [
         *inference.routes(),
@@ -85,9 +97,10 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))
-    app = _face(routes, problems, version)
+    app = _face(routes, problems, version, keyring)
     access = logs.logger("service.access") if access_log else None
-    entrance = Entrance(app, inference.infer, problems, responses, access, controls.tracing)
+    infer = guarded(inference.infer, Right.INFER, keyring)
+    entrance = Entrance(app, infer, problems, responses, access, controls.tracing)
     return _shared_with(cors_origins, entrance) if cors_origins else entrance
 
 
@@ -103,11 +116,11 @@ def _shared_with(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
     )
 
 
-def _face(routes: list[Route], problems: Problems, version: str) -> FastAPI:
+def _face(routes: list[Route], problems: Problems, version: str, keyring: Keyring | None) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=_NO_TELEMETRY)
     app.openapi = openapi_of(lambda: app.routes, version)  # type: ignore[method-assign]
     for route in routes:
-        route.add_to(app)
+        route.add_to(app, keyring)
     app.add_api_route("/docs", Docs(app.openapi).page, include_in_schema=False)
     for kind in (RetortError, HTTPException, Exception):
         app.add_exception_handler(kind, problems)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute
 
-from service.gateway.http.schemas import SCHEMAS
+from service.gateway.http.schemas import SCHEMAS, SECURITY
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Retort {version}</title>
@@ -41,7 +41,7 @@ def openapi_of(routes: Callable[[], list[BaseRoute]], version: str) -> Callable[
     def document() -> dict[str, Any]:
         if not made:
             made.update(get_openapi(title="Retort", version=version, description=_DESCRIPTION, routes=routes()))
-            made.setdefault("components", {})["schemas"] = SCHEMAS
+            made["components"] = {"schemas": SCHEMAS, "securitySchemes": SECURITY}
         return made
 
     return document

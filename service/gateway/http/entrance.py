@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.stdlib import BoundLogger
 
 from service.core.errors import Draining
+from service.gateway.access import holder_of
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.request_head import origin_of, request_id_of
@@ -158,6 +159,7 @@ def _routing_sentence(request: Request, error: HTTPException) -> str:
 
 
 def _log_access(log: BoundLogger, scope: Scope, status: int, took_ns: int) -> None:
+    holder = holder_of(scope)
     log.info(
         "request",
         method=scope["method"],
@@ -165,4 +167,5 @@ def _log_access(log: BoundLogger, scope: Scope, status: int, took_ns: int) -> No
         status=status,
         ms=round(took_ns / 1e6, 3),
         peer=origin_of(scope),
+        **({} if holder is None else {"key": holder.name}),
     )

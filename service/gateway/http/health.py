@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from service.gateway.http.answers import json_answer, ref_of
 from service.gateway.http.routes import Route, at_each_version
+from service.gateway.rights import Right
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
 from service.serving.reports import Readiness
@@ -23,8 +24,8 @@ class HealthRoutes:
         """Every route of this module."""
         ready = Route("GET", "/v2/models/{model}/ready", self.model_ready, "Whether a model answers", "Ready")
         return [
-            Route("GET", "/v2/health/live", self.live, "Whether the process lives", "Live"),
-            Route("GET", "/v2/health/ready", self.ready, "Whether to send traffic", "Ready"),
+            Route("GET", "/v2/health/live", self.live, "Whether the process lives", "Live", right=Right.OPEN),
+            Route("GET", "/v2/health/ready", self.ready, "Whether to send traffic", "Ready", right=Right.OPEN),
             *at_each_version(ready),
         ]
 

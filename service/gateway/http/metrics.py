@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.gateway.http.routes import Route
+from service.gateway.rights import Right
 from service.observe.exposition import CONTENT_TYPE, exposition
 
 
@@ -21,7 +22,7 @@ class Metrics:
 
     def routes(self) -> list[Route]:
         """The one route of this module."""
-        return [Route("GET", "/metrics", self.metrics, "Prometheus metrics", "Metrics")]
+        return [Route("GET", "/metrics", self.metrics, "Prometheus metrics", "Metrics", right=Right.METRICS)]
 
     async def metrics(self, _request: Request) -> Response:
         """Triton's `nv_inference_*` under their names, and our own histograms."""

@@ -19,7 +19,8 @@ from service.gateway.extensions import server_metadata
 from service.gateway.guard import read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
-from service.gateway.http.request_head import deadline_of, header_length_of, origin_of
+from service.gateway.http.door import sender_of
+from service.gateway.http.request_head import deadline_of, header_length_of
 from service.gateway.http.routes import Route, at_each_version
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
@@ -78,7 +79,7 @@ class OpenInference:
             deadline = deadline_of(headers, began_s)
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
-                work = holder.infer(asked, deadline, origin=origin_of(request.scope))
+                work = holder.infer(asked, deadline, origin=sender_of(request.scope))
                 counted.answered(answer := await while_client_waits(work, request.receive))
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)

@@ -14,7 +14,8 @@ from service.gateway.codec import JSON, Encoded
 from service.gateway.guard import read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
-from service.gateway.http.request_head import deadline_of, origin_of
+from service.gateway.http.door import sender_of
+from service.gateway.http.request_head import deadline_of
 from service.gateway.http.routes import Route
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
@@ -62,7 +63,7 @@ class Predict:
             heavy = is_heavy_body(body, None, servable.inputs)
             asked, style = await self._heavy.do("read a request", read) if heavy else read()
             deadline = deadline_of(headers, began_s)
-            work = servable.infer(asked, deadline, origin=origin_of(request.scope))
+            work = servable.infer(asked, deadline, origin=sender_of(request.scope))
             counted.answered(answer := await while_client_waits(work, request.receive))
             write = partial(tensorflow_json.encode, answer, style, servable.config.labels)
             heavy = is_heavy_answer(answer.outputs, (), lambda _: False)

@@ -21,12 +21,14 @@ from service.gateway.http.answers import json_answer
 from service.gateway.http.routes import Route
 from service.gateway.load_order import check_unload_order, read_load_order
 from service.gateway.quote import quote
+from service.gateway.rights import Right
 from service.serving.catalog import Catalog
 from service.serving.gate import Machine
 from service.serving.threads import in_thread
 
 T = TypeVar("T", bound=BaseModel)
 
+_ADMIN = Right.ADMIN
 _BODY_LIMIT_BYTES = 64 << 10
 _DAY_S = 86_400
 
@@ -78,10 +80,26 @@ class RepositoryRoutes:
         one, model = "/v2/repository/models/{model}", "/v2/models/{model}"
         return [
             Route("POST", "/v2/repository/index", self.index, "Every version", "Index", body="IndexOrder"),
-            Route("POST", f"{one}/load", self.load, "(Re)load a model", "Nothing", body="LoadOrder", admin=True),
-            Route("POST", f"{one}/unload", self.unload, "Unload a model", "Nothing", body="UnloadOrder", admin=True),
-            Route("POST", f"{one}/swap", self.swap, "Change the version", "SwapReport", body="SwapOrder", admin=True),
-            Route("POST", f"{one}/rollback", self.rollback, "Go back", "SwapReport", body="RollbackOrder", admin=True),
+            Route("POST", f"{one}/load", self.load, "(Re)load a model", "Nothing", body="LoadOrder", right=_ADMIN),
+            Route("POST", f"{one}/unload", self.unload, "Unload a model", "Nothing", body="UnloadOrder", right=_ADMIN),
+            Route(
+                "POST",
+                f"{one}/swap",
+                self.swap,
+                "Change the version",
+                "SwapReport",
+                body="SwapOrder",
+                right=_ADMIN,
+            ),
+            Route(
+                "POST",
+                f"{one}/rollback",
+                self.rollback,
+                "Go back",
+                "SwapReport",
+                body="RollbackOrder",
+                right=_ADMIN,
+            ),
             Route("GET", f"{model}/versions", self.versions, "A model's versions in short", "Versions"),
             Route("GET", f"{model}/versions/{{version}}/card", self.card, "A version's whole card", "Card"),
         ]

@@ -16,14 +16,19 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.gateway.http.schemas import CONTENT, Schema
+from service.gateway.http.door import guarded
+from service.gateway.http.schemas import CONTENT, SECURITY, Schema
+from service.gateway.keyring import Keyring
+from service.gateway.rights import Right
 
 _REFUSALS = {
     400: "The request is wrong: the sentence says what, where, and what was expected",
-    403: "Not from here: only the server's own machine may, and no web page",
+    401: "With keys alone: none was sent, or one that nobody holds",
+    403: "The key lacks the scope; without keys: only the server's own machine may, and no web page",
     404: "No such model or version, or it is not loaded",
     409: "Another operation is under way, or the gate or the golden cases refuse; `verdict` and `reasons` say why",
     413: "The body is larger than the limit",
+    429: "With keys alone: more requests than the key's holder may make; try again after `Retry-After` seconds",
     500: "The model failed on this request, or an internal error that names the request's id",
     503: "Not ready, draining, queue full, or the deadline passed: try again after `Retry-After` seconds",
 }
@@ -65,7 +70,7 @@ class Route:
     Attributes:
         answer: what a 200 holds, a key of `schemas.CONTENT`.
         body: what the request holds, a key of `schemas.CONTENT`; None for nothing.
-        admin: whether it changes what is served.
+        right: what it asks of a key, where the server has keys.
     """
 
     method: str
@@ -74,13 +79,13 @@ class Route:
     summary: str
     answer: str
     body: str | None = None
-    admin: bool = False
+    right: Right = Right.INFER
 
-    def add_to(self, app: FastAPI) -> None:
-        """Registers and describes the route."""
+    def add_to(self, app: FastAPI, keyring: Keyring | None) -> None:
+        """Registers and describes the route, with its door before it."""
         app.add_api_route(
             self.path,
-            self.handler,
+            guarded(self.handler, self.right, keyring),
             methods=[self.method],
             response_model=None,
             response_class=Response,
@@ -102,10 +107,10 @@ class Route:
             codes += [400, 413]
         if self._names():
             codes += [404, 503]
-        if self.admin:
-            codes += [400, 403, 409]
-        if self.body == "InferRequest":
-            codes += [403]
+        if self.right is Right.ADMIN:
+            codes += [400, 409]
+        if self.right is not Right.OPEN:
+            codes += [401, 403, 429]
         if self.answer in ("Ready", "Live"):
             codes += [503]
         return sorted(set(codes))
@@ -116,8 +121,8 @@ class Route:
         for code in self._refusals():
             headers = _described({_REQUEST_ID: _ANSWER_HEADERS[_REQUEST_ID]})
             told[code] = {"description": _REFUSALS[code], "content": CONTENT["Error"], "headers": headers}
-        if HTTPStatus.SERVICE_UNAVAILABLE in told:
-            told[503]["headers"] |= _RETRY_AFTER
+        for status in told.keys() & {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+            told[status]["headers"] |= _RETRY_AFTER
         return told
 
     def _answer_headers(self) -> dict[str, Any]:
@@ -146,6 +151,8 @@ class Route:
             for name in self._request_headers()
         ]
         extra: dict[str, Any] = {"parameters": parameters}
+        if self.right is not Right.OPEN:
+            extra["security"] = [*({scheme: []} for scheme in SECURITY), {}]  # {}: a server without keys asks for none
         if self.body is not None:
             extra["requestBody"] = {"required": self.body in _NEEDED_BODIES, "content": CONTENT[self.body]}
         return extra

@@ -270,3 +270,8 @@ CONTENT: dict[str, dict[str, Any]] = {name: {"application/json": {"schema": _ref
 CONTENT["Metrics"] = {"text/plain": {"schema": _STRING}}
 for _name in ("InferRequest", "InferResponse"):
     CONTENT[_name]["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
+
+SECURITY: dict[str, Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "Where the server has keys"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same key, as it is"},
+}

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from service.gateway.http.connection import Connection
+from service.gateway.tls import GOODBYE_LIMIT_S, HANDSHAKE_LIMIT_S
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
@@ -30,16 +33,20 @@ class HttpServer:
         host: address to bind.
         port: 0 for a free one.
         drain_timeout_s: how long requests in flight may take once stopping has begun.
+        tls: of the connections; None for plain ones.
 
     Raises:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, drain_timeout_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, *, drain_timeout_s: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.host = host
+        self._scheme = "http" if tls is None else "https"
         self.port: int = self._socket.getsockname()[1]
         self._server = _Uvicorn(
             uvicorn.Config(
@@ -55,14 +62,15 @@ class HttpServer:
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(drain_timeout_s)),
-            )
+            ),
+            tls,
         )
         self._task: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         """Where clients reach it."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return f"{self._scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     async def start(self) -> None:
         """Begins to answer; returns when it does."""
@@ -95,10 +103,11 @@ def _is_news(line: logging.LogRecord) -> bool:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, and with an event for the moment it answers."""
+    """uvicorn without its signal handlers, with an event for the moment it answers, and an end to slow handshakes."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
+        self._tls = tls
         self.up = asyncio.Event()
 
     @contextmanager
@@ -106,5 +115,25 @@ class _Uvicorn(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        await self.lifespan.startup()
+        handshake_s, goodbye_s = (None, None) if self._tls is None else (HANDSHAKE_LIMIT_S, GOODBYE_LIMIT_S)
+        self.servers = []
+        for listening in sockets or ():
+            server = await asyncio.get_running_loop().create_server(
+                self._connection,
+                sock=listening,
+                ssl=self._tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=handshake_s,
+                ssl_shutdown_timeout=goodbye_s,
+            )
+            self.servers.append(server)
+        self.started = True
         self.up.set()
+
+    def _connection(self) -> asyncio.Protocol:
+        connection: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = connection(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made

@@ -1,4 +1,7 @@
-"""Routes of Triton's trace and logging extensions: settings that anybody reads and an administrator changes."""
+"""Routes of Triton's trace and logging extensions: settings that an administrator changes, and anybody reads.
+
+With keys an administrator alone reads them too: they name files.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ from service.gateway.controls import Controls
 from service.gateway.guard import read_body
 from service.gateway.http.answers import json_answer
 from service.gateway.http.routes import Route
+from service.gateway.rights import Right
 from service.serving.catalog import Catalog
 
+_ADMIN = Right.ADMIN
 _BODY_LIMIT_BYTES = 64 << 10
 
 
@@ -37,12 +42,12 @@ class SettingsRoutes:
         trace, model, logging = "/v2/trace/setting", "/v2/models/{model}/trace/setting", "/v2/logging"
         told = "TraceSetting"
         return [
-            Route("GET", trace, self.trace, "What is traced", told),
-            Route("POST", trace, self.set_trace, "Change what is traced", told, "TraceOrder", admin=True),
-            Route("GET", model, self.model_trace, "What is traced of a model", told),
-            Route("POST", model, self.set_model_trace, "Change it for a model", told, "TraceOrder", admin=True),
-            Route("GET", logging, self.log, "What is logged", "LogSetting"),
-            Route("POST", logging, self.set_log, "Change what is logged", "LogSetting", "LogOrder", admin=True),
+            Route("GET", trace, self.trace, "What is traced", told, right=_ADMIN),
+            Route("POST", trace, self.set_trace, "Change what is traced", told, "TraceOrder", right=_ADMIN),
+            Route("GET", model, self.model_trace, "What is traced of a model", told, right=_ADMIN),
+            Route("POST", model, self.set_model_trace, "Change it for a model", told, "TraceOrder", right=_ADMIN),
+            Route("GET", logging, self.log, "What is logged", "LogSetting", right=_ADMIN),
+            Route("POST", logging, self.set_log, "Change what is logged", "LogSetting", "LogOrder", right=_ADMIN),
         ]
 
     async def trace(self, _request: Request) -> Response:

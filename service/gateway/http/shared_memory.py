@@ -15,8 +15,10 @@ from service.gateway.guard import read_body
 from service.gateway.http.answers import json_answer
 from service.gateway.http.routes import Route
 from service.gateway.quote import quote
+from service.gateway.rights import Right
 from service.gateway.shared_memory import SharedMemory
 
+_ADMIN = Right.ADMIN
 _BODY_LIMIT_BYTES = 4 << 10
 _ORDER = ("key", "offset", "byte_size")
 
@@ -34,16 +36,23 @@ class SharedMemoryRoutes:
         register, forget, no_cuda = "Make a region known", "Forget a region", "Refused: there are no CUDA regions"
         clear, clear_cuda = self.unregister_all_regions, self.unregister_all_cuda_regions
         return [
-            Route("GET", f"{ours}/status", self.all_regions, "Every region of shared memory", "Regions", admin=True),
-            Route("GET", f"{one}/status", self.region, "One region of shared memory", "Regions", admin=True),
-            Route("POST", f"{one}/register", self.register_region, register, "Nothing", "RegionOrder", admin=True),
-            Route("POST", f"{one}/unregister", self.unregister_region, forget, "Nothing", admin=True),
-            Route("POST", f"{ours}/unregister", clear, "Forget every region", "Nothing", admin=True),
-            Route("GET", f"{cuda}/status", self.all_cuda_regions, "CUDA regions: none", "Regions", admin=True),
-            Route("GET", f"{one_cuda}/status", self.cuda_region, "A CUDA region: none", "Regions", admin=True),
-            Route("POST", f"{one_cuda}/register", self.register_cuda_region, no_cuda, "Nothing", admin=True),
-            Route("POST", f"{one_cuda}/unregister", self.unregister_cuda_region, "Does nothing", "Nothing", admin=True),
-            Route("POST", f"{cuda}/unregister", clear_cuda, "Does nothing", "Nothing", admin=True),
+            Route("GET", f"{ours}/status", self.all_regions, "Every region of shared memory", "Regions", right=_ADMIN),
+            Route("GET", f"{one}/status", self.region, "One region of shared memory", "Regions", right=_ADMIN),
+            Route("POST", f"{one}/register", self.register_region, register, "Nothing", "RegionOrder", right=_ADMIN),
+            Route("POST", f"{one}/unregister", self.unregister_region, forget, "Nothing", right=_ADMIN),
+            Route("POST", f"{ours}/unregister", clear, "Forget every region", "Nothing", right=_ADMIN),
+            Route("GET", f"{cuda}/status", self.all_cuda_regions, "CUDA regions: none", "Regions", right=_ADMIN),
+            Route("GET", f"{one_cuda}/status", self.cuda_region, "A CUDA region: none", "Regions", right=_ADMIN),
+            Route("POST", f"{one_cuda}/register", self.register_cuda_region, no_cuda, "Nothing", right=_ADMIN),
+            Route(
+                "POST",
+                f"{one_cuda}/unregister",
+                self.unregister_cuda_region,
+                "Does nothing",
+                "Nothing",
+                right=_ADMIN,
+            ),
+            Route("POST", f"{cuda}/unregister", clear_cuda, "Does nothing", "Nothing", right=_ADMIN),
         ]
 
     async def all_regions(self, request: Request) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,12 @@ def test_a_server_that_hangs_up_gives_a_sentence() -> None:
 def test_a_url_without_its_scheme_is_told_what_to_begin_with(url: str) -> None:
     with pytest.raises(Failure, match=f"'{url}' is not a server's URL: it begins with http://"):
         Client(url, None)
+
+
+def test_an_authority_that_is_none_gives_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(Failure, match=r"ca\.pem holds no certificates in PEM form\."):
+        Client("https://127.0.0.1:8000", None, tmp_path / "ca.pem")
 
 
 @pytest.mark.parametrize("url", ["http://", "http://127.0.0.1:port"])

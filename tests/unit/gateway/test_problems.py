@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from service.core import errors
-from service.gateway.access import Forbidden
+from service.gateway.access import Forbidden, OverQuota, Unauthenticated
 from service.gateway.problems import GRPC_CODE, STATUS, call_problem_of, problem, problem_of, was_meant
 
 TABLE = {
@@ -30,6 +30,8 @@ TABLE = {
     errors.DoesNotFit: 503,
     errors.Stuck: 503,
     Forbidden: 403,
+    Unauthenticated: 401,
+    OverQuota: 429,
 }
 
 
@@ -51,6 +53,13 @@ def test_no_error_of_the_tree_is_left_out() -> None:
 def test_what_may_work_later_says_when(given: int, told: str) -> None:
     assert problem_of(errors.Rejected("full", given), "").headers == {"Retry-After": told}
     assert problem_of(errors.BadInput("x"), "").headers == {}
+
+
+def test_who_sends_no_key_is_told_how_one_is_sent() -> None:
+    """RFC 9110, 11.6.1: a 401 names at least one scheme."""
+    assert problem_of(Unauthenticated("x"), "").headers == {"WWW-Authenticate": "Bearer"}
+    assert problem_of(OverQuota("x", 7), "").headers == {"Retry-After": "7"}
+    assert problem_of(Forbidden("x"), "").headers == {}
 
 
 def test_a_refusal_shows_its_verdict_and_cannot_hide_the_error() -> None:
@@ -110,6 +119,8 @@ CODES = {
     errors.DoesNotFit: "UNAVAILABLE",
     errors.Stuck: "UNAVAILABLE",
     Forbidden: "PERMISSION_DENIED",
+    Unauthenticated: "UNAUTHENTICATED",
+    OverQuota: "RESOURCE_EXHAUSTED",
 }
 
 
@@ -118,7 +129,7 @@ def test_each_error_has_its_grpc_code(kind: type[errors.RetortError], code: str)
     told = call_problem_of(kind("what is wrong"), "id-1")
     assert (told.code, told.sentence) == (code, "what is wrong")
     assert grpc.StatusCode[told.code]
-    assert (told.retry_after_s == 1) is issubclass(kind, errors.Unavailable)
+    assert (told.retry_after_s == 1) is issubclass(kind, errors.Unavailable | OverQuota)
 
 
 def test_both_tables_name_every_error() -> None:

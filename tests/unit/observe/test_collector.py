@@ -55,7 +55,9 @@ def scrape(proc: Path, *versions: VersionStatistics) -> tuple[str, Samples]:
     model = ModelStatistics("digits")
     model.active = "1"
     model.swaps["refused"] += 3
-    collector = StatisticsCollector(lambda: versions, lambda: [model], {200: 5, 404: 1}, {"OK": 2}, Machine(proc))
+    collector = StatisticsCollector(
+        lambda: versions, lambda: [model], {200: 5, 404: 1}, {"OK": 2}, Machine(proc), {("web", "accepted"): 4}
+    )
     text = exposition(collector.collect()).decode()
     return text, dict(parsed(line) for line in text.splitlines() if not line.startswith("#"))
 
@@ -142,14 +144,14 @@ def test_the_active_version_is_one_and_a_model_without_one_has_none(tmp_path: Pa
     _, samples = scrape(tmp_path, busy_version())
     assert one(samples, "retort_active_version") == 1
     idle = ModelStatistics("other")
-    collector = StatisticsCollector(lambda: [], lambda: [idle], {}, {}, Machine(tmp_path))
+    collector = StatisticsCollector(lambda: [], lambda: [idle], {}, {}, Machine(tmp_path), {})
     assert b"retort_active_version{" not in exposition(collector.collect())
 
 
 def test_what_has_not_happened_yet_is_written_as_zero(tmp_path: Path) -> None:
     idle, version = ModelStatistics("other"), VersionStatistics("other", "1")
     text = exposition(
-        StatisticsCollector(lambda: [version], lambda: [idle], {}, {}, Machine(tmp_path)).collect()
+        StatisticsCollector(lambda: [version], lambda: [idle], {}, {}, Machine(tmp_path), {}).collect()
     ).decode()
     for outcome in SWAP_OUTCOMES:
         assert f'retort_swaps{{model="other",outcome="{outcome}"}} 0' in text
@@ -165,7 +167,7 @@ def test_a_version_that_never_loaded_has_no_load_time(tmp_path: Path) -> None:
 def test_the_machine_is_part_of_the_scrape(tmp_path: Path) -> None:
     (tmp_path / "stat").write_text("cpu 1 0 0 1 0 0 0 0\n")
     (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemAvailable: 4 kB\n")
-    collector = StatisticsCollector(lambda: [], lambda: [], {}, {}, Machine(tmp_path))
+    collector = StatisticsCollector(lambda: [], lambda: [], {}, {}, Machine(tmp_path), {})
     (tmp_path / "stat").write_text("cpu 4 0 0 2 0 0 0 0\n")
     text = exposition(collector.collect()).decode()
     assert "nv_cpu_utilization 0.75\n" in text

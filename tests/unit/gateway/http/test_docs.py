@@ -106,15 +106,15 @@ def test_no_422_is_promised_and_every_refusal_has_the_error_body(document: dict[
 @pytest.mark.parametrize(
     ("method", "path", "codes"),
     [
-        ("post", "/v2/models/{model}/infer", {"200", "400", "403", "404", "413", "500", "503"}),
+        ("post", "/v2/models/{model}/infer", {"200", "400", "401", "403", "404", "413", "429", "500", "503"}),
         (
             "post",
             "/v2/repository/models/{model}/swap",
-            {"200", "400", "403", "404", "409", "413", "500", "503"},
+            {"200", "400", "401", "403", "404", "409", "413", "429", "500", "503"},
         ),
         ("get", "/v2/health/ready", {"200", "500", "503"}),
-        ("post", "/v2/systemsharedmemory/unregister", {"200", "400", "403", "409", "500"}),
-        ("get", "/v2", {"200", "500"}),
+        ("post", "/v2/systemsharedmemory/unregister", {"200", "400", "401", "403", "409", "429", "500"}),
+        ("get", "/v2", {"200", "401", "403", "429", "500"}),
     ],
 )
 def test_the_codes_a_client_may_meet_are_told(

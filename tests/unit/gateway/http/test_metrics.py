@@ -19,8 +19,11 @@ def test_a_scrape_holds_what_just_happened(client: TestClient) -> None:
     assert [line for line in lines if line.startswith("retort_http_responses")] == [
         'retort_http_responses{code="200"} 1',
         'retort_http_responses{code="400"} 1',
+        'retort_http_responses{code="401"} 0',
+        'retort_http_responses{code="403"} 0',
         'retort_http_responses{code="404"} 1',
         'retort_http_responses{code="409"} 0',
+        'retort_http_responses{code="429"} 0',
         'retort_http_responses{code="500"} 0',
         'retort_http_responses{code="503"} 0',
     ]

@@ -1,0 +1,92 @@
+"""The certificate that both transports show, read again while they serve. TLS 1.2 or newer, HTTP/1.1 alone over HTTP.
+
+A pair that cannot be used is refused in one sentence: at the start that ends the server, later the old pair stays.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from structlog.stdlib import BoundLogger
+
+HANDSHAKE_LIMIT_S = 5.0  # of a client that connects and does not get on with it; what the head of a request has too
+GOODBYE_LIMIT_S = 1.0  # of a client that does not take part in closing
+_MISMATCH = "KEY_VALUES_MISMATCH"
+
+
+class CertificateRefused(Exception):
+    """The certificate and its key cannot be used; one sentence says why."""
+
+
+class Certificate:
+    """A chain of certificates and the private key of its first, as PEM files.
+
+    Args:
+        chain: the server's certificate, then those that lead to one that clients know.
+        key: without a password.
+        log: told of a pair that is read again.
+
+    Attributes:
+        context: of HTTP's connections; new ones show what was read last.
+        pem: the private key and the chain that were read last, as gRPC takes them.
+
+    Raises:
+        CertificateRefused: a file cannot be read, is no such thing, or they do not belong together.
+    """
+
+    def __init__(self, chain: Path, key: Path, log: BoundLogger) -> None:
+        self._chain = chain
+        self._key = key
+        self._log = log
+        self.context = _context()
+        self.pem = self._read()
+
+    def read_again(self) -> None:
+        """Takes what the files hold now; keeps the old pair where that cannot be used, and says so."""
+        try:
+            self.pem = self._read()
+        except CertificateRefused as error:
+            self._log.error("certificate not read again, the old one stays", reason=str(error))
+            return
+        self._log.info("certificate read again")
+
+    def _read(self) -> tuple[bytes, bytes]:
+        pem = _bytes_of(self._key), _bytes_of(self._chain)
+        self._load_into(_context())  # the live one is left alone unless this works
+        self._load_into(self.context)
+        if pem != (_bytes_of(self._key), _bytes_of(self._chain)):
+            raise CertificateRefused(f"{self._chain} or {self._key} changed while they were read")
+        return pem
+
+    def _load_into(self, context: ssl.SSLContext) -> None:
+        asked = []
+
+        def no_password() -> str:  # without this OpenSSL would ask at the terminal, and wait
+            asked.append(True)
+            return ""
+
+        try:
+            context.load_cert_chain(self._chain, self._key, no_password)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            if asked:
+                raise CertificateRefused(f"the key {self._key} has a password: give one without") from None
+            if getattr(error, "reason", None) == _MISMATCH:
+                raise CertificateRefused(f"the key {self._key} is not that of the certificate {self._chain}") from None
+            raise CertificateRefused(
+                f"{self._chain} and {self._key} are no certificate and private key in PEM form"
+            ) from None
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CertificateRefused(f"{path} cannot be read: {(error.strerror or 'unknown reason').lower()}") from None

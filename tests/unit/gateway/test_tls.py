@@ -1,0 +1,89 @@
+"""A certificate that is read, refused in a sentence, and read again."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from service.gateway.tls import Certificate, CertificateRefused
+from service.observe import logs
+from tests.support.certificates import Pair, make_pair
+
+LOG = logs.logger("test")
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pair, Pair]:
+    folder = tmp_path_factory.mktemp("pairs")
+    return make_pair(folder, "one"), make_pair(folder, "two")
+
+
+def shown(certificate: Certificate, trusted: Pair) -> str:
+    """Whom a client that trusts `trusted` finds, without any socket; raises where it does not believe it."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = certificate.context.wrap_bio(to_server, to_client, server_side=True)
+    believer = ssl.create_default_context(cafile=trusted.chain)
+    client = believer.wrap_bio(to_client, to_server, server_hostname="localhost")
+    for _ in range(4):
+        for side in (client, server):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    subject = client.getpeercert()["subject"]  # type: ignore[index]
+    return str(subject[0][0][1])  # type: ignore[index]
+
+
+def test_a_pair_is_shown_and_its_bytes_are_grpc_s(pairs: tuple[Pair, Pair]) -> None:
+    certificate = Certificate(pairs[0].chain, pairs[0].key, LOG)
+    assert shown(certificate, pairs[0]) == "one"
+    assert certificate.pem == (pairs[0].key.read_bytes(), pairs[0].chain.read_bytes())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shown(certificate, pairs[1])
+
+
+def test_nothing_older_than_tls_1_2_is_spoken(pairs: tuple[Pair, Pair]) -> None:
+    assert Certificate(pairs[0].chain, pairs[0].key, LOG).context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_a_pair_that_changed_is_shown_from_then_on(pairs: tuple[Pair, Pair], tmp_path: Path) -> None:
+    chain, key = shutil.copy(pairs[0].chain, tmp_path / "chain"), shutil.copy(pairs[0].key, tmp_path / "key")
+    certificate = Certificate(chain, key, LOG)
+    shutil.copy(pairs[1].chain, chain)
+    with capture_logs() as lines:
+        certificate.read_again()
+    assert "is not that of the certificate" in lines[0]["reason"]
+    assert shown(certificate, pairs[0]) == "one", "half a pair changes nothing"
+    shutil.copy(pairs[1].key, key)
+    with capture_logs() as lines:
+        certificate.read_again()
+    assert [line["event"] for line in lines] == ["certificate read again"]
+    assert shown(certificate, pairs[1]) == "two"
+    assert certificate.pem == (pairs[1].key.read_bytes(), pairs[1].chain.read_bytes())
+
+
+def refusal(chain: Path, key: Path) -> str:
+    with pytest.raises(CertificateRefused) as caught:
+        Certificate(chain, key, LOG)
+    return str(caught.value)
+
+
+def test_each_way_of_being_wrong_has_its_sentence(pairs: tuple[Pair, Pair], tmp_path: Path) -> None:
+    one, two = pairs
+    nothing, words = tmp_path / "nothing", tmp_path / "words"
+    words.write_text("no certificate")
+    assert refusal(nothing, one.key) == f"{nothing} cannot be read: no such file or directory"
+    assert refusal(one.chain, nothing) == f"{nothing} cannot be read: no such file or directory"
+    assert refusal(tmp_path, one.key) == f"{tmp_path} cannot be read: is a directory"
+    assert refusal(one.chain, two.key) == f"the key {two.key} is not that of the certificate {one.chain}"
+    for chain, key in ((words, one.key), (one.chain, words), (one.key, one.chain)):
+        assert refusal(chain, key) == f"{chain} and {key} are no certificate and private key in PEM form"
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, password="hush")
+    assert refusal(pair.chain, pair.key) == f"the key {pair.key} has a password: give one without"
