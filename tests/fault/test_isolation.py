@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.unit.runtime.isolation.runners import alive
 
 MIB = 1 << 20
 SETTLES_S = 20
+FAMILY = "FAMILY"
 
 
 def processes_of(server: ServerProcess) -> list[psutil.Process]:
@@ -81,45 +83,90 @@ def answered(response: httpx.Response) -> Any:
     return response.json()["outputs"][0]["data"]
 
 
+@contextmanager
+def digits(folder: Path, isolation: object, instances: int = 1) -> Iterator[ServerProcess]:
+    """A server of the shipped model, isolated."""
+    shutil.copytree(DIGITS, folder / "repository" / "digits")
+    config_file = folder / "repository" / "digits" / "model.yaml"
+    own = {"versions": "active", "threads": 1, "isolation": isolation, "instances": instances}
+    config_file.write_text(yaml.safe_dump({**yaml.safe_load(config_file.read_text()), **own}))
+    with ServerProcess(["--repository", str(folder / "repository")], folder, env={FAMILY: str(folder)}) as server:
+        yield server
+
+
+def family(folder: Path) -> list[psutil.Process]:
+    """The cradle and every process of a model, those whose cradle has died included."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if "service.runtime.isolation.cradle" in process.cmdline() and process.environ().get(FAMILY) == str(folder):
+                found.append(process)
+    return found
+
+
+async def driven(server: ServerProcess, seconds: int, kill: Callable[[], None]) -> float:
+    """Requests, all answered right, while another thread kills; how long the slowest took, in seconds."""
+    golden = Golden()
+    await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=RATE_PER_S)
+    killing = threading.Thread(target=kill)
+    killing.start()
+    outcomes = await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=RATE_PER_S * seconds)
+    await asyncio.to_thread(killing.join)
+    for outcome in outcomes:
+        golden.version_of(outcome)  # 200, and the right answer
+    latencies_s = [outcome.latency_s for outcome in outcomes]
+    print(  # noqa: T201 - shown by `pytest -rP`, for docs/adr
+        f"I1: {len(outcomes)} answers, slowest {max(latencies_s) * 1e3:.0f} ms, "
+        f"p99 {percentile(latencies_s, 99) * 1e3:.1f} ms, p50 {percentile(latencies_s, 50) * 1e3:.2f} ms"
+    )
+    assert server.http.get("/v2/health/ready").status_code == 200
+    return max(latencies_s)
+
+
+def restarts(server: ServerProcess) -> int:
+    lines = server.http.get("/metrics").text.splitlines()
+    return next(int(line.rpartition(" ")[2]) for line in lines if line.startswith("retort_process_restarts{"))
+
+
 @pytest.mark.parametrize(
     ("seconds", "slowest_s"),
     [(4, 3.0), pytest.param(30, 1.0, marks=pytest.mark.slow)],
     ids=["short", "full"],
 )
 async def test_a_process_killed_every_second_costs_no_request(tmp_path: Path, seconds: int, slowest_s: float) -> None:
-    shutil.copytree(DIGITS, tmp_path / "repository" / "digits")
-    config_file = tmp_path / "repository" / "digits" / "model.yaml"
-    config = yaml.safe_load(config_file.read_text())
-    config_file.write_text(yaml.safe_dump({**config, "versions": "active", "threads": 1, "isolation": "process"}))
-    golden = Golden()
-    with ServerProcess(["--repository", str(tmp_path / "repository")], tmp_path) as server:
-        await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=200)
-        killed: list[int] = []
+    killed: list[int] = []
+    with digits(tmp_path, "process") as server:
 
         def kill() -> None:
             begin_s = time.monotonic()
             for turn in range(seconds):
                 time.sleep(max(0.0, begin_s + turn + 0.5 - time.monotonic()))
                 for process in processes_of(server):
-                    os.kill(process.pid, signal.SIGKILL if turn % 2 else signal.SIGSEGV)
+                    process.send_signal(signal.SIGKILL if turn % 2 else signal.SIGSEGV)
                     killed.append(process.pid)
 
-        killing = threading.Thread(target=kill)
-        killing.start()
-        outcomes = await drive(server.port, golden.request, rate_per_s=RATE_PER_S, count=RATE_PER_S * seconds)
-        await asyncio.to_thread(killing.join)
-        restarts = [line for line in server.http.get("/metrics").text.splitlines() if "process_restarts{" in line]
-        assert server.http.get("/v2/health/ready").status_code == 200
-    for outcome in outcomes:
-        golden.version_of(outcome)  # 200, and the right answer
-    latencies_s = [outcome.latency_s for outcome in outcomes]
-    print(  # noqa: T201 - shown by `pytest -rP`, for docs/promises.md
-        f"I1: {len(killed)} kills, {len(outcomes)} answers, slowest {max(latencies_s) * 1e3:.0f} ms, "
-        f"p99 {percentile(latencies_s, 99) * 1e3:.1f} ms, p50 {percentile(latencies_s, 50) * 1e3:.2f} ms"
-    )
-    assert len(killed) >= seconds - 1
-    assert int(restarts[0].rpartition(" ")[2]) >= len(killed) - 1
-    assert max(latencies_s) <= slowest_s
+        assert await driven(server, seconds, kill) <= slowest_s
+        assert len(killed) >= seconds - 1
+        assert restarts(server) >= len(killed) - 1
+
+
+@pytest.mark.slow
+async def test_whichever_process_is_killed_the_cradle_among_them_costs_no_request(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    killed: list[int] = []
+    with digits(tmp_path, {"process": {"spare": True}}, instances=2) as server:
+
+        def kill() -> None:
+            for _ in range(30):
+                time.sleep(chance.uniform(0.2, 1.5))
+                with suppress(psutil.NoSuchProcess, IndexError):
+                    process = chance.choice(family(tmp_path))
+                    process.send_signal(chance.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT]))
+                    killed.append(process.pid)
+
+        await driven(server, 28, kill)
+        assert len(killed) > 15
+        assert restarts(server) > 5
 
 
 def test_a_row_that_ends_the_process_is_an_error_and_the_server_lives(isolated: ServerProcess) -> None:
