@@ -24,7 +24,7 @@ from structlog.stdlib import BoundLogger
 from service.core.errors import Draining
 from service.gateway.access import holder_of
 from service.gateway.budget import ByteBudget, Share
-from service.gateway.guard import SHARE, Arrivals
+from service.gateway.guard import SHARE
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.request_head import origin_of, request_id_of
@@ -107,7 +107,7 @@ class Entrance:
         sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
         scope[SHARE] = share = Share(self._budget)
         try:
-            await self._answer(scope, Arrivals(receive, scope, share), sender)
+            await self._answer(scope, receive, sender)
         except asyncio.CancelledError:  # by the server alone, when it stops and has waited long enough
             if not sender.status:
                 error = Draining("the server is shutting down, and this request took too long")
@@ -152,11 +152,11 @@ class _Sender:
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"].extend(self._headers)
         try:
-            if len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                message["headers"].extend(self._headers)
+            elif len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
                 await self._send({**message, "more_body": True})
                 message = _END
             await self._send(message)

@@ -68,7 +68,7 @@ class OpenInference:
     async def infer(self, request: Request) -> Response:
         """Answers one inference request, JSON or binary."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
-        body = await read_body(headers, request.receive, self._max_body_bytes)
+        body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
         ref = ref_of(request)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))

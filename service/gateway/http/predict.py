@@ -52,7 +52,7 @@ class Predict:
     async def predict(self, request: Request) -> Response:
         """Answers rows (`instances`) or columns (`inputs`)."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
-        body = await read_body(headers, request.receive, self._max_body_bytes)
+        body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
         with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
             if servable.sequencer is not None:
                 raise BadInput(

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.gateway.guard import read_body
 from service.gateway.http.entrance import Entrance, Problems
 from service.gateway.http.limits import Limits
 from service.gateway.http.server import HttpServer
@@ -77,8 +78,7 @@ class Service:
     seen: list[dict[bytes, bytes]] = field(default_factory=list)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        body = await request.body()
+        body = await read_body({}, receive, 1 << 30, scope)
         if scope["path"] == "/held":
             await self.held.wait()
         if scope["path"] == "/large":
