@@ -96,10 +96,9 @@ def _labels(pairs: Sequence[tuple[Server, str]], *, several: bool) -> list[str]:
 
 
 def _entries(order: Order, contenders: Sequence[Contender]) -> tuple[Entry, ...]:
-    cards = {one.server.url: _cards(one.server, order.model) for one in contenders}
+    told = {one.server.url: one.server.summaries(order.model) for one in contenders}
     entries = tuple(
-        Entry(one.label, one.server.url, one.version, card=cards[one.server.url].get(one.version, Card()))
-        for one in contenders
+        Entry(one.label, one.server.url, one.version, card=_card_of(one, told[one.server.url])) for one in contenders
     )
     return tuple(replace(entry, full=_full(entry, entries)) for entry in entries)
 
@@ -111,16 +110,23 @@ def _full(entry: Entry, entries: Sequence[Entry]) -> str | None:
     return None if found.label == entry.label else found.label
 
 
-def _cards(server: Server, model: str) -> dict[str, Card]:
-    return {str(told.get("version")): _card(told) for told in server.summaries(model)}
+def _card_of(one: Contender, summaries: Sequence[dict[str, Any]]) -> Card:
+    told = next((each for each in summaries if str(each.get("version")) == one.version), None)
+    if told is None:
+        return Card()
+    reasons = one.server.card(one.model, one.version).get("reasons") if told.get("verdict") else None
+    return _card(told, tuple(reasons or ()))
 
 
-def _card(told: dict[str, Any]) -> Card:
+def _card(told: dict[str, Any], reasons: tuple[str, ...] = ()) -> Card:
+    measured = told.get("quality") or [{}]
     return Card(
         variant_of=told.get("variant_of"),
         recipe=told.get("recipe"),
         size_bytes=told.get("bytes"),
         accuracy=told.get("accuracy"),
         agreement=told.get("agreement"),
+        task=measured[0].get("task"),
         verdict=told.get("verdict"),
+        reasons=reasons,
     )

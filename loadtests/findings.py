@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from loadtests.advice import Case
 from loadtests.comparison import Contender
 from loadtests.knees import rate_ratio
+from loadtests.measures.agreement import Agreement
 from loadtests.measures.observed import Observed
 from loadtests.measures.summary import Summary, summarise
 from loadtests.outcome import Asked, Entry, Knee
@@ -33,25 +35,32 @@ def differences(
 ) -> tuple[Versus, ...]:
     """Each version held against its full one; those without a whole round are left out."""
     named = {one.label: one for one in contenders}
-    return tuple(
-        versus(
-            blocks[entry.label],
-            blocks[entry.full],
-            agreement=agreement(named[entry.label], blocks[entry.label], named[entry.full], blocks[entry.full]),
-            rate=rate_ratio(knees.get(entry.label), knees.get(entry.full)),
-        )
-        for entry in entries
-        if entry.full is not None and blocks.get(entry.label) and blocks.get(entry.full)
-    )
+    found = []
+    for entry in entries:
+        if entry.full is None or not blocks.get(entry.label) or not blocks.get(entry.full):
+            continue
+        own, full = blocks[entry.label], blocks[entry.full]
+        classified = entry.card.task in (None, "classification")
+        agreed = agreement(named[entry.label], own, named[entry.full], full) if classified else None
+        rate = rate_ratio(knees.get(entry.label), knees.get(entry.full))
+        found.append(versus(own, full, agreement=agreed, rate=rate))
+    return tuple(found)
+
+
+def case_of(found: Versus, entries: Sequence[Entry], figures: Mapping[str, Summary]) -> Case:
+    """All that is known of the two, for the advice."""
+    cards = {entry.label: entry.card for entry in entries}
+    own, full = found.version, found.full
+    return Case(found, figures[own], figures[full], cards[own], cards[full])
 
 
 def agreement(
     own: Contender, own_blocks: Sequence[Observed], full: Contender, full_blocks: Sequence[Observed]
-) -> float | None:
-    """Share of the rows on which both named the same class, by what was seen; None where no class was read."""
+) -> Agreement | None:
+    """On how many rows both named the same class, by what was seen; None where no class was read."""
     one, other = classes(own, own_blocks), classes(full, full_blocks)
     known = (one >= 0) & (other >= 0)
-    return float((one == other)[known].mean()) if known.any() else None
+    return Agreement(int((one == other)[known].sum()), int(known.sum())) if known.any() else None
 
 
 def classes(one: Contender, blocks: Sequence[Observed]) -> np.ndarray:

@@ -1,23 +1,33 @@
 """Looks for the knee: the highest rate at which a version still meets the objective, by a search that stops by itself.
 
-Rates grow geometrically until one is not met, then the gap is halved (in ratio) until it is as narrow as asked. The
+Every rate is tried in one short block, and what all tries say together is a `Belief`. The next rate is the one at which
+the knee is believed to lie, or one further up, so that a miss is held against a later moment again and again. The
 searches of all versions go on side by side, in random order, so that a slow spell of the machine falls on all.
 A search knows nothing of servers: whoever runs it says whether a rate was met.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-GROWTH = 1.6
-# Downwards, while nothing was met: a rate that is far too high takes the longest to try.
-FALL = 4.0
-NARROW = 1.06
-MOST_STEPS = 24
+from loadtests.belief import Belief
+
+# Until a rate is met: down to the lowest, and once more from the top, in case that it was a spell.
+DESCENT = (100.0, 25.0, 6.0, 2.0, 1.0)
+LOWEST_RATE = DESCENT[-1]
+# Then at most that many times the highest rate that was met; what is far too high takes the longest to try.
+GROWTH = 2.0
+# Where the next rate lies in what is believed, in turn: at the knee, and where it would be if misses were but a spell.
+TURNS = (0.5, 0.8, 0.5, 0.97)
+# It stops when the interval's ends are that near to each other, in ratio, and a rate within was met again.
+NARROW = 1.15
+AGAIN = 2
+MOST_TRIES = 40
+# For each of the versions that are searched side by side; a slow server's blocks are long.
+MOST_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,54 +35,84 @@ class Search:
     """Where the search for one version stands.
 
     Attributes:
-        next_rate: requests a second to try next.
-        met: the highest rate that was met; None before one was.
-        missed: the lowest rate above it that was not; None before one was.
-        ceiling: no rate above it is tried, and reaching it ends the search.
+        ceiling: no rate above it is tried, and meeting it again ends the search.
+        most_s: it ends at the first try that comes so long after the first one.
+        belief: what the tries say.
         tried: (rate, whether it was met), in order.
+        began_s: moment of the first try; None before it.
     """
 
-    next_rate: float
-    met: float | None = None
-    missed: float | None = None
-    ceiling: float = math.inf
-    tried: tuple[tuple[float, bool], ...] = field(default=())
+    ceiling: float
+    most_s: float = MOST_S
+    belief: Belief = field(default_factory=Belief)
+    tried: tuple[tuple[float, bool], ...] = ()
+    began_s: float | None = None
+
+    @property
+    def next_rate(self) -> float:
+        """Requests a second to try next."""
+        if not self._highest:
+            return min(DESCENT[len(self.tried) % len(DESCENT)], self.ceiling)
+        wanted = self.belief.quantile(TURNS[len(self.tried) % len(TURNS)])
+        return float(np.clip(wanted, LOWEST_RATE, min(GROWTH * self._highest, self.ceiling)))
 
     @property
     def done(self) -> bool:
-        """Whether the gap is narrow enough, the ceiling was met, nothing is met at all, or it took too long."""
-        if len(self.tried) >= MOST_STEPS or (self.met is not None and self.met >= self.ceiling):
-            return True
-        if self.missed is not None and self.missed <= 1:
-            return True
-        return self.met is not None and self.missed is not None and self.missed / self.met <= NARROW
+        """Whether the knee is known, the ceiling was met, nothing is met at all, or it took too long."""
+        return self.settled or self.nothing or self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether it took too many tries, or too long."""
+        late = self.began_s is not None and (self.belief.at_s or 0) - self.began_s >= self.most_s
+        return late or len(self.tried) >= MOST_TRIES
+
+    @property
+    def settled(self) -> bool:
+        """Whether the interval is narrow and a rate within it was met again, or the ceiling was."""
+        low, high = self.belief.interval()
+        return self.at_ceiling or (high / low <= NARROW and self._met_from(low) >= AGAIN)
+
+    @property
+    def at_ceiling(self) -> bool:
+        """Whether the ceiling was met again."""
+        return self._met_from(self.ceiling) >= AGAIN
+
+    @property
+    def nothing(self) -> bool:
+        """Whether even the lowest rate was missed, again, and none was met."""
+        return not self._highest and sum(rate <= LOWEST_RATE for rate, _ in self.tried) >= AGAIN
 
     @property
     def knee(self) -> float | None:
-        """The highest rate that was met; None where none was."""
-        return self.met
+        """The rate at which the knee is believed to lie, but none above those that were met; None where none was."""
+        return min(self.belief.quantile(0.5), self._highest) if self._highest else None
 
-    def after(self, met: bool) -> Search:
-        """Where it stands once `next_rate` was tried."""
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of 95 %; None where no rate was met, or the ceiling was, above which nothing is known."""
+        return None if self.at_ceiling or not self._highest else self.belief.interval()
+
+    def after(self, met: bool, at_s: float) -> Search:
+        """Where it stands once `next_rate` was tried at this moment."""
         rate = self.next_rate
-        tried = (*self.tried, (rate, met))
-        lowest = rate if not met else self.missed
-        highest = rate if met else self.met
-        if met and self.missed is not None and rate >= self.missed:
-            lowest = None  # the machine is quicker than it was: look further up again
-        if not met and self.met is not None and rate <= self.met:
-            highest = None
-        return replace(self, next_rate=self._next(highest, lowest, rate), met=highest, missed=lowest, tried=tried)
+        began_s = at_s if self.began_s is None else self.began_s
+        return replace(
+            self, belief=self.belief.after(rate, met, at_s), tried=(*self.tried, (rate, met)), began_s=began_s
+        )
 
-    def _next(self, met: float | None, missed: float | None, rate: float) -> float:
-        if missed is None:
-            return min(rate * GROWTH, self.ceiling)
-        return missed / FALL if met is None else math.sqrt(met * missed)
+    @property
+    def _highest(self) -> float:
+        return max((rate for rate, met in self.tried if met), default=0.0)
+
+    def _met_from(self, least: float) -> int:
+        return sum(met and rate >= least for rate, met in self.tried)
 
 
 def search_all(
     searches: Mapping[str, Search],
     meets: Callable[[str, float], bool],
+    now_s: Callable[[], float],
     *,
     seed: int = 0,
     on_step: Callable[[str, Search], None] = lambda _name, _search: None,
@@ -82,6 +122,7 @@ def search_all(
     Args:
         searches: name -> where to begin.
         meets: (name, rate) -> whether the objective was met at that rate; it does the measuring.
+        now_s: a monotonic clock.
         seed: of the order within each step.
         on_step: called after each try.
     """
@@ -90,7 +131,8 @@ def search_all(
     try:
         while unfinished := [name for name, search in standing.items() if not search.done]:
             for name in _shuffled(unfinished, random):
-                standing[name] = standing[name].after(meets(name, standing[name].next_rate))
+                met = meets(name, standing[name].next_rate)
+                standing[name] = standing[name].after(met, now_s())
                 on_step(name, standing[name])
     except KeyboardInterrupt:
         pass

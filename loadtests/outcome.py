@@ -24,7 +24,9 @@ class Card:
         size_bytes: of its file.
         accuracy: on the card's test set; share of rows.
         agreement: with the full version, on the card's test set.
-        verdict: of the gate.
+        task: "classification", "regression" or "embedding".
+        verdict: of the gate: "pass", "fail" or "insufficient-data".
+        reasons: sentences of the gate's rules that decided it.
     """
 
     variant_of: str | None = None
@@ -32,7 +34,9 @@ class Card:
     size_bytes: int | None = None
     accuracy: float | None = None
     agreement: float | None = None
+    task: str | None = None
     verdict: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,9 @@ class Knee:
     Attributes:
         label: of the version.
         limit_ms: the objective, for the p99.
-        rate: the highest rate that met it; None where none did.
-        missed: the lowest rate above that did not; None where none was found.
+        rate: the highest rate that meets it; None where none did.
+        interval: of 95 %; None without a rate, or where the ceiling was met.
+        settled: whether the search came to its end: the interval is narrow, and a rate within was met again.
         tried: every rate, in order.
         generator_bound: whether the search ended because the generator could offer no more, not the server.
     """
@@ -91,7 +96,8 @@ class Knee:
     label: str
     limit_ms: float
     rate: float | None
-    missed: float | None
+    interval: tuple[float, float] | None
+    settled: bool
     tried: tuple[Try, ...]
     generator_bound: bool = False
 

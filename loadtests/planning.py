@@ -8,6 +8,7 @@ from loadtests import arrivals
 from loadtests.arrivals import PROCESSES, Profile
 from loadtests.comparison import Plan
 from loadtests.knees import lowest
+from loadtests.measures.paired import LEAST_ROUNDS
 from loadtests.order import Order
 from loadtests.outcome import Knee, Traffic
 from loadtests.pools import Rows
@@ -16,8 +17,6 @@ from loadtests.traces import Counts, read_trace
 
 # Without a rate the comparison is made at this share of the lowest knee: busy, and all can carry it.
 OF_KNEE = 0.7
-# Fewer rounds give no interval worth its name.
-LEAST_ROUNDS = 5
 
 
 def seeks_knees(order: Order) -> bool:

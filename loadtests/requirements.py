@@ -1,4 +1,4 @@
-"""What a comparison must show for a pipeline to go on: `p99 <= 0.8x`, `agreement >= 0.99`, `errors <= 0.1%`.
+"""What a comparison must show for a pipeline to go on: `p99 <= 0.8x`, `agreement >= 0.98`, `errors <= 0.1%`.
 
 A requirement is met only when the unfavourable end of the figure's interval meets it: what was not shown is not met.
 """
@@ -59,7 +59,7 @@ def requirement(text: str) -> Requirement:
     """
     match = _FORM.fullmatch(text)
     if match is None:
-        raise BadRequirement(f'{text!r} is no requirement such as "p99 <= 0.8x" or "agreement >= 0.99".')
+        raise BadRequirement(f'{text!r} is no requirement such as "p99 <= 0.8x" or "agreement >= 0.98".')
     name, unit = match["name"], match["unit"]
     known = _RELATIVE if unit == "x" else _ABSOLUTE
     if name not in known:
@@ -76,7 +76,8 @@ def _figure(wanted: Requirement, own: Summary, found: Versus | None) -> Figure |
     if wanted.relative:
         return _RELATIVE[wanted.name](found) if found is not None else None
     if wanted.name == "agreement":
-        return None if found is None or found.agreement is None else Figure(found.agreement)
+        agreement = None if found is None else found.agreement
+        return None if agreement is None else Figure(agreement.share, agreement.interval)
     return _ABSOLUTE[wanted.name](own)
 
 

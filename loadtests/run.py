@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from loadtests import findings, swaps
+from loadtests.advice import sentence
 from loadtests.comparison import Plan, compare
 from loadtests.contenders import Field, gather
 from loadtests.disturbances import Mark, slow_clients
 from loadtests.generator.process import Generator
 from loadtests.knee import Search
-from loadtests.knees import find_knees
+from loadtests.knees import BOUND, find_knees, notes
 from loadtests.machine import describe, libraries
 from loadtests.measures.observed import Observed, by_version
 from loadtests.measures.summary import Summary
@@ -26,7 +27,7 @@ from loadtests.order import Order
 from loadtests.outcome import Knee, Outcome
 from loadtests.planning import plan_of, rate_of, seeks_knees, traffic_of
 from loadtests.server import CannotLoad, Server
-from loadtests.verdict import Versus, sentence
+from loadtests.verdict import Versus
 from loadtests.watcher import SILENT, Watcher
 
 
@@ -86,11 +87,7 @@ def _seek_knees(going: _Run) -> None:
         going.field.contenders, going.generator, limit_ms=limit_ms, seed=order.seed, on_try=tell
     )
     going.interrupted = not ended
-    going.notes += [
-        f"The knee of {label} is at least {knee.rate:.0f}/s: the generator can offer no more."
-        for label, knee in going.knees.items()
-        if knee.generator_bound and knee.rate
-    ]
+    going.notes += notes(going.knees)
 
 
 def _compare(going: _Run) -> None:
@@ -99,7 +96,9 @@ def _compare(going: _Run) -> None:
     order, rate = going.order, rate_of(going.order, going.knees)
     if rate is None:
         without = ", ".join(label for label, knee in going.knees.items() if knee.rate is None)
-        going.problems.append(f"No rate meets p99 <= {order.limit_ms:g} ms for {without}: there is none to compare at.")
+        late = any(knee.generator_bound for knee in going.knees.values() if knee.rate is None)
+        why = "there is none to compare at" if not late else f"in most tries {BOUND}"
+        going.problems.append(f"No rate meets p99 <= {order.limit_ms:g} ms for {without}: {why}.")
         return
     going.plan = plan = plan_of(order, rate)
     with ExitStack() as stack:
@@ -160,4 +159,4 @@ def _outcome(going: _Run, began_at: str, machine: Mapping[str, str]) -> Outcome:
 def _sentence(going: _Run, one: Versus, figures: Mapping[str, Summary]) -> str:
     if going.order.scenario.swap is not None:
         return swaps.sentence(one, figures[one.version], going.marks)
-    return sentence(one, figures[one.version], figures[one.full])
+    return sentence(findings.case_of(one, going.field.entries, figures))

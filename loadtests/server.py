@@ -101,12 +101,12 @@ class Server:
 
     def summaries(self, model: str) -> list[dict[str, Any]]:
         """What the server tells of each version's card; empty where it knows no cards, as other servers do."""
-        try:
-            answer = self._http.get(f"/v2/models/{quote(model, safe='')}/versions")
-            told = answer.json()["versions"] if answer.status_code == httpx.codes.OK else []
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return []
-        return [one for one in told if isinstance(one, dict)]
+        told = self._known(f"/v2/models/{quote(model, safe='')}/versions").get("versions")
+        return [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+
+    def card(self, model: str, version: str) -> dict[str, Any]:
+        """The whole card of a version; empty where it has none, or the server knows no cards."""
+        return self._known(f"/v2/models/{quote(model, safe='')}/versions/{quote(version, safe='')}/card")
 
     def metadata(self, model: str, version: str) -> dict[str, Any]:
         """Of one version; "" asks for whichever answers.
@@ -145,12 +145,17 @@ class Server:
 
     def _statistics(self, model: str, version: str) -> dict[str, Any]:
         named = f"/versions/{quote(version, safe='')}" if version else ""
+        told = self._known(f"/v2/models/{quote(model, safe='')}{named}/stats").get("model_stats")
+        return told[0] if isinstance(told, list) and told and isinstance(told[0], dict) else {}
+
+    def _known(self, path: str) -> dict[str, Any]:
+        """What it answers; empty where it does not know the question, as other servers do."""
         try:
-            answer = self._http.get(f"/v2/models/{quote(model, safe='')}{named}/stats")
-            (one, *_) = answer.json()["model_stats"] if answer.status_code == httpx.codes.OK else [{}]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            answer = self._http.get(path)
+            told = answer.json() if answer.status_code == httpx.codes.OK else {}
+        except (httpx.HTTPError, ValueError):
             return {}
-        return one if isinstance(one, dict) else {}
+        return told if isinstance(told, dict) else {}
 
     def _json(self, path: str) -> dict[str, Any]:
         try:

@@ -65,9 +65,12 @@ def sentence(found: Versus, own: Summary, marks: Sequence[Mark]) -> str:
     done = sum("failed" not in mark.text and "refused" not in mark.text for mark in marks)
     wrong = own.errors.get("wrong answer", 0)
     failed = sum(own.errors.values()) - wrong
+    tail = (
+        "too few answers to tell of a p99" if found.p99 is None else f"p99 {times(found.p99)} of the model left alone"
+    )
     return (
         f"{done} of {len(marks)} swaps were done under {own.requests} requests: {failed} failed, {wrong} were answered "
-        f"wrongly; p99 {times(found.p99)} of the model left alone ({found.difference})"
+        f"wrongly; {tail} ({found.difference})"
     )
 
 

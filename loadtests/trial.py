@@ -1,8 +1,9 @@
 """Tries one rate on one version: whether it meets the objective there. What the search for a knee asks.
 
-An objective is met when the p99 of all planned requests, unanswered ones counted as endless, is within the limit, no
-more than one in a thousand fails, and the generator kept its times. A spell of the machine can spoil any short block,
-so a rate is judged by the majority of up to three, but for one at which the median is too late: that is no spell.
+An objective is met when the p99 of all planned requests, unanswered ones counted as endless, is within the limit, and
+no more than one in a thousand fails. A generator that came late makes latencies longer, and never shorter: they count
+from the planned moment. So what was met in spite of it was met. A slow spell of the machine can spoil any block: what a
+miss is worth is for the search to say.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from loadtests.generator.process import Generator
 from loadtests.measures.observed import Observed, ServerSide
 from loadtests.measures.summary import lag_p99_ms
 from loadtests.outcome import Try
-from loadtests.verdict import MOST_LAG_MS
 
 MOST_ERRORS = 0.001
 LEAST_S, MOST_S = 2.0, 8.0
+# A queue that grows shows in the latency only after a while: a block is at least that many times as long as the limit.
+LIMITS = 20
 REQUESTS = 400
 CONNECTIONS = 16
 _REST_S = 0.2
@@ -47,18 +49,14 @@ class Trials:
     seen: dict[str, list[Try]] = field(default_factory=dict)
 
     def meets(self, one: Contender, rate: float) -> bool:
-        """Whether the majority of up to three blocks at this rate meets the objective."""
-        tried: list[Try] = []
-        while not _decided(tried, self.limit_ms):
-            tried.append(self._once(one, rate, len(tried)))
-            self.sleep(_REST_S if tried[-1].met else _REST_AFTER_MISS_S)
-        met = sum(each.met for each in tried) * 2 > len(tried)
-        kept = [each for each in tried if each.met == met]
-        self.seen.setdefault(one.label, []).append(min(kept, key=lambda each: each.p99_ms))
-        return met
+        """Whether a block at this rate meets the objective."""
+        seen = self.seen.setdefault(one.label, [])
+        seen.append(self._once(one, rate, len(seen)))
+        self.sleep(_REST_S if seen[-1].met else _REST_AFTER_MISS_S)
+        return seen[-1].met
 
     def _once(self, one: Contender, rate: float, number: int) -> Try:
-        lasts_s = float(np.clip(REQUESTS / rate, LEAST_S, MOST_S))
+        lasts_s = float(np.clip(max(REQUESTS / rate, LIMITS * self.limit_ms / 1e3), LEAST_S, MOST_S))
         random = np.random.default_rng([self.seed, int(rate * 1000), number])
         planned = arrivals.poisson(arrivals.steady(rate, lasts_s), random)
         rows = random.integers(0, len(one.pool.requests), len(planned)).astype(np.int32)
@@ -73,13 +71,6 @@ def judge(block: Observed, rate: float, limit_ms: float) -> Try:
     p99_ms = float(np.percentile(latency_ms, 99, method="higher")) if len(latency_ms) else 0.0
     errors = float((~block.good).sum() / max(len(latency_ms), 1))
     lag_ms = lag_p99_ms([block])
-    met = p99_ms <= limit_ms and errors <= MOST_ERRORS and lag_ms <= MOST_LAG_MS
+    met = p99_ms <= limit_ms and errors <= MOST_ERRORS
     p50_ms = float(np.median(block.latency_ms)) if block.good.any() else float("nan")
     return Try(rate, met, p50_ms, p99_ms, errors, lag_ms)
-
-
-def _decided(tried: list[Try], limit_ms: float) -> bool:
-    if tried and not tried[0].p50_ms <= limit_ms:
-        return True  # no spell: half of the answers, or all, were too late
-    met = sum(each.met for each in tried)
-    return max(met, len(tried) - met) >= 2

@@ -277,6 +277,7 @@ class RecordingObserver:
         self.reports: list[Any] = []
         self.failures: list[tuple[int, int, BaseException, str]] = []
         self.drops: list[str] = []
+        self.refusals: list[str] = []
         self.crashes: list[BaseException] = []
 
     def batch_ran(self, report: Any) -> None:
@@ -287,6 +288,9 @@ class RecordingObserver:
 
     def dropped(self, reason: str) -> None:
         self.drops.append(reason)
+
+    def refused(self, reason: str) -> None:
+        self.refusals.append(reason)
 
     def crashed(self, error: BaseException) -> None:
         self.crashes.append(error)

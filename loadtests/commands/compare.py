@@ -27,7 +27,7 @@ an objective (--slo-p99-ms) the highest rate that meets it is looked for, versio
 Examples:
   retort compare digits --versions 1,1-int8 --slo-p99-ms 10
   retort compare digits --versions 1,1-int8 --rate 200 --duration 20 --out report
-  retort compare digits --versions 1,1-int8 --rate 200 --require "p99 <= 0.8x" --require "agreement >= 0.99"
+  retort compare digits --versions 1,1-int8 --rate 200 --require "p99 <= 0.8x" --require "agreement >= 0.98"
   retort compare digits --rate 300 --scenario swap
   retort compare digits --rate 200 --arrivals trace --trace requests.txt
   retort compare digits --versions 1 --rate 100 --url http://127.0.0.1:8000 --url http://127.0.0.1:9000

@@ -8,7 +8,7 @@ Statistician 69 (2015), section 4.3, "expanded percentile").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,25 +57,6 @@ def figure(statistic: Callable[[Rounds], float], rounds: int, *, seed: int = 0, 
     tail = expanded_tail(rounds, confidence)
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Figure(value, (float(low), float(high)))
-
-
-def paired_ratio(pairs: Sequence[tuple[float, float]], *, confidence: float = 0.95) -> Figure:
-    """Geometric mean of the ratios of pairs, with Student's interval of their logarithms.
-
-    Args:
-        pairs: (own, the other's), one a round; those that are not positive and finite are left out.
-        confidence: of the interval.
-    """
-    values = np.array(pairs, float).reshape(-1, 2)
-    logs = np.log(values[(np.isfinite(values) & (values > 0)).all(axis=1)])
-    logs = logs[:, 0] - logs[:, 1]
-    if not len(logs):
-        return Figure(float("nan"))
-    mean = float(logs.mean())
-    if len(logs) < 2:
-        return Figure(float(np.exp(mean)))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)))
-    return Figure(float(np.exp(mean)), (float(np.exp(mean - half)), float(np.exp(mean + half))))
 
 
 def expanded_tail(rounds: int, confidence: float) -> float:

@@ -1,4 +1,4 @@
-"""The figures of one version over a run, each with its interval; and of two versions held against each other."""
+"""The figures of one version over a run, each with its interval."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtests.measures.observed import Observed
-from loadtests.measures.resampling import Figure, Rounds, figure, paired_ratio
+from loadtests.measures.resampling import Figure, Rounds, figure
 
 PERCENTS = (50.0, 90.0, 99.0, 99.9)
 # A percentile needs that many requests beyond it to be worth a name.
@@ -111,25 +111,11 @@ def percentile_of(blocks: Sequence[Observed], percent: float):  # type: ignore[n
     return statistic
 
 
-def _percentile(block: Observed, percent: float) -> float:
-    return float(np.percentile(block.latency_ms, percent)) if len(block.latency_ms) else float("nan")
-
-
 def lag_p99_ms(blocks: Sequence[Observed]) -> float:
     """How late the generator was, over all requests that it wrote."""
     lags = np.concatenate([block.sent.lag_s for block in blocks])
     lags = lags[np.isfinite(lags)]
     return float(np.percentile(lags, 99) * 1e3) if len(lags) else 0.0
-
-
-def ratio_of(own: Sequence[Observed], full: Sequence[Observed], percent: float, *, confidence: float = 0.95) -> Figure:
-    """Own percentile / the full version's: the geometric mean of the rounds' ratios, with its interval.
-
-    The two blocks of a round met the same arrivals within seconds of each other, so that what the machine did to both
-    goes out of their ratio. Rounds in which one of them has no good answer are left out.
-    """
-    pairs = [(_percentile(one, percent), _percentile(other, percent)) for one, other in zip(own, full, strict=True)]
-    return paired_ratio(pairs, confidence=confidence)
 
 
 def _ratio(blocks: Sequence[Observed], part: str, whole: str) -> float | None:

@@ -28,6 +28,7 @@ from loadtests.report.schema import (
     VersusPart,
 )
 from loadtests.report.timeline import stalls, stretches
+from loadtests.verdict import Versus
 
 _PLAIN = ("rounds", "requests", "offered", "mean_batch", "queue_ms", "compute_ms", "cpu_ms", "joules")
 _PATH = re.compile(r"(?<![\w:/.-])(?:~|\.{1,2})?(?:/[^\s/'\"]+)*/([^\s/'\"]+)")
@@ -54,7 +55,7 @@ def document(outcome: Outcome) -> Document:
         objective_p99_ms=outcome.limit_ms,
         traffic=TrafficPart.model_validate(asdict(outcome.traffic)),
         versions=tuple(_version(entry, outcome) for entry in outcome.entries),
-        versus=_versus(outcome),
+        versus=tuple(map(_versus, outcome.versus, outcome.sentences)),
         requirements=tuple(
             RequirementPart(text=o.text, version=o.label, met=o.met, seen=o.seen) for o in outcome.asked
         ),
@@ -114,28 +115,31 @@ def _summary(summary: Summary) -> SummaryPart:
 
 
 def _knee(knee: Knee) -> KneePart:
+    low, high = knee.interval or (None, None)
     return KneePart(
         limit_ms=knee.limit_ms,
         rate=knee.rate,
-        missed=knee.missed,
+        low=low,
+        high=high,
+        settled=knee.settled,
         generator_bound=knee.generator_bound,
         tried=tuple(TryPart.model_validate(asdict(one)) for one in knee.tried),
     )
 
 
-def _versus(outcome: Outcome) -> tuple[VersusPart, ...]:
-    return tuple(
-        VersusPart(
-            version=one.version,
-            full=one.full,
-            p50=_value(one.p50),
-            p99=_value(one.p99),
-            rate=None if one.rate is None else _value(one.rate),
-            agreement=one.agreement,
-            difference=one.difference,
-            sentence=sentence,
-        )
-        for one, sentence in zip(outcome.versus, outcome.sentences, strict=True)
+def _versus(one: Versus, sentence: str) -> VersusPart:
+    agreement = one.agreement
+    return VersusPart(
+        version=one.version,
+        full=one.full,
+        p50=_value(one.p50),
+        p99=None if one.p99 is None else _value(one.p99),
+        rate=None if one.rate is None else _value(one.rate),
+        agreement=None if agreement is None else _value(Figure(agreement.share, agreement.interval)),
+        agreement_rows=None if agreement is None else agreement.rows,
+        difference=one.difference,
+        held=one.held,
+        sentence=sentence,
     )
 
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from loadtests.advice import LEAST_AGREEMENT
+from loadtests.knee import AGAIN, MOST_S, MOST_TRIES
 from loadtests.measures.resampling import RESAMPLES
 from loadtests.report import words
 from loadtests.report.drawing import Picture
 from loadtests.report.schema import Document, TryPart
-from loadtests.report.table import lines
+from loadtests.report.table import against, lines
 from loadtests.verdict import CONFIDENCE, LEAST_DIFFERENCE, MOST_LAG_MS
 
 # A run may swap hundreds of times; the page names so many, report.json has all.
@@ -25,9 +27,14 @@ def page(document: Document, drawn: Sequence[Picture]) -> str:
     return environment.get_template("page.html").render(
         report=document,
         lines=lines(document),
+        against=against(document),
         drawn=[(one, one.svg()) for one in drawn],
         lags=[(label, one.lag_p99_ms) for label, one in document.measured],
         most_lag_ms=MOST_LAG_MS,
+        most_tries=MOST_TRIES,
+        most_s=MOST_S,
+        again=AGAIN,
+        least_agreement=LEAST_AGREEMENT,
         resamples=RESAMPLES,
         confidence=CONFIDENCE,
         least_difference=LEAST_DIFFERENCE,

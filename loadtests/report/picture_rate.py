@@ -23,9 +23,9 @@ from loadtests.report.schema import Document, KneePart, TryPart
 from loadtests.report.ticks import plain
 
 _CAPTION = (
-    "Every rate that the search tried. Solid: p99 of all planned requests; dotted: the median. A cross is a rate that "
-    "missed the objective, an arrow at the top a p99 beyond any answer. The vertical line is the knee: the highest "
-    "rate that met the objective."
+    "Every rate that the search tried. Solid: p99 of all planned requests; dotted: the median. A cross is a try that "
+    "missed the objective, an arrow at the top a p99 beyond any answer. The vertical line is the knee, the highest "
+    "rate that meets the objective; the band around it is its 95 % interval. A cross far below it is a slow spell."
 )
 
 
@@ -58,23 +58,17 @@ def rate_picture(document: Document, shown: Mapping[str, Look]) -> Picture | Non
 def _version(axes: Axes, label: str, knee: KneePart, look: Look, top: tuple[float, int]) -> None:
     high, place = top
     ordered = sorted(knee.tried, key=lambda one: one.rate)
-    rates = [one.rate for one in ordered]
-    axes.plot(rates, [_or_gap(one.p50_ms) for one in ordered], color=look.colour, linestyle=":", linewidth=1.2)
-    axes.plot(rates, [_or_gap(one.p99_ms) for one in ordered], color=look.colour, linewidth=1.6)
     met = [one for one in ordered if one.met]
-    axes.plot(
-        [o.rate for o in met],
-        [_or_gap(o.p99_ms) for o in met],
-        look.marker,
-        color=look.colour,
-        markersize=5,
-        label=label,
-    )
+    rates, p50_ms, p99_ms = ([_or_gap(getattr(one, name)) for one in met] for name in ("rate", "p50_ms", "p99_ms"))
+    axes.plot(rates, p50_ms, color=look.colour, linestyle=":", linewidth=1.2)
+    axes.plot(rates, p99_ms, marker=look.marker, color=look.colour, linewidth=1.4, markersize=5, label=label)
     for one in ordered:
         if not one.met:
             _missed(axes, one, look, high)
     if knee.rate is not None:
         axes.axvline(knee.rate, color=look.colour, linewidth=0.8, alpha=0.8)
+        if knee.low is not None and knee.high is not None:
+            axes.axvspan(knee.low, knee.high, color=look.colour, alpha=0.12, linewidth=0)
         axes.annotate(
             plain(float(f"{knee.rate:.3g}")), (knee.rate, 0.03 + 0.06 * place), xycoords=("data", "axes fraction"),
             xytext=(3, 0), textcoords="offset points", fontsize=8, color=look.colour,

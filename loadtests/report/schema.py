@@ -53,14 +53,19 @@ class TrafficPart(Part):
 
 
 class CardPart(Part):
-    """What the server tells of a version; `accuracy` and `agreement` on the card's test set."""
+    """What the server tells of a version; `accuracy` and `agreement` on the card's test set.
+
+    `verdict` is the gate's, and `reasons` are the sentences of those of its rules that decided it.
+    """
 
     variant_of: str | None = None
     recipe: str | None = None
     size_bytes: Whole = None
     accuracy: Number = None
     agreement: Number = None
+    task: str | None = None
     verdict: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 class SummaryPart(Part):
@@ -102,11 +107,16 @@ class TryPart(Part):
 
 
 class KneePart(Part):
-    """The highest rate that met the objective, the lowest above it that did not, and every rate that was tried."""
+    """The highest rate that meets the objective, its interval of 95 %, and every rate that was tried.
+
+    `settled` tells whether the search came to its end, and did not give up while the tries still disagreed.
+    """
 
     limit_ms: float
     rate: Number
-    missed: Number
+    low: Number
+    high: Number
+    settled: bool
     generator_bound: bool
     tried: tuple[TryPart, ...]
 
@@ -126,16 +136,20 @@ class VersionPart(Part):
 class VersusPart(Part):
     """A version held against its full one: ratios own / full over the same rounds.
 
-    The intervals of `p50` and `p99` hold together in 95 of 100 runs, so each is one of 97.5 %.
+    The intervals of `p50` and `p99` hold together in 95 of 100 runs, so each is one of 97.5 %. `p99` is null where too
+    few answers lie beyond it. `rate` is the ratio of the knees, and `held` what it shows. `agreement` is the share of
+    `agreement_rows` rows on which both named the same class.
     """
 
     version: str
     full: str
     p50: Value
-    p99: Value
+    p99: Value | None
     rate: Value | None
-    agreement: Number
+    agreement: Value | None
+    agreement_rows: Whole
     difference: Literal["faster", "slower", "no difference"]
+    held: Literal["more", "less", "no difference", "unknown"]
     sentence: str
 
 

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from loadtests.report import words
-from loadtests.report.schema import Document, SummaryPart, VersionPart
+from loadtests.report.schema import Document, SummaryPart, Value, VersionPart, VersusPart
 from loadtests.report.words import figure, number, share
 
 _PERCENTILES = (("p50", "50"), ("p90", "90"), ("p99", "99"), ("p99.9", "99.9"))
@@ -84,7 +84,23 @@ def _knee(one: VersionPart) -> str:
         return words.NOTHING
     if one.knee.rate is None:
         return "none met it"
-    return f"{number(one.knee.rate)}{' (the generator could offer no more)' if one.knee.generator_bound else ''}"
+    if one.knee.generator_bound:
+        return f"{number(one.knee.rate)} (the generator could offer no more)"
+    return figure(Value(value=one.knee.rate, low=one.knee.low, high=one.knee.high))
+
+
+def against(document: Document) -> tuple[Line, ...]:
+    """What was found of each version that is held against another one, a column each."""
+    cells: Sequence[tuple[str, Callable[[VersusPart], str]]] = (
+        ("p50", lambda one: figure(one.p50, words.ratio)),
+        ("p99", lambda one: "too few answers" if one.p99 is None else figure(one.p99, words.ratio)),
+        ("latency", lambda one: one.difference),
+        ("knee", lambda one: figure(one.rate, words.ratio)),
+        ("rate held", lambda one: one.held),
+        ("agreement", lambda one: figure(one.agreement, share)),
+        ("rows that it rests on", lambda one: words.NOTHING if one.agreement_rows is None else str(one.agreement_rows)),
+    )
+    return tuple(Line(name, tuple(read(one) for one in document.versus)) for name, read in cells)
 
 
 def table(document: Document) -> Table:

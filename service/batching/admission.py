@@ -1,26 +1,44 @@
-"""Who is let in: a bounded queue, and deadlines that can be met. Whoever is refused costs nothing more."""
+"""Who is let in: a bounded queue that does not stand, and deadlines that can be met. Whoever is refused costs nothing.
+
+What is refused whatever the request says can be told before anybody reads it.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NoReturn
 
-from service.batching.contract import BatchConfig
+from service.batching.contract import BatchConfig, RefusalReason
 from service.batching.crew import Crew
-from service.batching.curve import CostCurve
 from service.batching.endings import expired
-from service.batching.policy import predicted_wait_s, retry_after_s
+from service.batching.forecast import Forecast
+from service.batching.levels import Levels
+from service.batching.policy import WaitLimits, retry_after_s, wait_limits
 from service.batching.queue import Queue
-from service.batching.ticket import Ticket
+from service.batching.standing import Standing
+from service.batching.ticket import Piece, Ticket
 from service.core.errors import Rejected
+
+Refused = Callable[[RefusalReason], None]
 
 
 class Admission:
-    """The door of one batcher."""
+    """The door of one batcher.
 
-    def __init__(self, config: BatchConfig, curve: CostCurve, crew: Crew) -> None:
-        self._config = config
-        self._curve = curve
+    Args:
+        config: the version's knobs.
+        forecast: of waits.
+        crew: the engines.
+        refused: hears of every request that is refused, but for the server's own.
+    """
+
+    def __init__(self, config: BatchConfig, forecast: Forecast, crew: Crew, refused: Refused) -> None:
+        self._policies = Levels(config).policies
+        self._forecast = forecast
         self._crew = crew
+        self._refused = refused
+        self._standing = [Standing() for _ in self._policies]
 
     def admit(self, queue: Queue, rows: int, ticket: Ticket, places: int) -> None:
         """Lets a request of `rows` rows in, or raises.
@@ -33,44 +51,61 @@ class Admission:
 
         Raises:
             Expired: its deadline has passed already.
-            Rejected: the queue is full, or its deadline or its time to wait cannot be met.
+            Rejected: the queue is full or stands, or its deadline or its time to wait cannot be met.
         """
-        now_s, level = ticket.arrived_s, ticket.level
+        now_s = ticket.arrived_s
         if now_s >= ticket.deadline_s:
             raise expired()
-        if not queue.requests and self._crew.idle and places > 0:
+        ticket.predicted_wait_s = wait_s = self.check(queue, ticket.level, places, now_s, quiet=ticket.quiet)
+        if wait_s is None:
             return  # also where the curve says that no deadline can be met: only a run can prove it wrong
-        waiting = queue.requests_of(level)
+        needed_s, left_s = wait_s + self._forecast.run_s(rows), ticket.deadline_s - now_s
+        if needed_s > left_s:
+            took = f"an answer takes about {needed_s * 1e3:.0f} ms now, and {left_s * 1e3:.0f} ms are left"
+            sentence = f"the deadline cannot be met: {took}"
+            self._refuse(RefusalReason.DEADLINE, sentence, wait_s, quiet=ticket.quiet)
+        left_s = math.inf if ticket.delays else ticket.wait_until_s - now_s
+        if wait_s > left_s:
+            passes = f"about {wait_s * 1e3:.0f} ms pass before a run now, and {left_s * 1e3:.0f} ms are allowed"
+            sentence = f"the timeout would pass in the queue: {passes}"
+            self._refuse(RefusalReason.TIMEOUT, sentence, wait_s, quiet=ticket.quiet)
+
+    def check(self, queue: Queue, level: int, places: int, now_s: float, *, quiet: bool = False) -> float | None:
+        """The wait that a newcomer of `level` must expect, in seconds; None where it need not wait at all.
+
+        Raises:
+            Rejected: whatever it asks for, it is not let in.
+        """
+        if not queue.requests and self._crew.idle and places > 0:
+            self._standing[level].idle()
+            return None
+        waiting, wait_s = queue.requests_of(level), self._forecast.wait_s(queue, level, now_s)
         if waiting >= places:
             which = f"the queue of priority level {level}" if level else "the queue"
             sentence = f"{which} is full: {waiting} requests wait already"
-            raise Rejected(sentence, retry_after_s(self._wait_s(queue, level, now_s)))
-        until_s = math.inf if ticket.delays else ticket.wait_until_s
-        if ticket.deadline_s == math.inf and until_s == math.inf:
-            return
-        wait_s = self._wait_s(queue, level, now_s)
-        needed_s, left_s = wait_s + self._run_s(rows), ticket.deadline_s - now_s
-        if needed_s > left_s:
-            sentence = f"an answer takes about {needed_s * 1e3:.0f} ms now, and {left_s * 1e3:.0f} ms are left"
-            raise Rejected(f"the deadline cannot be met: {sentence}", retry_after_s(wait_s))
-        left_s = until_s - now_s
-        if wait_s > left_s:
-            sentence = f"about {wait_s * 1e3:.0f} ms pass before a run now, and {left_s * 1e3:.0f} ms are allowed"
-            raise Rejected(f"the timeout would pass in the queue: {sentence}", retry_after_s(wait_s))
+            self._refuse(RefusalReason.FULL, sentence, wait_s, quiet=quiet)
+        allowed_s = self._standing[level].allowed_s(self._limits(queue, level, now_s))
+        if wait_s > allowed_s and not quiet:
+            sentence = f"the model is overloaded: about {wait_s * 1e3:.0f} ms pass before a run now"
+            self._refuse(RefusalReason.OVERLOAD, f"{sentence}, and {allowed_s * 1e3:.0f} ms are allowed", wait_s)
+        return wait_s
 
-    def _run_s(self, rows: int) -> float:
-        """Predicted seconds of the request's own runs."""
-        max_rows = self._config.max_rows
-        if rows <= max_rows:
-            return self._curve.predict_s(rows)
-        return rows / max_rows * self._curve.predict_s(max_rows) / max(1, self._crew.size)
+    def began(self, queue: Queue, pieces: list[Piece], now_s: float) -> None:
+        """A run of these pieces, which have just left the queue, begins: their waits show how good a forecast was."""
+        # Within a level the youngest comes last. Not those that are served before others, or wait for parts of theirs.
+        tickets = [piece.ticket for piece in pieces if piece is piece.ticket.pieces[0] and not piece.ticket.quiet]
+        for level, ticket in {ticket.level: ticket for ticket in tickets}.items():
+            waited_s = now_s - ticket.arrived_s
+            if ticket.predicted_wait_s is not None:
+                self._forecast.learn(level, ticket.predicted_wait_s, waited_s)
+            self._standing[level].waited(waited_s, self._limits(queue, level, now_s), now_s)
 
-    def _wait_s(self, queue: Queue, level: int, now_s: float) -> float:
-        crew = self._crew
-        return predicted_wait_s(queue.rows_before(level), self._rows_per_s(queue), crew.size, crew.free_at_s - now_s)
+    def _limits(self, queue: Queue, level: int, now_s: float) -> WaitLimits:
+        policy = self._policies[level]
+        most_s = math.inf if policy.delays and policy.max_wait_s is None else policy.max_wait_s
+        return wait_limits(self._forecast.best_run_s(queue, now_s), most_s)
 
-    def _rows_per_s(self, queue: Queue) -> float:
-        if self._config.mixes or not queue.requests:
-            return self._curve.rows_per_s
-        rows = round(queue.rows / queue.requests)  # each runs by itself, so the best batch is none of theirs
-        return rows / max(self._curve.predict_s(rows), 1e-9)
+    def _refuse(self, reason: RefusalReason, sentence: str, wait_s: float, *, quiet: bool = False) -> NoReturn:
+        if not quiet:
+            self._refused(reason)
+        raise Rejected(sentence, retry_after_s(wait_s))

@@ -8,7 +8,6 @@ here. Knows nothing of HTTP, files or ONNX Runtime.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -18,8 +17,10 @@ from service.batching.batch import PLAIN, Stacking
 from service.batching.contract import Answer, BatchConfig, BatcherSnapshot, BatchObserver, DropReason, Engine, Trace
 from service.batching.crew import Crew, CrewLimits
 from service.batching.curve import CostCurve
-from service.batching.endings import draining, expired, outwaited, recovering
+from service.batching.endings import draining, recovering
 from service.batching.engine_thread import LoopThreads
+from service.batching.expiry import Expiry
+from service.batching.forecast import Forecast
 from service.batching.forming import Former
 from service.batching.guard import Guard
 from service.batching.intake import Intake, Wish
@@ -71,7 +72,6 @@ class Batcher:
         self._loop, self._clock, self._observer, self._on_pump = loop, clock, observer, seams.on_pump
         self._ledger = Ledger()
         self._order = Order(self._ledger.answer) if config.keeps_order else None
-        self._former = Former(config, curve, stacking)
         suspects = Suspects()
         self._guard = guard = Guard(
             clock,
@@ -86,10 +86,12 @@ class Batcher:
             threads, clock, limits, self, guard=guard.wrap, curve=curve, replace=replace, on_fatal=on_fatal
         )
         self._newcomers = engines
-        self._intake = Intake(config, Admission(config, curve, self._crew), suspects, stacking)
+        admission = Admission(config, Forecast(config, curve, self._crew), self._crew, observer.refused)
+        self._intake = Intake(config, admission, suspects, stacking)
+        self._former = Former(config, curve, stacking, admission.began)
         answer = self._ledger.answer if self._order is None else self._order.answer
         self._outcomes = Outcomes(answer, self._former, suspects, observer, curve, self._fail, limits)
-        self._expiry = Alarm(loop, clock, guard.wrap(self._expire))
+        self._expiry = Expiry(self._ledger, self._fail, self._delay, lambda ring: Alarm(loop, clock, guard.wrap(ring)))
         self._hold = Alarm(loop, clock, guard.wrap(self._pump))
         self._pump_soon = guard.wrap(self._pump_once)
         self._pump_is_due = False
@@ -142,6 +144,11 @@ class Batcher:
             raise
         finally:
             del ticket  # an error's traceback holds this frame, and the ticket holds the error: no cycle of them
+
+    def check_room(self) -> None:
+        """Raises Rejected where `submit` would whatever is submitted: to be asked before anybody reads a request."""
+        held = self._order.held if self._order is not None else 0
+        self._intake.check(self._former.queue, held=held, now_s=self._clock.now_s())
 
     async def close(self, drain: bool) -> None:
         """Takes nothing new, ends every request, then lets the engines go; an engine that hangs is left behind.
@@ -215,8 +222,7 @@ class Batcher:
         if self._order is not None and not wish.quiet:
             self._order.enter(ticket)
         self._former.add(ticket)
-        if ticket.deadline_s != math.inf or ticket.wait_until_s != math.inf:
-            self._expiry.at(min(ticket.deadline_s, ticket.wait_until_s))
+        self._expiry.watch(ticket)
         self._wake()
         return ticket
 
@@ -237,16 +243,9 @@ class Batcher:
         self._lose_place(ticket)
         self._note_drained()
 
-    def _expire(self, now_s: float) -> None:
-        for ticket in self._ledger.due(now_s):
-            self._fail(ticket, expired(), DropReason.EXPIRED)
-        for ticket in self._ledger.outwaited(now_s):
-            if ticket.delays:
-                self._former.delay(ticket)
-                self._lose_place(ticket)
-            else:
-                self._fail(ticket, outwaited(), DropReason.EXPIRED)
-        self._expiry.at(min(self._ledger.next_deadline_s, self._ledger.next_wait_s))
+    def _delay(self, ticket: Ticket) -> None:
+        self._former.delay(ticket)
+        self._lose_place(ticket)
 
     def _lose_place(self, ticket: Ticket) -> None:
         if self._order is not None:
@@ -277,8 +276,7 @@ class Batcher:
         if not self._guard.up:
             return
         self._on_pump()
-        if self._ledger.any_due(now_s):
-            self._expire(now_s)
+        self._expiry.look(now_s)
         while self._crew.idle:
             run = self._former.next_run(now_s, self._crew.idle, draining=self._closing)
             if run is None:

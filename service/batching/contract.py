@@ -52,6 +52,15 @@ class DropReason(StrEnum):
     ABANDONED = "abandoned"
 
 
+class RefusalReason(StrEnum):
+    """Why a request was not let in."""
+
+    FULL = "full"
+    OVERLOAD = "overload"
+    DEADLINE = "deadline"
+    TIMEOUT = "timeout"
+
+
 @dataclass(frozen=True, slots=True)
 class WaitPolicy:
     """How the requests of one priority level wait; Triton's ModelQueuePolicy.
@@ -62,12 +71,15 @@ class WaitPolicy:
         allows_timeout: whether a request's own timeout counts, where it is shorter than the default.
         delays: what becomes of a request whose time is over: False ends it, True lets it wait behind all others of
             its level.
+        max_wait_s: who would wait longer is rejected, and once the queue stands, who would wait a share of it; `inf`
+            for nobody. None for what the cost of a run suggests, and for nobody where `delays`.
     """
 
     max_queue: int = 1024
     default_timeout_s: float | None = None
     allows_timeout: bool = True
     delays: bool = False
+    max_wait_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_queue < 1:
@@ -165,6 +177,10 @@ class BatchObserver(Protocol):
 
     def dropped(self, reason: DropReason, /) -> None:
         """A request left the queue without having been run."""
+        ...
+
+    def refused(self, reason: RefusalReason, /) -> None:
+        """A request was not let in."""
         ...
 
     def crashed(self, error: BaseException, /) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from service.batching.batch import PLAIN, Stacking
 from service.batching.contract import BatchConfig, CloseReason
@@ -25,6 +25,7 @@ class Former:
         config: the version's knobs.
         curve: seconds by rows.
         stacking: how pieces become a batch.
+        on_taken: hears of the pieces that leave the queue to be run, and when.
 
     Attributes:
         queue: requests that were not run yet.
@@ -32,12 +33,19 @@ class Former:
             itself.
     """
 
-    def __init__(self, config: BatchConfig, curve: CostCurve, stacking: Stacking = PLAIN) -> None:
+    def __init__(
+        self,
+        config: BatchConfig,
+        curve: CostCurve,
+        stacking: Stacking = PLAIN,
+        on_taken: Callable[[Queue, list[Piece], float], None] = lambda _queue, _pieces, _now_s: None,
+    ) -> None:
         self.queue = Queue()
         self.hold_until_s = math.inf
         self._config = config
         self._curve = curve
         self._stacking = stacking
+        self._on_taken = on_taken
         self._halves: deque[tuple[Sequence[Piece], CloseReason]] = deque()
 
     def add(self, ticket: Ticket) -> None:
@@ -109,6 +117,7 @@ class Former:
                 self.hold_until_s = min(self.hold_until_s, until_s)
                 return None
         pieces = self.queue.take(bucket, batch_rows(waiting, self._curve.best_rows), self._stacking.choose)
+        self._on_taken(self.queue, pieces, now_s)
         reason = held_for or close_reason(waiting, sum(piece.weight for piece in pieces))
         return Run(pieces, reason, self._stacking)
 

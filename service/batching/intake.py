@@ -57,6 +57,11 @@ class Intake:
         self._stacking = stacking
         self._loop = asyncio.get_running_loop()
 
+    def check(self, queue: Queue, *, held: int, now_s: float) -> None:
+        """Raises Rejected where a request is not let in whatever it says; its level, if there are any, it must say."""
+        if not self._levels.count:
+            self._admission.check(queue, 0, self._levels.policies[0].max_queue - held, now_s)
+
     def ticket(self, queue: Queue, inputs: Arrays, rows: int | None, wish: Wish, *, held: int, now_s: float) -> Ticket:
         """A ticket with its pieces, not yet in the books nor in the queue.
 

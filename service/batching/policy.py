@@ -13,6 +13,12 @@ from typing import NamedTuple
 
 from service.batching.contract import CloseReason
 
+_LEAST_BIAS, _MOST_BIAS = 0.25, 4.0  # of a forecast: beyond, it is the forecast's unit that is wrong
+_BIAS_WEIGHT = 0.1  # of a new wait
+_LEAST_TOLD_S = 0.002  # shorter waits are noise
+_BURST_S, _BURST_RUNS = 1.0, 16  # in which a burst drains, where the operator does not say: both at least
+_STANDS_AFTER_S = 1.0  # at least: Poisson arrivals at the knee keep waits long for some tenths of a second
+_TARGET_SHARE, _TARGET_RUNS = 0.25, 2  # of the burst's time; two runs keep the next batch full while one runs
 _LEAD = 2.0  # a batch that must meet a deadline starts this many predicted runs before it
 
 
@@ -99,6 +105,46 @@ def predicted_wait_s(queued_rows: int, rows_per_s: float, engines: int, free_in_
         free_in_s: until the first of them is predicted to be idle; negative when it is overdue.
     """
     return max(0.0, free_in_s) + queued_rows / (rows_per_s * max(1, engines))
+
+
+class WaitLimits(NamedTuple):
+    """How long newcomers may have to wait.
+
+    Attributes:
+        target_s: once the queue stands.
+        burst_s: before.
+        stands_after_s: for how long all must have waited longer than the target until it stands.
+    """
+
+    target_s: float
+    burst_s: float
+    stands_after_s: float
+
+
+def wait_limits(run_s: float, most_s: float | None) -> WaitLimits:
+    """The limits of a queue whose best batch runs for `run_s`.
+
+    Args:
+        run_s: seconds of a run at the best rate; 0 while nothing is measured.
+        most_s: the longest wait as the operator wants it, `inf` for any; None leaves it to the run.
+    """
+    burst_s = max(_BURST_S, _BURST_RUNS * run_s) if most_s is None else most_s
+    target_s = min(burst_s, max(_TARGET_SHARE * burst_s, _TARGET_RUNS * run_s))
+    return WaitLimits(target_s, burst_s, max(_STANDS_AFTER_S, burst_s))
+
+
+def corrected_bias(bias: float, predicted_s: float, waited_s: float) -> float:
+    """By how much forecasts are to be multiplied, after one wait more.
+
+    Args:
+        bias: so far; 1 for none.
+        predicted_s: with that bias in it; waits shorter than some milliseconds say nothing.
+        waited_s: what it came to.
+    """
+    if predicted_s < _LEAST_TOLD_S:
+        return bias
+    right = min(_MOST_BIAS, max(_LEAST_BIAS, bias * waited_s / predicted_s))
+    return bias + _BIAS_WEIGHT * (right - bias)
 
 
 def retry_after_s(wait_s: float) -> int:

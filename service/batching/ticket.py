@@ -38,6 +38,7 @@ class Ticket:
         rank: what `queue` goes by: twice the level, and one more for those whose time to wait is over.
         wait_until_s: when its time to wait is over, unless it is run before; `inf` for never.
         delays: whether it then goes on waiting, behind all others of its level.
+        predicted_wait_s: what it was told to expect when it came; None where it need not wait.
         pieces: its parts, in order of their rows; empty once it has ended.
         waiting: pieces in the queue.
         missing: pieces without an answer.
@@ -55,6 +56,7 @@ class Ticket:
     rank: int = 0
     wait_until_s: float = math.inf
     delays: bool = False
+    predicted_wait_s: float | None = None
     pieces: list[Piece] = field(default_factory=list)
     waiting: int = 0
     missing: int = 0

@@ -53,6 +53,7 @@ _BY_REASON: tuple[tuple[Name, Callable[[VersionStatistics], Mapping[str, int]]],
     (names.REQUEST_FAILURE, lambda s: {reason: failure.count for reason, failure in s.failures.items()}),
     (names.BATCH_CLOSED, lambda s: s.close_reasons),
     (names.DROPPED, lambda s: s.drops),
+    (names.REFUSED, lambda s: s.refusals),
 )
 _HISTOGRAMS: tuple[tuple[Name, Callable[[VersionStatistics], Histogram], float | None], ...] = (
     (names.REQUEST_S, lambda s: s.request_times, _NS_IN_S),

@@ -47,6 +47,7 @@ BATCH_REQUESTS = Name("retort_batch_requests", "histogram", "Requests of a batch
 BATCH_CLOSED = Name("retort_batch_closed", "counter", "Batches by why they were closed")
 RUN_FAILED = Name("retort_run_failed", "counter", "Runs that raised or were given up")
 DROPPED = Name("retort_dropped", "counter", "Requests taken out of the queue before they ran, by reason")
+REFUSED = Name("retort_refused", "counter", "Requests that were not let into the queue, by reason")
 CRASHED = Name("retort_batcher_crashed", "counter", "Times the batcher's loop raised and was restarted")
 NON_FINITE = Name("retort_non_finite_outputs", "counter", "Outputs that held NaN or infinity")
 SEQUENCES_OPEN = Name("retort_sequences_open", "gauge", "Sequences that are open, those that wait for a place included")
@@ -63,6 +64,7 @@ KEY_REQUESTS = Name("retort_key_requests", "counter", 'Requests by the holder of
 # Label values that are written from the start, at zero, so that a rate over them has no gap.
 FAILURE_REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 DROP_REASONS = ("expired", "abandoned")
+REFUSAL_REASONS = ("full", "overload", "deadline", "timeout")
 SWAP_OUTCOMES = (
     *("swapped", "rolled_back", "forced", "refused", "failed", "superseded"),
     *("reverted", "revert_failed"),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from service.observe.histogram import COUNT_BOUNDS, TIME_BOUNDS_NS, Histogram
-from service.observe.names import CLOSE_REASONS, DROP_REASONS, FAILURE_REASONS, SWAP_OUTCOMES
+from service.observe.names import CLOSE_REASONS, DROP_REASONS, FAILURE_REASONS, REFUSAL_REASONS, SWAP_OUTCOMES
 from service.observe.sequence_counts import SequenceCounts
 
 
@@ -157,6 +157,7 @@ class VersionStatistics:
         self.by_rows: dict[int, Phases] = {}
         self.close_reasons = Counter(dict.fromkeys(CLOSE_REASONS, 0))
         self.drops = Counter(dict.fromkeys(DROP_REASONS, 0))
+        self.refusals = Counter(dict.fromkeys(REFUSAL_REASONS, 0))
         self.request_times = Histogram(TIME_BOUNDS_NS)
         self.queue_times = Histogram(TIME_BOUNDS_NS)
         self.input_times = Histogram(TIME_BOUNDS_NS)
@@ -207,6 +208,10 @@ class VersionStatistics:
     def dropped(self, reason: str) -> None:
         """Counts a request that left the queue without being run."""
         self.drops[reason] += 1
+
+    def refused(self, reason: str) -> None:
+        """Counts a request that was not let into the queue."""
+        self.refusals[reason] += 1
 
     def crashed(self, _error: BaseException) -> None:
         """Counts a crash of the batcher's loop."""

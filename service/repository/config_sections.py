@@ -33,6 +33,8 @@ class QueuePolicy(Section):
 
     Attributes:
         max_queue_size: requests that may wait; one more is rejected.
+        max_queue_wait_microseconds: a request that would wait longer is rejected, and once the queue has stood for so
+            long, one that would wait a quarter of it; 0 is a time that fits the cost of a run.
         default_timeout_microseconds: how long a request without a timeout of its own may wait; 0 is for ever.
         allow_timeout_override: whether a request's own timeout counts, where it is shorter than the default.
         timeout_action: what becomes of a request whose time is over: REJECT ends it, DELAY lets it wait behind all
@@ -40,6 +42,7 @@ class QueuePolicy(Section):
     """
 
     max_queue_size: QueueSize = 1024
+    max_queue_wait_microseconds: Microseconds = 0
     default_timeout_microseconds: Microseconds = 0
     allow_timeout_override: bool = True
     timeout_action: Literal["REJECT", "DELAY"] = "REJECT"

@@ -27,6 +27,7 @@ def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> 
 def _wait_policy(given: QueuePolicy) -> WaitPolicy:
     return WaitPolicy(
         max_queue=given.max_queue_size,
+        max_wait_s=given.max_queue_wait_microseconds / 1e6 or None,
         default_timeout_s=given.default_timeout_microseconds / 1e6 or None,
         allows_timeout=given.allow_timeout_override,
         delays=given.timeout_action == "DELAY",

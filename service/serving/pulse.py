@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.batching.contract import BatchReport, DropReason
+from service.batching.contract import BatchReport, DropReason, RefusalReason
 from service.core.clock import Clock
 from service.observe.statistics import VersionStatistics
 
@@ -39,6 +39,10 @@ class Pulse:
     def dropped(self, reason: DropReason) -> None:
         """A request left without an answer."""
         self._statistics.dropped(reason)
+
+    def refused(self, reason: RefusalReason) -> None:
+        """A request was not let in."""
+        self._statistics.refused(reason)
 
     def crashed(self, error: BaseException) -> None:
         """The batcher failed and restarts."""

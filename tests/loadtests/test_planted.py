@@ -19,13 +19,14 @@ from loadtests.comparison import Contender, Plan, compare
 from loadtests.generator.block import OK, Block
 from loadtests.generator.process import Generator
 from loadtests.generator.sender import Sender
+from loadtests.knees import find_knees
 from loadtests.measures.observed import Observed, ServerSide, by_version
 from loadtests.measures.summary import lag_p99_ms
 from loadtests.pools import Pool, Rows, Signature, requests_of
 from loadtests.report.timeline import stalls
 from loadtests.server import Server
 from loadtests.verdict import versus
-from tests.support.scripted import Act, Scripted, answer
+from tests.support.scripted import Act, Scripted, answer, logits
 
 SIGNATURE = Signature({"image": "FP32"}, {"logits": "FP32"})
 STALL_S = 0.5
@@ -119,7 +120,33 @@ def run(times: float, generator: Generator, seed: int, rounds: int = 12) -> str:
 
 def test_a_real_run_finds_half_as_much_again() -> None:
     with Generator() as generator:
-        assert run(1.5, generator, 0, rounds=6) == "slower"
+        assert run(1.5, generator, 0, rounds=8) == "slower"
+
+
+@contextmanager
+def holding(rate: float) -> Iterator[Contender]:
+    """A version of a scripted server that answers so many requests a second, one after the other."""
+    free_s, said = 0.0, logits(np.zeros((1, 10), np.float32))
+
+    def script(_: int, __: bytes, ___: bytes) -> Act:
+        nonlocal free_s
+        now_s = time.monotonic()
+        free_s = max(free_s, now_s) + 1 / rate
+        return Act(said, wait_s=free_s - now_s)
+
+    with Scripted(script) as scripted, Server(f"http://127.0.0.1:{scripted.port}") as server:
+        yield Contender("m", server, "m", "m", pool(scripted.address, "m"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_planted_knee_is_found_by_a_real_search() -> None:
+    """Never above what the server holds; other work on the machine may make it less, and the interval must say so."""
+    with holding(200) as one, Generator() as generator:
+        found, ended = find_knees([one], generator, limit_ms=60, seed=0)
+    knee = found["m"]
+    assert ended and knee.rate is not None and knee.interval is not None
+    assert knee.rate <= 210 and (knee.rate >= 150 or not knee.settled), knee
 
 
 @contextmanager

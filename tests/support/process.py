@@ -27,6 +27,7 @@ class ServerProcess:
         folder: for its log and its state.
         env: more environment variables.
         core: pins the server to this core; None leaves it free.
+        program: the module that is run, and what comes before `serve`.
         ca: the authority of its certificate, where it has one.
         within: what starts it, such as a script that takes its command and changes the namespace first.
     """
@@ -38,6 +39,7 @@ class ServerProcess:
         *,
         env: Mapping[str, str] | None = None,
         core: int | None = None,
+        program: Sequence[str] = ("service",),
         ca: Path | None = None,
         within: Sequence[str] = (),
         ready_timeout_s: float = 60.0,
@@ -47,7 +49,7 @@ class ServerProcess:
             *within,
             sys.executable,
             "-m",
-            "service",
+            *program,
             "serve",
             "--http-port",
             "0",
@@ -59,7 +61,14 @@ class ServerProcess:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("RETORT_", "COVERAGE_"))}
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, *arguments], stdout=subprocess.PIPE, stderr=log, env={**clean, **(env or {})}, text=True
+                [*command, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**clean, **(env or {})},
+                text=True,
+                # Linux shares cores out among sessions: in ours, a generator of high priority on its own core would
+                # leave the server next to nothing of another core that other sessions use too.
+                start_new_session=core is not None,
             )
         if core is not None and core in os.sched_getaffinity(0):
             os.sched_setaffinity(self.process.pid, {core})

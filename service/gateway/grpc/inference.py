@@ -25,6 +25,7 @@ from service.gateway.shared_memory import SharedMemory
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
+from service.serving.refusal import check_room
 from service.serving.servable import Servable
 
 _ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"
@@ -72,6 +73,7 @@ class Inference:
         began_s = self._clock.now_s()
         ref = ModelRef(request.model_name, request.model_version or None)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
+            check_room(servable)
             regions = self._shared_memory.for_request(call.check_shared_memory)
             if _is_heavy(request):
                 read = partial(messages.decode, request, servable.inputs, regions)

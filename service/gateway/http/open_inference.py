@@ -24,8 +24,10 @@ from service.gateway.http.request_head import deadline_of, header_length_of
 from service.gateway.http.routes import Route, at_each_version
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
+from service.gateway.turns import Turns
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
+from service.serving.refusal import turn_away
 from service.serving.servable import Servable
 
 
@@ -44,6 +46,7 @@ class OpenInference:
         self, catalog: Catalog, clock: Clock, max_body_bytes: int, version: str, shared_memory: SharedMemory
     ) -> None:
         self._heavy = Heavy()
+        self._turns = Turns(clock)
         self._catalog = catalog
         self._shared_memory = shared_memory
         self._clock = clock
@@ -68,8 +71,9 @@ class OpenInference:
     async def infer(self, request: Request) -> Response:
         """Answers one inference request, JSON or binary."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
+        await self._turns.take()
+        turn_away(self._catalog, ref := ref_of(request))
         body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
-        ref = ref_of(request)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             length = header_length_of(headers)

@@ -17,8 +17,10 @@ from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
 from service.gateway.http.request_head import deadline_of
 from service.gateway.http.routes import Route
+from service.gateway.turns import Turns
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
+from service.serving.refusal import turn_away
 from service.serving.reports import VersionView
 
 _STATES = {"READY": "AVAILABLE", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
@@ -35,6 +37,7 @@ class Predict:
 
     def __init__(self, catalog: Catalog, clock: Clock, max_body_bytes: int) -> None:
         self._heavy = Heavy()
+        self._turns = Turns(clock)
         self._catalog = catalog
         self._clock = clock
         self._max_body_bytes = max_body_bytes
@@ -52,8 +55,10 @@ class Predict:
     async def predict(self, request: Request) -> Response:
         """Answers rows (`instances`) or columns (`inputs`)."""
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
+        await self._turns.take()
+        turn_away(self._catalog, ref := ref_of(request))
         body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
-        with self._catalog.lease(ref_of(request)) as servable, Counted(servable.statistics) as counted:
+        with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             if servable.sequencer is not None:
                 raise BadInput(
                     f"model '{servable.model}' keeps state from request to request, which /v1 cannot name: "

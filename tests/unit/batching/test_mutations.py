@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from service.batching import batch, forming, intake, ticket
 from service.batching.batcher import Batcher
 from service.batching.contract import Answer, CloseReason
+from service.batching.expiry import Expiry
 from service.batching.forming import Former
 from service.batching.ledger import Ledger
 from service.batching.levels import Levels
@@ -128,7 +129,7 @@ def sleeps_after_a_run(patch: Patch) -> None:
 
 
 def forgets_to_expire(patch: Patch) -> None:
-    patch.setattr(Batcher, "_expire", lambda self, now_s: None)
+    patch.setattr(Expiry, "_end", lambda self, now_s: None)
 
 
 def serves_every_level_alike(patch: Patch) -> None:

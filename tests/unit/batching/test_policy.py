@@ -12,11 +12,13 @@ from service.batching.policy import (
     Waiting,
     batch_rows,
     close_reason,
+    corrected_bias,
     give_up_at_s,
     hold_until_s,
     piece_bounds,
     predicted_wait_s,
     retry_after_s,
+    wait_limits,
 )
 
 NOW = -math.inf
@@ -156,3 +158,57 @@ def test_an_oversize_request_is_cut_into_pieces_of_the_maximum(rows: int, pieces
 )
 def test_when_an_engine_is_given_up(stopped_s: float, at_s: float) -> None:
     assert give_up_at_s(0.0, stopped_s, timeout_s=30.0, grace_s=2.0) == at_s
+
+
+@pytest.mark.parametrize(
+    ("run_s", "most_s", "limits"),
+    [
+        (0.0, None, (0.25, 1.0, 1.0)),
+        (0.005, None, (0.25, 1.0, 1.0)),
+        (0.2, None, (0.8, 3.2, 3.2)),
+        (0.005, 0.1, (0.025, 0.1, 1.0)),
+        (0.03, 0.1, (0.06, 0.1, 1.0)),
+        (0.2, 0.1, (0.1, 0.1, 1.0)),
+        (0.2, math.inf, (math.inf, math.inf, math.inf)),
+    ],
+    ids=[
+        "nothing is measured",
+        "short runs: a second",
+        "long runs: sixteen of them, and four once it stands",
+        "as the operator says, and a quarter once it stands",
+        "but two runs, so that the next batch is full",
+        "and never more than the operator says",
+        "no limit",
+    ],
+)
+def test_how_long_a_newcomer_may_have_to_wait(
+    run_s: float, most_s: float | None, limits: tuple[float, float, float]
+) -> None:
+    assert wait_limits(run_s, most_s) == pytest.approx(limits)
+
+
+@pytest.mark.parametrize(
+    ("bias", "predicted_s", "waited_s", "corrected"),
+    [
+        (1.0, 0.1, 0.1, 1.0),
+        (1.0, 0.1, 0.2, 1.1),
+        (1.0, 0.1, 0.05, 0.95),
+        (2.0, 0.2, 0.1, 1.9),
+        (1.0, 0.1, 100.0, 1.3),
+        (1.0, 0.1, 0.0, 0.925),
+        (1.0, 0.001, 100.0, 1.0),
+    ],
+    ids=["right", "too low", "too high", "too high by a bias", "an outlier", "the other way", "too short to tell"],
+)
+def test_a_forecast_is_put_right_by_the_waits(
+    bias: float, predicted_s: float, waited_s: float, corrected: float
+) -> None:
+    assert corrected_bias(bias, predicted_s, waited_s) == pytest.approx(corrected)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.7, 3.0])
+def test_a_forecast_that_is_wrong_by_a_factor_finds_it(factor: float) -> None:
+    bias = 1.0
+    for _ in range(100):
+        bias = corrected_bias(bias, bias * 0.1, factor * 0.1)
+    assert bias == pytest.approx(factor, rel=0.01)

@@ -10,7 +10,7 @@ import numpy as np
 
 from service.core.contract import Arrays, InferRequest, InferResponse, ModelRef, SequenceStep, TensorSpec, Timing
 from service.core.deadline import Deadline
-from service.core.errors import NotFound, NotReady
+from service.core.errors import NotFound, NotReady, Rejected
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.card import Card
 from service.repository.model_config import ModelConfig
@@ -60,6 +60,14 @@ class FakeServable:
         self.leases = 0
         self.cancelled = False
         self.sequencer: object | None = None
+        self.cache: object | None = None
+        self.batcher = self
+        self.full: Rejected | None = None
+
+    def check_room(self) -> None:
+        """As a batcher's: `full` is raised where it is given."""
+        if self.full is not None:
+            raise self.full
 
     @property
     def max_batch_size(self) -> int:

@@ -51,8 +51,26 @@ def test_without_its_full_version_it_is_held_against_the_first() -> None:
 
 def test_what_a_server_tells_of_a_version_becomes_its_card() -> None:
     told = {"version": "1-int8", "variant_of": "1", "recipe": "int8-static", "bytes": 5, "verdict": "pass"}
-    assert _card(told) == Card("1", "int8-static", 5, None, None, "pass")
+    told["quality"] = [{"task": "embedding"}]
+    assert _card(told, ("size: well",)) == Card(
+        "1", "int8-static", 5, task="embedding", verdict="pass", reasons=("size: well",)
+    )
     assert _card({}) == Card()
+
+
+def test_the_gates_reasons_are_asked_of_the_whole_card() -> None:
+    asked: list[str] = []
+
+    def card(_: str, version: str) -> dict[str, Any]:
+        asked.append(version)
+        return {"reasons": ["rows: 20 are too few"]}
+
+    told = [{"version": "1"}, {"version": "1-int8", "variant_of": "1", "verdict": "insufficient-data"}]
+    server = SimpleNamespace(url="u", summaries=lambda _: told, card=card)
+    contenders = [SimpleNamespace(label=v, version=v, server=server, model="m") for v in ("1", "1-int8")]
+    full, variant = _entries(Order("m", (), ("u",), Scenario(summary="A.")), contenders)  # type: ignore[arg-type]
+    assert full.card.reasons == () and variant.card.reasons == ("rows: 20 are too few",)
+    assert asked == ["1-int8"]  # the full version was judged by no gate
 
 
 def test_a_server_that_knows_no_cards_gives_entries_without_them() -> None:

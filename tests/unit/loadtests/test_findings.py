@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from loadtests.findings import agreement, classes, held, problems, summaries
+from loadtests.findings import agreement, case_of, classes, differences, held, problems, summaries
 from loadtests.generator.block import NOT_CONNECTED
+from loadtests.measures.agreement import Agreement
 from loadtests.measures.observed import Observed
-from loadtests.outcome import Entry
+from loadtests.outcome import Card, Entry
 from loadtests.pools import Rows
 from loadtests.requirements import requirement
-from loadtests.verdict import advice, sentence, versus
+from loadtests.verdict import versus
 from tests.unit.loadtests.blocks import block
 
 
@@ -32,13 +34,13 @@ def test_a_class_is_the_one_under_load_else_the_one_alone_else_unknown() -> None
 
 def test_agreement_is_over_the_rows_that_both_named() -> None:
     one, other = contender([1, 2, 3, 4]), contender([1, 2, 3, 5])
-    assert agreement(one, [], other, []) == pytest.approx(0.75)
-    assert agreement(contender(None), [block([1.0], classes=[1])], other, []) == 1
+    assert agreement(one, [], other, []) == Agreement(3, 4)
+    assert agreement(contender(None), [block([1.0], classes=[1])], other, []) == Agreement(1, 1)
     assert agreement(contender(None), [], other, []) is None
 
 
-FULL = [block([5.0] * 200, version="1", number=at) for at in range(6)]
-QUICK = [block([2.0] * 200, version="1-int8", number=at) for at in range(6)]
+FULL = [block([5.0] * 200, version="1", number=at) for at in range(8)]
+QUICK = [block([2.0] * 200, version="1-int8", number=at) for at in range(8)]
 ENTRIES = (Entry("1", "u", "1"), Entry("1-int8", "u", "1-int8", full="1"))
 
 
@@ -46,7 +48,7 @@ def test_requirements_are_asked_of_variants_only() -> None:
     blocks = {"1": FULL, "1-int8": QUICK}
     figures = summaries(blocks, 10, seed=0)
     wanted = [requirement("p99 <= 0.8x"), requirement("p99 <= 3ms")]
-    asked = held(wanted, ENTRIES, figures, [versus(QUICK, FULL, agreement=1.0)])
+    asked = held(wanted, ENTRIES, figures, [versus(QUICK, FULL, agreement=None)])
     assert [(one.label, one.met) for one in asked] == [("1-int8", True), ("1-int8", True)]
 
 
@@ -79,26 +81,27 @@ def test_requests_that_were_never_offered_make_it_invalid() -> None:
     assert "10 of the 100 requests to 1 could not be offered" in told
 
 
-def told(own: list[Observed], full: list[Observed], agreed: float | None = 0.997) -> str:
-    figures = summaries({"own": own, "full": full}, 10, seed=0)
-    return sentence(versus(own, full, agreement=agreed), figures["own"], figures["full"])
-
-
-def test_a_quicker_variant_that_agrees_is_shipped() -> None:
-    said = told(QUICK, FULL)
-    assert said.startswith("1-int8 carries the same traffic at 0.40x") and said.endswith("agreement 99.7%; ship it")
+def named(task: str | None) -> Any:
+    """Both versions as contenders and entries, of a model with this task."""
+    both = [contender([1, 2, 3, 4]), contender([1, 2, 3, 5])]
+    for one, entry in zip(both, ENTRIES, strict=True):
+        one.label = entry.label
+    return both, tuple(replace(entry, card=Card(task=task, size_bytes=5)) for entry in ENTRIES)
 
 
 @pytest.mark.parametrize(
-    ("own", "agreed", "said"),
-    [
-        (FULL, 1.0, "ship it only for its size"),
-        ([block([9.0] * 200, version="1-int8", number=at) for at in range(6)], 1.0, "do not ship it for speed"),
-        (QUICK, 0.9, "an agreement of at least 98% is asked"),
-        ([block([2.0] * 200, number=at, checked=0) for at in range(6)], 1.0, "1200 of its answers were wrong"),
-        ([block([2.0] * 4, number=at, status=[200, 200, 200, 503]) for at in range(6)], 1.0, "25.00% of its requests"),
-    ],
+    ("task", "seen"), [(None, Agreement(3, 4)), ("classification", Agreement(3, 4)), ("embedding", None)]
 )
-def test_advice_against(own: list[Observed], agreed: float, said: str) -> None:
-    figures = summaries({"own": own, "full": FULL}, 10, seed=0)
-    assert said in advice(versus(own, FULL, agreement=agreed), figures["own"], figures["full"])
+def test_an_embedding_names_no_class_to_agree_on(task: str | None, seen: Agreement | None) -> None:
+    both, entries = named(task)
+    (found,) = differences(entries, both, {"1": FULL, "1-int8": QUICK}, {})
+    assert found.agreement == seen and found.difference == "faster"
+
+
+def test_the_advice_is_given_both_cards() -> None:
+    both, entries = named(None)
+    blocks = {"1": FULL, "1-int8": QUICK}
+    (found,) = differences(entries, both, blocks, {})
+    case = case_of(found, entries, summaries(blocks, 10, seed=0))
+    assert case.own.version == "1-int8" and case.full.version == "1"
+    assert case.card.size_bytes == case.full_card.size_bytes == 5

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from loadtests.measures.agreement import Agreement
 from loadtests.measures.resampling import Figure
 from loadtests.measures.summary import summarise
 from loadtests.requirements import BadRequirement, requirement
 from loadtests.verdict import Versus
 from tests.unit.loadtests.blocks import block
 
+AGREED = Agreement(1194, 1200)
 OWN = summarise("1-int8", [block([4.0] * 1000, number=at) for at in range(3)], limit_ms=10)
-FOUND = Versus("1-int8", "1", Figure(0.5, (0.45, 0.55)), Figure(0.7, (0.6, 0.82)), None, 0.995, "faster")
+FOUND = Versus("1-int8", "1", Figure(0.5, (0.45, 0.55)), Figure(0.7, (0.6, 0.82)), None, AGREED, "faster")
 
 
 @pytest.mark.parametrize(
@@ -22,7 +26,8 @@ FOUND = Versus("1-int8", "1", Figure(0.5, (0.45, 0.55)), Figure(0.7, (0.6, 0.82)
         ("p50<0.6x", True),
         ("p50 >= 0.5x", False),
         ("rate >= 1x", False),  # not measured
-        ("agreement >= 0.99", True),
+        ("agreement >= 0.98", True),
+        ("agreement >= 0.99", False),  # 0.995 is, but its interval begins at 0.989
         ("agreement >= 99.9%", False),
         ("p99 <= 5ms", True),
         ("p99 <= 3", False),
@@ -54,4 +59,5 @@ def test_a_mistake_is_one_sentence(text: str, said: str) -> None:
 
 
 def test_what_was_not_measured_is_not_met() -> None:
+    assert requirement("p99 <= 100x").outcome(OWN, replace(FOUND, p99=None)) == (False, "not measured")
     assert requirement("p99 <= 100x").outcome(OWN, None) == (False, "not measured")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from service.batching.contract import DropReason
+from service.batching.contract import DropReason, RefusalReason
 from service.observe import names
 from service.observe.collector import StatisticsCollector
 from service.observe.exposition import exposition
@@ -147,6 +147,8 @@ def test_what_has_not_happened_yet_is_written_as_zero(tmp_path: Path) -> None:
     ).decode()
     for outcome in SWAP_OUTCOMES:
         assert f'retort_swaps{{model="other",outcome="{outcome}"}} 0' in text
+    for reason in RefusalReason:
+        assert f'retort_refused{{model="other",version="1",reason="{reason}"}} 0' in text
     for reason in DropReason:
         assert f'retort_dropped{{model="other",version="1",reason="{reason}"}} 0' in text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -175,3 +176,22 @@ def rows_squared() -> bytes:
     axes = numpy_helper.from_array(np.asarray([1]), "axes")
     column = ("N", 1)
     return model(nodes, [value("x", TensorProto.FLOAT, column)], [value("y", TensorProto.FLOAT, column)], [axes])
+
+
+def burner(links: int, size: int = 256) -> bytes:
+    """x [N, 4] -> y [N]: each row takes as long as `links` products of `size` x `size`, and no memory."""
+    unit = np.eye(size, dtype=np.float32)[::-1]  # a permutation: values stay what they are, and nothing is folded
+    names = [f"m{i}" for i in range(links + 1)]
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axis"], ["s"], keepdims=1),
+        helper.make_node("Unsqueeze", ["s", "axis"], ["s3"]),
+        helper.make_node("Mul", ["s3", "w"], ["m0"]),
+        *(helper.make_node("MatMul", [before, "w"], [after]) for before, after in itertools.pairwise(names)),
+        helper.make_node("ReduceMean", [names[-1], "axes"], ["y"], keepdims=0),
+    ]
+    constants = [
+        numpy_helper.from_array(unit, "w"),
+        numpy_helper.from_array(np.array([1], np.int64), "axis"),
+        numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
+    ]
+    return model(nodes, [value("x", TensorProto.FLOAT, ["N", 4])], [value("y", TensorProto.FLOAT, ["N"])], constants)

@@ -150,9 +150,11 @@ def test_the_batchers_knobs_are_model_yamls() -> None:
         "preferred_batch_size": [4, 8],
         "max_queue_size": 7,
         "default_timeout_microseconds": 2_000_000,
+        "max_queue_wait_microseconds": 60_000,
     }
     config = batch_config(ModelConfig(max_batch_size=16, dynamic_batching=queueing), mixes=True, inline_limit_s=0.0)
     assert (config.max_rows, config.max_delay_s, config.preferred_rows) == (16, 0.0015, (4, 8))
+    assert config.waiting.max_wait_s == 0.06
     assert (config.waiting.max_queue, config.waiting.default_timeout_s, config.mixes) == (7, 2.0, True)
     assert batch_config(ModelConfig(), mixes=False, inline_limit_s=0.0).waiting == WaitPolicy()
     assert not batch_config(ModelConfig(), mixes=False, inline_limit_s=0.0).mixes

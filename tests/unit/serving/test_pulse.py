@@ -1,6 +1,6 @@
 """What a batcher reports is counted, and a batch that ended is a sign of life."""
 
-from service.batching.contract import BatchReport, CloseReason, DropReason
+from service.batching.contract import BatchReport, CloseReason, DropReason, RefusalReason
 from service.core.errors import Stuck
 from service.observe.statistics import VersionStatistics
 from service.serving.pulse import Pulse
@@ -28,7 +28,9 @@ def test_everything_is_passed_on_to_the_statistics() -> None:
     pulse.batch_ran(REPORT)
     pulse.run_failed(1, 1, Stuck("given up"), "")
     pulse.dropped(DropReason.EXPIRED)
+    pulse.refused(RefusalReason.OVERLOAD)
     pulse.crashed(ValueError("planted"))
+    assert statistics.refusals == {"full": 0, "overload": 1, "deadline": 0, "timeout": 0}
     assert (statistics.batches, statistics.rows) == (1, 3)
     assert (statistics.runs_failed, statistics.crashes) == (1, 1)
     assert statistics.drops == {"expired": 1, "abandoned": 0}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from service.core.errors import Rejected
 from service.repository.model_config import ModelConfig
 from tests.unit.gateway.conftest import LIMIT_BYTES
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
@@ -79,3 +80,12 @@ def test_a_stateful_model_is_refused_with_the_route_that_takes_it(client: TestCl
     assert answer.status_code == 400
     assert "/v2/models/m/infer with a 'sequence_id'" in answer.json()["error"]
     assert servable.seen == []
+
+
+def test_while_nobody_is_let_in_a_request_is_refused_unread(client: TestClient, servable: FakeServable) -> None:
+    servable.full = Rejected("the model is overloaded", 3)
+    for path in (PREDICT, "/v2/models/m/infer"):
+        answer = client.post(path, content=b"{ no JSON at all")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "3"), path
+    assert servable.seen == []
+    assert servable.statistics.failures["REJECTED"].count == 2

@@ -53,7 +53,7 @@ def test_every_figure_carries_its_interval():
 
 def test_knees_hold_every_rate_that_was_tried_and_endless_ones_are_null():
     found = DOCUMENT.versions[1].knee
-    assert (found.rate, found.missed, len(found.tried)) == (2000.0, 2040.0, 8)
+    assert (found.rate, found.low, found.high, found.settled, len(found.tried)) == (2000.0, 1960.0, 2040.0, True, 8)
     assert found.tried[-1].p99_ms is None
     assert [one.met for one in found.tried] == [one.met for one in OUTCOME.knees["1-int8"].tried]
 

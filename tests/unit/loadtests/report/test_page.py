@@ -52,7 +52,7 @@ class Reading(HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("report") / "deep" / "out"
-    seen = blocks(4)
+    seen = blocks(8)
     seen[5] = block("1-int8", 2, service_ms=0.8, at_s=11.0, stall_s=(0.8, 0.5))
     write(outcome(seen), place)
     return place
@@ -95,6 +95,11 @@ def test_ids_are_unique_on_the_page(html):
 def test_it_says_what_the_figures_say(html):
     for text in (
         "1-int8 carries the same traffic",
+        "99.67% [98.80%, 99.96%]",  # the agreement, and the rows that it rests on
+        "<td>600</td>",
+        "accuracy: 0.9917.",  # why the gate said what it did
+        "2000 [1960, 2040]",
+        "no miss bounds the search by itself",
         "p99 &lt;= 0.8x",
         "not met",
         "right and in time",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from loadtests.report.document import document
-from loadtests.report.table import lines, print_report, said
+from loadtests.report.table import against, lines, print_report, said
 from tests.unit.loadtests.report.outcomes import ENTRIES, whole
 
 OUTCOME = whole()
@@ -67,3 +67,27 @@ def test_the_sentences_come_with_the_requirements_and_the_problems():
     assert said(told)[0] == OUTCOME.sentences[0]
     assert any(one.startswith("interrupted") for one in said(told))
     assert not any(one.startswith(("INVALID", "interrupted")) for one in said(DOCUMENT))
+
+
+def told_against(changes):
+    (one,) = DOCUMENT.versus
+    document = DOCUMENT.model_copy(update={"versus": (one.model_copy(update=changes),)})
+    return {line.name: line.cells[0] for line in against(document)}
+
+
+def test_against_the_full_version_everything_is_told_with_what_it_rests_on():
+    cells = told_against({})
+    assert cells["p99"].startswith("0.34x [")
+    assert cells["knee"] == "2.20x [2.10x, 2.30x]" and cells["rate held"] == "more"
+    assert cells["agreement"].startswith("99.67% [98.80%") and cells["rows that it rests on"] == "600"
+
+
+def test_what_is_not_known_is_not_made_up():
+    cells = told_against({"p99": None, "rate": None, "held": "unknown", "agreement": None, "agreement_rows": None})
+    assert (cells["p99"], cells["knee"], cells["agreement"]) == ("too few answers", "-", "-")
+    assert (cells["rate held"], cells["rows that it rests on"]) == ("unknown", "-")
+
+
+def test_a_knee_is_told_with_its_interval():
+    (knee,) = (line for line in lines(DOCUMENT) if line.name == "knee, requests/s")
+    assert knee.cells == ("900 [882, 918]", "2000 [1960, 2040]")
