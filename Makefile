@@ -26,7 +26,7 @@ PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve workshop test slow promises chaos soak conformance perf-analyzer triton check digits lock clean
+.PHONY: help serve workshop test slow promises chaos soak compare conformance perf-analyzer triton check digits lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -49,6 +49,19 @@ chaos: $(VENV)/.dev $(VENV)/.project  ## ten minutes of everything at once, then
 
 soak: $(VENV)/.dev $(VENV)/.project  ## half an hour of traffic: memory, descriptors and threads stay as they are
 	$(BIN)/python -m pytest -m slow -rP tests/soak $(PYTEST_ARGS)
+
+# Its own server on core 0 and the generator on core 1, where there are two: else the two disturb each other.
+COMPARE_CORES = $(shell test "$$(nproc)" -gt 1 && command -v taskset > /dev/null && echo yes)
+COMPARE_ARGS  = --versions 1,1-int8 --rate 200
+compare: $(VENV)/.dev $(VENV)/.project  ## compare two versions of digits under load: a minute; ARGS="--slo-p99-ms 10" replaces the options
+	mkdir -p .compare
+	$(if $(COMPARE_CORES),taskset -c 0) $(BIN)/retort serve --repository $(REPOSITORY) --http-port 0 --grpc-port 0 \
+		--state-dir .compare/state > .compare/address 2> .compare/server.log & \
+	trap "kill $$!; wait" EXIT; \
+	timeout 60 bash -c 'until grep -q "retort ready" .compare/address; do sleep 0.2; done' \
+		|| { cat .compare/server.log >&2; exit 1; }; \
+	$(BIN)/retort compare digits --url "$$(sed -n 's/^retort ready: \(\S*\).*/\1/p' .compare/address)" \
+		$(if $(COMPARE_CORES),--cores 1) --out .compare/report $(or $(ARGS),$(COMPARE_ARGS))
 
 conformance: $(VENV)/.dev $(VENV)/.project  ## serve every node test of ONNX and compare with raw ONNX Runtime
 	$(BIN)/python -m pytest -m "slow or not slow" -s tests/conformance $(PYTEST_ARGS)
@@ -75,7 +88,7 @@ lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade 
 
 clean:  ## remove the environments and what the tools left
 	rm -rf $(VENV) $(LOCK_VENV) $(TRITON_VENV) build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache \
-		.mypy_cache .ruff_cache .import_linter_cache .hypothesis .perf-analyzer
+		.mypy_cache .ruff_cache .import_linter_cache .hypothesis .perf-analyzer .compare
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Hashes, and neither index addresses nor paths: the locks install from any index or mirror.

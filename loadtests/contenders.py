@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from loadtests.comparison import Contender
 from loadtests.grpc_messages import messages_of
 from loadtests.order import Order
 from loadtests.outcome import Card, Entry
+from loadtests.peers import label_of, versions_at
 from loadtests.pools import Pool, Rows, Signature, infer_path, requests_of
 from loadtests.rows import rows_for, with_reference
-from loadtests.server import CannotLoad, Server
+from loadtests.server import CannotLoad, Server, signature_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,19 @@ def gather(order: Order, servers: Sequence[Server]) -> Field:
     """Asks the servers for the versions, and each version for what it answers to every row when it is asked alone.
 
     Raises:
-        CannotLoad: a server or a version does not answer, or the versions take different inputs.
+        CannotLoad: a server or a version does not answer, none tells its inputs and outputs, or these differ.
         BadRows: the rows do not fit the model.
     """
-    pairs = [(server, version) for server in servers for version in order.versions or server.versions(order.model)]
-    if not pairs:
-        raise CannotLoad(f"{servers[0].url} names no version of {order.model}: name them with --versions.")
-    first_server, first_version = pairs[0]
-    rows = rows_for(order.model, first_server.metadata(order.model, first_version), order.data, seed=order.seed)
-    labels = _labels(pairs, several=len(servers) > 1)
-    contenders = tuple(_contender(order, label, *pair, rows) for label, pair in zip(labels, pairs, strict=True))
+    pairs = versions_at(order, servers)
+    told = [server.metadata(order.model, version) for server, version in pairs]
+    known = next((one for one in told if one.get("inputs") and one.get("outputs")), None)
+    if known is None:
+        raise CannotLoad(f"{servers[0].url} does not tell the inputs and outputs of {order.model}.")
+    rows = rows_for(order.model, known, order.data, seed=order.seed)
+    contenders = tuple(
+        _contender(order, label, *pair, rows, signature_of(one) or signature_of(known))
+        for label, pair, one in zip(_labels(pairs, several=len(servers) > 1), pairs, told, strict=True)
+    )
     inputs = contenders[0].pool.signature.inputs
     for one in contenders:
         if one.pool.signature.inputs != inputs:
@@ -58,8 +61,7 @@ def gather(order: Order, servers: Sequence[Server]) -> Field:
     return Field(contenders, _entries(order, contenders), rows)
 
 
-def _contender(order: Order, label: str, server: Server, version: str, rows: Rows) -> Contender:
-    signature = server.signature(order.model, version)
+def _contender(order: Order, label: str, server: Server, version: str, rows: Rows, signature: Signature) -> Contender:
     known = with_reference(rows, server, order.model, version, signature)
     return Contender(label, server, order.model, version, pool_of(order, server, version, known, signature))
 
@@ -86,7 +88,7 @@ def pool_of(order: Order, server: Server, version: str, rows: Rows, signature: S
 
 def _labels(pairs: Sequence[tuple[Server, str]], *, several: bool) -> list[str]:
     """The version's id; with the server's address where there are several, and a number from the second alike on."""
-    names = [f"{version}@{urlsplit(server.url).netloc}" if several else version for server, version in pairs]
+    names = [label_of(server, version, several=several) for server, version in pairs]
     seen: Counter[str] = Counter()
     labels = []
     for name in names:

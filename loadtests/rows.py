@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import httpx
 import numpy as np
@@ -64,7 +65,7 @@ def with_reference(rows: Rows, server: Server, model: str, version: str, signatu
     Raises:
         CannotLoad: it does not answer one of them.
     """
-    ready = requests_of(rows, signature, host="", path="", encoding="binary")
+    ready = requests_of(rows, signature, host="", path="", encoding="binary" if server.takes_binary else "json")
     answers = []
     with server.client() as http:
         for at, request in enumerate(ready):
@@ -87,9 +88,16 @@ def _ask(http: httpx.Client, path: str, request: bytes, what: str) -> dict[str, 
 
 def _from_file(file: Path) -> Rows:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        BadZipFile,
+    ) as error:  # a lone array is no context
         raise BadRows(f"{file} cannot be read as a .npz of arrays: {error}") from None
     if any(name.startswith(_GOLDEN_INPUT) for name in arrays):
         return Rows(_under(_GOLDEN_INPUT, arrays), expected=_under(_GOLDEN_OUTPUT, arrays), source=file.name)

@@ -25,6 +25,7 @@ from loadtests.measures.summary import Summary
 from loadtests.mixture import compare_mixed
 from loadtests.order import Order
 from loadtests.outcome import Knee, Outcome
+from loadtests.peers import in_common
 from loadtests.planning import plan_of, rate_of, seeks_knees, traffic_of
 from loadtests.server import CannotLoad, Server
 from loadtests.verdict import Versus
@@ -62,11 +63,12 @@ def run(order: Order, watcher: Watcher = SILENT) -> Outcome:
         plan_of(order, order.rate)  # a bad trace is told before any load
     with ExitStack() as stack:
         servers = [stack.enter_context(Server(url, order.key)) for url in order.urls]
+        order, notes = in_common(order, servers)
         watcher.say("asking each version, one row at a time, for what it answers")
         taking_part = gather(order, servers)
         if order.scenario.mixed and len(servers) > 1:
             raise CannotLoad("a mixed scenario is of one server: name one --url.")
-        going = _Run(order, watcher, stack.enter_context(Generator(order.cores)), taking_part)
+        going = _Run(order, watcher, stack.enter_context(Generator(order.cores)), taking_part, notes=notes)
         _seek_knees(going)
         _compare(going)
     return _outcome(going, began_at, machine)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -91,6 +92,25 @@ class Server:
         """Closes its connections."""
         self._http.close()
 
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What it says of itself; empty where it says nothing."""
+        try:
+            return self._json("/v2")
+        except (CannotLoad, ValueError):
+            return {}
+
+    @property
+    def calls_itself(self) -> str:
+        """Its name and version, in its own words."""
+        return " ".join(str(self.about[key]) for key in ("name", "version") if key in self.about) or "nameless"
+
+    @property
+    def takes_binary(self) -> bool:
+        """Whether it takes binary tensors; one that names no extensions at all is taken to."""
+        named = self.about.get("extensions")
+        return named is None or "binary_tensor_data" in named
+
     def versions(self, model: str) -> tuple[str, ...]:
         """The versions that the model's metadata names.
 
@@ -121,10 +141,12 @@ class Server:
         """Its inputs and outputs.
 
         Raises:
-            CannotLoad: as `metadata`.
+            CannotLoad: as `metadata`, or it does not tell them.
         """
-        told = self.metadata(model, version)
-        return Signature(_datatypes(told.get("inputs")), _datatypes(told.get("outputs")))
+        signature = signature_of(self.metadata(model, version))
+        if signature is None:
+            raise CannotLoad(f"{self.url} does not tell the inputs and outputs of {model}.")
+        return signature
 
     def counters(self, model: str, version: str) -> Counters:
         """Its totals now. A server without the statistics extension tells nothing of requests."""
@@ -181,6 +203,12 @@ class Server:
             return [self._process, *self._process.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+
+
+def signature_of(metadata: dict[str, Any]) -> Signature | None:
+    """Inputs and outputs; None where the metadata does not tell them, which other servers leave to their users."""
+    inputs, outputs = (_datatypes(metadata.get(part)) for part in ("inputs", "outputs"))
+    return Signature(inputs, outputs) if inputs and outputs else None
 
 
 def _datatypes(tensors: Any) -> dict[str, str]:

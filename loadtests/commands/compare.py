@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from loadtests.commands.cores import parse_cores
+
 if TYPE_CHECKING:
     from loadtests.order import Order
     from loadtests.outcome import Outcome
@@ -105,7 +107,7 @@ def compare(  # noqa: PLR0913 - a command line
         encoding=encoding,
         requirements=tuple(_requirement(text) for text in require or []),
         seed=seed,
-        cores=_cores(cores),
+        cores=parse_cores(cores, "--cores"),
         command=_command(key),
     )
     outcome = _run(order)
@@ -203,19 +205,6 @@ def _requirement(text: str) -> Requirement:
         return requirement(text)
     except BadRequirement as error:
         raise typer.BadParameter(str(error), param_hint="--require") from None
-
-
-def _cores(text: str) -> tuple[int, ...]:
-    import os  # noqa: PLC0415
-
-    try:
-        cores = tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no list of cores such as 1 or 2,3", param_hint="--cores") from None
-    missing = set(cores) - os.sched_getaffinity(0)
-    if missing:
-        raise typer.BadParameter(f"there is no core {min(missing)} for this process", param_hint="--cores")
-    return cores
 
 
 def _command(key: str | None) -> str:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from loadtests.commands.cores import parse_cores
+
 if TYPE_CHECKING:
-    from loadtests.tune.search import Found, Order
+    from loadtests.tune.found import Found
+    from loadtests.tune.order import Order
 
 HELP = """Find the best settings of a model on this machine.
 
@@ -19,7 +22,8 @@ Batch limit, queueing delay, instances and threads, by a measured search.
 Starts servers of its own on copies of the model's folder, one for each candidate, on free ports of the loopback
 address; sends them the same open-loop traffic in turn, and drops the worse half until one is left. That one is held
 against the present configuration in fresh rounds. Only a difference that its 95 % interval shows changes model.yaml.
-One core is kept for the generator, the servers get the others: nothing else should run meanwhile.
+One core is kept for the generator, the servers get the others, or those of --server-cores: nothing else should run
+meanwhile. Of what the best one changes, only the keys that matter are kept.
 
 \b
 Examples:
@@ -57,14 +61,15 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter an option
         typer.Option(help="The rate carried in time; p99 at a rate; answers in time at a rate."),
     ] = "throughput",
     rate: Annotated[float | None, typer.Option(min=1, help="Requests a second, for latency and goodput.")] = None,
-    budget: Annotated[float, typer.Option(min=20, metavar="SECONDS", help="For all of it.")] = 120.0,
+    budget: Annotated[float, typer.Option(min=20, metavar="SECONDS", help="For all of it.")] = 180.0,
     data: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, metavar="FILE.npz", help="Rows.")] = None,
     out: Annotated[Path | None, typer.Option(file_okay=False, help="For tune.json and model.yaml.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Change the repository's model.yaml.")] = False,
+    server_cores: Annotated[str, typer.Option(metavar="0,1", help="The servers' [all but the last].")] = "",
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
 ) -> None:
     """See `HELP`."""
-    from loadtests.tune.search import Order  # noqa: PLC0415
+    from loadtests.tune.order import Order  # noqa: PLC0415
 
     folder = repository / model
     if not folder.is_dir():
@@ -73,7 +78,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter an option
         raise typer.BadParameter(
             "throughput looks for the rate itself: ask for latency or goodput", param_hint="--rate"
         )
-    servers, generator = _cores()
+    servers, generator = _cores(parse_cores(server_cores, "--server-cores"))
     order = Order(folder, version, objective, slo_p99_ms, rate, budget, data, servers, generator, seed)
     found = _run(order)
     _finish(order, found, out, write)
@@ -120,10 +125,13 @@ def _finish(order: Order, found: Found, out: Path | None, write: bool) -> None:
     raise typer.Exit(INTERRUPTED if not found.complete else 0 if valid else INVALID)
 
 
-def _cores() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Those of the servers, and the generator's own; with one core they share it."""
-    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return (tuple(usable[:-1]), (usable[-1],)) if len(usable) > 1 else ((), ())
+def _cores(asked: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Those of the servers, and the generator's: the last that is left to it, else it shares the last of all."""
+    usable = sorted(os.sched_getaffinity(0))
+    if not asked and len(usable) == 1:
+        return (), ()
+    servers = asked or tuple(usable[:-1])
+    return servers, (max(set(usable) - set(servers), default=usable[-1]),)
 
 
 def _give_up(sentence: str) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from loadtests.generator.block import OK, Answer, Block, Sent
 from loadtests.generator.transport import Opener
 from loadtests.pools import Pool
+from service.core.orphan import die_with
 
 if TYPE_CHECKING:
     from loadtests.generator.checking import Checker
@@ -43,7 +44,7 @@ class Generator:
     def __init__(self, cores: Sequence[int] = ()) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs, tuple(cores)), daemon=True)
+        self._process = context.Process(target=_main, args=(theirs, tuple(cores), os.getpid()), daemon=True)
         # Blocked in the child for good, from before its first line on: a Ctrl-C goes to the whole group, and the parent
         # decides what becomes of a run.
         resource_tracker.ensure_running()  # else it is started within, and lifts the block again
@@ -97,8 +98,9 @@ class Generator:
         return value
 
 
-def _main(pipe: Pipe, cores: tuple[int, ...]) -> None:
-    """The process: answers each message until the pipe is closed."""
+def _main(pipe: Pipe, cores: tuple[int, ...], parent_pid: int) -> None:
+    """The process: answers each message until the pipe is closed, or its parent is killed in the middle of a block."""
+    die_with(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if cores:
         os.sched_setaffinity(0, cores)

@@ -59,38 +59,50 @@ class Race(Generic[C]):
         best = max(leading, key=self._mean, default=self.present)
         return best if self._mean(best) > 0 else self.present
 
+    def beside(self, one: C, others: Sequence[C], *, rounds: int) -> Scores[C]:
+        """Each of the others' scores / `one`'s, of so many fresh rounds; of fewer where time runs out."""
+        seen: Scores[C] = {other: [] for other in others}
+        for _ in range(rounds):
+            if not self.may_go_on(len(others) + 1):
+                break
+            for other, ratio in self._round(others, one).items():
+                seen[other].append(ratio)
+        return seen
+
     def final(self, best: C, *, rounds: int) -> tuple[Figure | None, int]:
         """(the best one's score / the present one's with its interval, rounds that it comes from), of fresh rounds."""
-        fresh: list[float] = []
-        while len(fresh) < rounds and self.may_go_on(2):
-            fresh.append(self._round([best])[best])
-        if not fresh:
-            return None, 0
-        logs = np.log(fresh)
-        return figure(lambda at: float(np.exp(logs[at].mean())), len(logs)), len(fresh)
+        fresh = self.beside(self.present, [best], rounds=rounds)[best]
+        return (as_figure(fresh), len(fresh)) if fresh else (None, 0)
 
     def _rung(self, running: Sequence[C], rounds: int) -> bool:
         """Whether any of the rounds could be run."""
         for number in range(rounds):
             if not self.may_go_on(len(running) + 1):
                 return number > 0
-            for one, ratio in self._round(running).items():
+            for one, ratio in self._round(running, self.present).items():
                 self.ratios.setdefault(one, []).append(ratio)
         return True
 
-    def _round(self, running: Sequence[C]) -> dict[C, float]:
-        entered = [*running, self.present]
+    def _round(self, running: Sequence[C], beside: C) -> dict[C, float]:
+        """Scores of these / that of the one beside."""
+        entered = [*running, beside]
         scores: dict[C, float] = {}
         for at in self.random.permutation(len(entered)):
             scores[entered[at]] = max(self.measure(entered[at], self.rounds), LEAST_SCORE)
         self.rounds += 1
         self.on_round(scores)
-        return {one: scores[one] / scores[self.present] for one in running}
+        return {one: scores[one] / scores[beside] for one in running}
 
     def _mean(self, one: C) -> float:
         """Mean logarithm of its ratios; 0 for the present one."""
         found = self.ratios.get(one)
         return float(np.log(found).mean()) if found else 0.0
+
+
+def as_figure(ratios: Sequence[float]) -> Figure:
+    """The ratios of a few rounds as one, their geometric mean, with its interval."""
+    logs = np.log(ratios)
+    return figure(lambda at: float(np.exp(logs[at].mean())), len(logs))
 
 
 def is_better(ratio: Figure | None) -> bool:

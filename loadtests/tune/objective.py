@@ -44,6 +44,14 @@ class Objective:
         """Of one block; 0 where nothing was any good."""
         return {"throughput": self._carried, "goodput": self._goodput, "latency": self._speed}[self.name](seen)
 
+    @property
+    def least(self) -> float:
+        """What a block that shows nothing good counts as: a rate below the lowest that was sent, as far as that goes.
+
+        Nothing at all would be infinitely worse than anything, and one slow spell would decide a search.
+        """
+        return self.profile[0].rate / 2 if self.name == "throughput" else 0.0
+
     def _carried(self, seen: Observed) -> float:
         return carried_rate(self.profile, seen.sent.planned_s, seen.in_time(self.limit_ms))
 

@@ -1,117 +1,33 @@
-"""The whole search for one model: servers for the candidates, blocks of traffic to each in turn, and what was found.
+"""The whole search for one model: what is tried, in which order, and how much of the budget each part may take.
 
-Two stages: how the cores are divided among instances, then batch limit and delay. Then fresh rounds of the best
-against the present configuration. It keeps to its budget, and an interruption gives what was measured.
+Two stages: how the cores are divided among instances, then batch limit and delay. Then what of the best one's changes
+matters, and fresh rounds of what is left of it against the present configuration. An interruption gives what was
+measured.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
-from loadtests.arrivals import duration_s
-from loadtests.generator.block import Block
 from loadtests.generator.process import Generator
-from loadtests.measures.observed import Observed, ServerSide
 from loadtests.measures.resampling import Figure
-from loadtests.pools import Pool, infer_path, requests_of
-from loadtests.rows import rows_for, with_reference
-from loadtests.server import CannotLoad, Server
-from loadtests.tune.halving import Race, is_better
-from loadtests.tune.model_yaml import edited, only, present_settings
-from loadtests.tune.objective import PROBE, Name, Objective, objective_for
+from loadtests.tune.bench import Bench
+from loadtests.tune.found import Found
+from loadtests.tune.halving import as_figure
+from loadtests.tune.model_yaml import present_settings
+from loadtests.tune.order import Order
+from loadtests.tune.pruning import prune
 from loadtests.tune.servers import Servers
 from loadtests.tune.settings import PRESENT, Settings, batchings, shapes
 
 FINAL_ROUNDS = 8
-BLOCK_S = 1.0
-REST_S = 0.1
-STARTED_S = 1.0  # what starting a server takes at least: no more candidates enter a stage than there is time for
-ROWS = 128
-PROBES = 2
-# Blocks that go beyond what is carried leave requests behind; nobody waits for these longer than so many objectives.
-TIMEOUT_LIMITS, LEAST_TIMEOUT_S = 4, 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is asked for.
-
-    Attributes:
-        folder: of the model, in its repository.
-        version: that is tuned; "" for the active one.
-        objective: what it is to be good at.
-        limit_ms: of an answer in time.
-        rate: requests a second, for latency and goodput; None chooses.
-        budget_s: for all of it.
-        data: a .npz of rows; None for digits' test set, or made-up rows.
-        server_cores: that servers may use.
-        generator_cores: that the generator uses.
-        seed: of all that is drawn.
-    """
-
-    folder: Path
-    version: str
-    objective: Name
-    limit_ms: float
-    rate: float | None
-    budget_s: float
-    data: Path | None = None
-    server_cores: tuple[int, ...] = ()
-    generator_cores: tuple[int, ...] = ()
-    seed: int = 0
-
-    @property
-    def model(self) -> str:
-        """Its name."""
-        return self.folder.name
-
-    def yaml(self) -> str:
-        """The model.yaml as it stands."""
-        file = self.folder / "model.yaml"
-        return file.read_text(encoding="utf-8") if file.exists() else ""
-
-
-@dataclass
-class Found:
-    """What a search found; filled while it goes on.
-
-    Attributes:
-        present: what the configuration says now.
-        objective: with the traffic that was sent.
-        best: changes that it takes; none where the present configuration wins.
-        ratio: best score / present score, of fresh rounds; None where these were not reached.
-        rounds: of these.
-        tried: settings -> mean score / the present one's, and from how many rounds.
-        failed: settings -> why no server would start with them.
-        left_out: settings for which the budget had no time.
-        complete: whether it came to its end.
-        lag_p99_ms: of the generator, over the first half of every block.
-    """
-
-    present: Settings
-    objective: Objective | None = None
-    best: Settings = PRESENT
-    ratio: Figure | None = None
-    rounds: int = 0
-    tried: dict[Settings, tuple[float, int]] = field(default_factory=dict)
-    failed: dict[Settings, str] = field(default_factory=dict)
-    complete: bool = False
-    left_out: int = 0
-    lag_p99_ms: float = 0.0
-
-    @property
-    def better(self) -> bool:
-        """Whether the best is shown to be better than the present configuration."""
-        return self.best != PRESENT and is_better(self.ratio)
+# Of each change that is put back, and how much of the budget is kept for all of them.
+PRUNING_ROUNDS = 8
+PRUNING_SHARE = 0.25
 
 
 def search(order: Order, *, tell: Callable[[str], None] = lambda _sentence: None) -> Found:
-    """Runs the search.
+    """Runs the search; a KeyboardInterrupt ends it with what there is, and no server is left.
 
     Args:
         order: what is asked for.
@@ -121,15 +37,16 @@ def search(order: Order, *, tell: Callable[[str], None] = lambda _sentence: None
         CannotLoad, BadRows, BadYaml: the present configuration cannot be served, read or loaded.
     """
     found = Found(present_settings(order.yaml()))
-    with Servers(order.folder, order.server_cores) as servers, Generator(order.generator_cores) as generator:
-        bench = Bench(order, servers, generator, found, tell)
-        try:
-            _search(order, bench, found)
-            found.complete = True
-        except KeyboardInterrupt:
-            tell("interrupted")
-        finally:
-            bench.note()
+    try:
+        with Servers(order.folder, order.server_cores) as servers, Generator(order.generator_cores) as generator:
+            bench = Bench(order, servers, generator, found, tell)
+            try:
+                _search(order, bench, found)
+            finally:
+                bench.note()
+        found.complete = True
+    except KeyboardInterrupt:
+        tell("interrupted")
     return found
 
 
@@ -137,22 +54,23 @@ def _search(order: Order, bench: Bench, found: Found) -> None:
     bench.start([PRESENT])
     bench.choose_objective()
     final_s = FINAL_ROUNDS * 2 * bench.step_s
-    race = bench.race
+    kept_s = final_s + PRUNING_SHARE * order.budget_s
     cores = len(order.server_cores) or 1
-    shape = _stage(bench, shapes(cores, found.present), final_s) if cores > 1 else PRESENT
-    best = _stage(bench, batchings(shape, found.present), final_s)
-    bench.keep([PRESENT, best])
+    shape = _stage(bench, shapes(cores, found.present), kept_s) if cores > 1 else PRESENT
+    best = _stage(bench, batchings(shape, found.present), kept_s)
     if best == PRESENT:
         return
-    bench.ends_s = bench.began_s + order.budget_s
-    found.best = best
-    bench.tell(f"the best so far against the present one: {best}")
-    found.ratio, found.rounds = race.final(best, rounds=FINAL_ROUNDS)
+    bench.must_leave(final_s)
+    found.best = prune(best, lambda whole, shorter: _weigh(bench, whole, shorter), found.weighed)
+    bench.keep([PRESENT, found.best])
+    bench.must_leave(0)
+    bench.tell(f"the best so far against the present one: {found.best}")
+    found.ratio, found.rounds = bench.race.final(found.best, rounds=FINAL_ROUNDS)
 
 
-def _stage(bench: Bench, candidates: Sequence[Settings], final_s: float) -> Settings:
+def _stage(bench: Bench, candidates: Sequence[Settings], kept_s: float) -> Settings:
     """The best of these; as many of them as there is time for."""
-    bench.ends_s = bench.began_s + bench.order.budget_s - final_s
+    bench.must_leave(kept_s)
     each_s = bench.start_s + 2 * 2 * bench.step_s
     fits = int(max(bench.left_s, 0) // each_s)
     bench.leave_out(candidates[fits:])
@@ -164,134 +82,14 @@ def _stage(bench: Bench, candidates: Sequence[Settings], final_s: float) -> Sett
     return best
 
 
-class Bench:
-    """The servers of the candidates under traffic: gives the score of a candidate in a round."""
-
-    def __init__(
-        self, order: Order, servers: Servers, generator: Generator, found: Found, tell: Callable[[str], None]
-    ) -> None:
-        self.order, self.tell = order, tell
-        self.began_s = time.monotonic()
-        self.ends_s = self.began_s + order.budget_s
-        self.step_s = BLOCK_S + REST_S
-        self.start_s = STARTED_S
-        self._servers, self._generator, self._found = servers, generator, found
-        self._urls: dict[Settings, str] = {}
-        self._pools: dict[Settings, Pool] = {}
-        self._lags: list[float] = []
-        self._timeout_s = max(LEAST_TIMEOUT_S, TIMEOUT_LIMITS * order.limit_ms / 1e3)
-        random = np.random.default_rng(order.seed)
-        self.race: Race[Settings] = Race(PRESENT, self.measure, random, self._may_go_on, self._tell_round)
-
-    @property
-    def left_s(self) -> float:
-        """Until the stage must end."""
-        return self.ends_s - time.monotonic()
-
-    def start(self, candidates: Sequence[Settings]) -> list[Settings]:
-        """Starts a server for each; those that run. One that does not start is noted, unless it is the present one."""
-        for at, one in enumerate(candidates):
-            if one in self._urls:
-                continue
-            if one != PRESENT and self.left_s < self.start_s + (at + 2) * 2 * self.step_s:
-                self.leave_out(candidates[at:])  # starting took longer than foreseen: rather measure what runs
-                break
-            began_s = time.monotonic()
-            try:
-                self._urls[one] = self._servers.start(self._yaml(one))
-                self.start_s = max(self.start_s, time.monotonic() - began_s)
-                self._pools[one] = self._pool(self._urls[one])
-            except CannotLoad as error:
-                if one == PRESENT:
-                    raise
-                self._found.failed[one] = str(error)
-                continue
-            self._generator.prepare({str(one): self._pools[one]})
-            self.tell(f"started: {one}")
-        return [one for one in candidates if one in self._pools]
-
-    def leave_out(self, candidates: Sequence[Settings]) -> None:
-        """Notes those for which there is no time."""
-        self._found.left_out += len(candidates)
-        if candidates:
-            self.tell(f"no time for {len(candidates)} of the settings: raise --budget")
-
-    def keep(self, candidates: Sequence[Settings]) -> None:
-        """Ends the servers of all others."""
-        for one in [one for one in self._urls if one not in candidates]:
-            self._servers.end(self._urls.pop(one))
-            self._pools.pop(one, None)
-
-    def choose_objective(self) -> None:
-        """Makes the objective; what it needs to know of the present configuration is measured, roughly."""
-        order = self.order
-        if order.rate is not None:
-            self._found.objective = objective_for(
-                order.objective, carried=order.rate, rate=order.rate, limit_ms=order.limit_ms, block_s=BLOCK_S
-            )
-            return
-        probe = PROBE(self.order.limit_ms)
-        seen = [self._block(PRESENT, probe, number) for number in range(PROBES)]
-        carried = max(probe.score(one) for one in seen)
-        if not carried:
-            raise CannotLoad(f"the present configuration answers no request within {self.order.limit_ms:g} ms.")
-        self.tell(f"the present configuration carries about {carried:.0f} requests/s within {self.order.limit_ms:g} ms")
-        self._found.objective = objective_for(
-            order.objective, carried=carried, rate=None, limit_ms=order.limit_ms, block_s=BLOCK_S
-        )
-
-    def measure(self, one: Settings, number: int) -> float:
-        """Score of one block."""
-        assert self._found.objective is not None  # noqa: S101
-        began_s = time.monotonic()
-        seen = self._block(one, self._found.objective, number)
-        score = self._found.objective.score(seen)
-        # Later on a load beyond what is carried waits for connections, and not for the generator.
-        lag_ms = seen.sent.lag_s[seen.sent.planned_s < BLOCK_S / 2] * 1e3
-        self._lags.extend(lag_ms[np.isfinite(lag_ms)].tolist())
-        time.sleep(REST_S)
-        self.step_s = max(self.step_s, 0.7 * self.step_s + 0.3 * (time.monotonic() - began_s))
-        return score
-
-    def note(self) -> None:
-        """Writes down what was measured so far."""
-        self._found.tried = {
-            one: (float(np.exp(np.log(ratios).mean())), len(ratios)) for one, ratios in self.race.ratios.items()
-        }
-        self._found.lag_p99_ms = float(np.percentile(self._lags, 99)) if self._lags else 0.0
-
-    def _block(self, one: Settings, objective: Objective, number: int) -> Observed:
-        random = np.random.default_rng((self.order.seed, number))  # the same traffic for all in a round
-        planned = objective.draw(random)
-        pool = self._pools[one]
-        rows = random.integers(0, len(pool.requests), len(planned)).astype(np.int32)
-        sent = self._generator.send(Block(str(one), planned, rows, self._timeout_s))
-        return Observed(str(one), number, sent, duration_s(objective.profile), ServerSide())
-
-    def _pool(self, url: str) -> Pool:
-        order, server = self.order, Server(url)
-        try:
-            signature = server.signature(order.model, order.version)
-            if self._pools:
-                rows = self._pools[PRESENT].rows
-            else:
-                rows = rows_for(order.model, server.metadata(order.model, order.version), order.data, seed=order.seed)
-                rows = rows.take(ROWS, np.random.default_rng(order.seed))
-                rows = with_reference(rows, server, order.model, order.version, signature)
-        finally:
-            server.close()
-        host, port = server.address
-        path = infer_path(order.model, order.version)
-        ready = requests_of(rows, signature, host=f"{host}:{port}", path=path, encoding="binary")
-        return Pool(server.address, ready, rows, signature, next(iter(signature.outputs)), order.version)
-
-    def _yaml(self, one: Settings) -> str:
-        text = edited(self.order.yaml(), one)
-        return only(text, self.order.version) if self.order.version else text
-
-    def _may_go_on(self, blocks: int) -> bool:
-        return self.left_s > blocks * self.step_s
-
-    def _tell_round(self, scores: dict[Settings, float]) -> None:
-        leader = max(scores, key=lambda one: scores[one])
-        self.tell(f"round {self.race.rounds}: {len(scores)} settings, ahead: {leader}")
+def _weigh(bench: Bench, whole: Settings, shorter: Sequence[Settings]) -> Mapping[Settings, Figure]:
+    """Scores of the shorter ones / the whole one's; none where there is no time for all of the rounds."""
+    bench.tell(f"which of these matter: {whole}")
+    bench.keep([PRESENT, whole, *shorter])
+    rounds_s = PRUNING_ROUNDS * (len(shorter) + 1) * bench.step_s
+    if bench.left_s < len(shorter) * bench.start_s + rounds_s:
+        bench.tell("no time to see which of the changes matter: raise --budget")
+        return {}
+    running = bench.start(shorter)
+    seen = bench.race.beside(whole, running, rounds=PRUNING_ROUNDS)
+    return {one: as_figure(ratios) for one, ratios in seen.items() if len(ratios) == PRUNING_ROUNDS}

@@ -1,11 +1,13 @@
 """Servers of one's own for the candidates: each a `retort serve` on a copy of the model's folder, on free ports.
 
-A copy, because the server takes no links; only the model.yaml differs. They leave with the `with` block, by their
-pids, and a Ctrl-C of the terminal does not reach them before that.
+A copy, because the server takes no links; only the model.yaml differs. They leave with the `with` block, and a Ctrl-C
+of the terminal does not reach them before that; a second one ends the waiting for them. Where this process is killed
+they die with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -43,11 +45,15 @@ class Servers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for process in self._running.values():
-            process.terminate()
-        for url in tuple(self._running):
-            self.end(url)
-        self._folder.cleanup()
+        try:
+            for process in self._running.values():
+                process.terminate()
+            for url in tuple(self._running):
+                self.end(url)
+        finally:  # whoever is left was waited for when a second Ctrl-C came
+            for url in tuple(self._running):
+                self._kill(url)
+            self._folder.cleanup()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -74,15 +80,20 @@ class Servers:
 
     def end(self, url: str) -> None:
         """Ends one of them."""
-        process = self._running.pop(url)
+        process = self._running[url]
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        self._kill(url)
+
+    def _kill(self, url: str) -> None:
+        """Of one that has ended it takes leave only."""
+        process = self._running[url]
+        process.kill()
+        process.wait()
         if process.stdout is not None:
             process.stdout.close()
+        del self._running[url]
 
     def _check(self, url: str) -> None:
         """A server is ready without a model that it cannot load; its answer says why."""
@@ -95,19 +106,17 @@ class Servers:
     def _spawn(self, home: Path) -> subprocess.Popen[str]:
         ports = ["--http-port", "0", "--grpc-port", "0", "--host", "127.0.0.1"]
         where = ["--repository", str(home / "repository"), "--state-dir", str(home / "state")]
+        launched = [sys.executable, "-m", "loadtests.tune.launch", str(os.getpid()), ",".join(map(str, self._cores))]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RETORT_")}
         with (home / "log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - this interpreter
-                [sys.executable, "-m", "service", "serve", *ports, *where],
+            return subprocess.Popen(  # noqa: S603 - this interpreter
+                [*launched, sys.executable, "-m", "service", "serve", *ports, *where],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 env=clean,
                 start_new_session=True,
             )
-        if self._cores:
-            os.sched_setaffinity(process.pid, self._cores)
-        return process
 
 
 def _wait_ready(process: subprocess.Popen[str], log: Path) -> str:

@@ -33,6 +33,10 @@ class Settings:
     def __str__(self) -> str:
         return ", ".join(f"{name} {value}" for name, value in self.changes().items()) or "as it is"
 
+    def put_back(self, key: str) -> Settings:
+        """The same settings, with what is there already for this key."""
+        return replace(self, **{key: None})
+
     def without(self, present: Settings) -> Settings:
         """The same settings, with None for what `present` says already."""
         same = {name: None for name, value in self.changes().items() if getattr(present, name) == value}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from loadtests.measures.resampling import Figure
-from loadtests.tune.search import Found, Order
+from loadtests.tune.found import Found
+from loadtests.tune.order import Order
+from loadtests.tune.pruning import Weighed
 from loadtests.tune.settings import PRESENT, Settings
 
 SCHEMA = "retort.tune/1"
@@ -17,11 +19,12 @@ _WHAT = {
 
 
 def table(found: Found) -> str:
-    """Every setting that was tried, best first, against the present one."""
+    """Every setting that was tried, best first, against the present one; then what a change back of one key cost."""
     lines = [f"{'settings':<72}{'score':>8}{'rounds':>8}", f"{_present(found.present):<72}{'1.00x':>8}{'':>8}"]
     for one, (ratio, rounds) in sorted(found.tried.items(), key=lambda item: -item[1][0]):
         lines.append(f"{one!s:<72}{f'{ratio:.2f}x':>8}{rounds:>8}")
     lines += [f"{one!s:<72}  {why}" for one, why in found.failed.items()]
+    lines += [_put_back(one) for one in found.weighed]
     return "\n".join(lines)
 
 
@@ -62,8 +65,22 @@ def as_document(found: Found, order: Order, *, valid: bool) -> dict[str, Any]:
             {"settings": one.changes(), "ratio": ratio, "rounds": rounds}
             for one, (ratio, rounds) in found.tried.items()
         ],
+        "weighed": [
+            {
+                "put_back": one.key,
+                "beside": one.beside.changes(),
+                "ratio": one.ratio.value,
+                "interval": one.ratio.interval and list(one.ratio.interval),
+                "matters": one.matters,
+            }
+            for one in found.weighed
+        ],
         "failed": [{"settings": one.changes(), "reason": why} for one, why in found.failed.items()],
     }
+
+
+def _put_back(one: Weighed) -> str:
+    return f"{one.key} put back beside {one.beside}: {_times(one.ratio)}, {'it matters' if one.matters else 'no loss'}"
 
 
 def _present(present: Settings) -> str:

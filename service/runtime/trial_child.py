@@ -6,7 +6,6 @@ for the result. Says the same thing whoever asks: it trusts its parent and nothi
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -20,6 +19,7 @@ import numpy as np
 
 from service.core.contract import Arrays, common_first_axis
 from service.core.errors import BadInput, DoesNotFit, RetortError, RunFailed
+from service.core.orphan import die_with
 from service.core.synthetic import synthetic_feed
 from service.runtime.failures import ran_out_of_memory
 from service.runtime.onnx import OnnxRunner
@@ -28,13 +28,12 @@ from service.runtime.trial_job import read_job
 Say = Callable[[dict[str, Any]], None]
 
 _PROBE_ROWS = 2  # serving looks whether rows can share a run, even where the largest batch is one row
-_PR_SET_PDEATHSIG = 1  # Linux's sys/prctl.h
 
 
 def main(arguments: Sequence[str]) -> None:
     """Limits this process, then tries what comes through standard input."""
     memory_bytes, deadline_s, parent_pid = (int(argument) for argument in arguments)
-    _die_with(parent_pid)
+    die_with(parent_pid)  # `run_trial`'s thread, which waits for this to the end; elsewhere the alarm must do
     say = _take_over_stdout()
     _limit(memory_bytes, deadline_s)
     try:
@@ -96,19 +95,6 @@ def _run_largest(runner: OnnxRunner, feeds: Sequence[Arrays], axis: str | None, 
 
 def _for_want_of_memory(error: RetortError) -> bool:
     return isinstance(error, DoesNotFit) or ran_out_of_memory(error.__cause__)
-
-
-def _die_with(parent_pid: int) -> None:
-    """Has this process killed when its parent ends; where that is not Linux, the alarm must do.
-
-    Linux means the thread that started this process: `run_trial`'s, which waits for it to the end.
-    """
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is None:
-        return
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        sys.exit(1)  # it ended before it could be watched
 
 
 def _take_over_stdout() -> Say:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
 import pytest
 
-from loadtests.measures.paired import LEAST_ROUNDS
 from models.data.digits import part
 from tests.support.process import ServerProcess
 
@@ -159,6 +160,51 @@ def test_ctrl_c_reports_what_was_measured_and_leaves_no_process(
     assert not alive
 
 
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)], ids=["Ctrl-C twice", "kill -9"]
+)
+def test_an_end_in_a_hurry_leaves_no_process(
+    server: ServerProcess, tmp_path: Path, signals: tuple[signal.Signals, ...]
+) -> None:
+    (tmp_path / "long.yaml").write_text("summary: One long block.\nblock_s: 600\n")
+    process = start(
+        *("digits", "--url", server.url, "--versions", "1", "--rate", "5", "--scenario"), str(tmp_path / "long.yaml")
+    )
+    _wait_for(process, "comparing at")
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children  # the generator, which would send for ten minutes more
+    for one in signals:
+        os.killpg(process.pid, one)
+        time.sleep(0.05)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not psutil.wait_procs(children, 20)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+def test_make_compare_starts_a_server_of_its_own_and_ends_it(tmp_path: Path) -> None:
+    for name in ("Makefile", "models"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    environment = Path(sys.executable).parents[1]
+    installed = [part for stamp in (".service", ".dev", ".project") for part in ("-o", f"{environment}/{stamp}")]
+    done = subprocess.run(
+        ["make", *installed, "compare", f"VENV={environment}", "ARGS=--versions 1,1-int8 --rate 60 --duration 2"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert "1-int8" in done.stdout, done.stderr
+    assert done.returncode == 0 or f"Error {MAY_BE_INVALID}" in done.stderr
+    assert json.loads((tmp_path / ".compare" / "report" / "report.json").read_text())["traffic"]["rate"] == 60
+    address = (tmp_path / ".compare" / "address").read_text().split()[2]
+    with pytest.raises(httpx.TransportError):
+        httpx.get(address)
+
+
 @pytest.mark.slow  # blocks of five seconds
 def test_versions_are_swapped_under_load_without_a_failed_or_mixed_answer(
     server: ServerProcess, quick: list[str], tmp_path: Path
@@ -170,11 +216,3 @@ def test_versions_are_swapped_under_load_without_a_failed_or_mixed_answer(
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["marks"]) >= 5
     assert server.http.get("/v2/models/digits/versions").json() == before  # the active version is as it was
-
-
-def test_a_mixture_of_versions_is_told_apart(server: ServerProcess, quick: list[str], tmp_path: Path) -> None:
-    code, _, err = short(server, "--scenario", "mixed", "--out", str(tmp_path), *quick[:2])
-    assert code in (0, MAY_BE_INVALID), err
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert [one["summary"]["errors"] for one in report["versions"]] == [{}, {}]
-    assert sum(one["summary"]["requests"] for one in report["versions"]) == pytest.approx(60 * LEAST_ROUNDS, rel=0.4)

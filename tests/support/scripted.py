@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,27 @@ def logits(values: np.ndarray, version: str = "1") -> bytes:
     return answer(json.dumps({"model_name": "m", "model_version": version, "outputs": [output]}).encode())
 
 
+def routed(routes: Mapping[str, Any]) -> Script:
+    """A script that answers `METHOD /path` with the document given for it, as JSON, and anything else with 404.
+
+    Args:
+        routes: "METHOD /path" -> the document, or a function that makes it of the request's head and body; a text is
+            answered as status 400.
+    """
+
+    def script(_: int, head: bytes, body: bytes) -> Act:
+        route = b" ".join(head.split(b" ", 2)[:2]).decode()
+        if route not in routes:
+            return Act(answer(b'{"error": "unknown"}', "404 Not Found"))
+        told = routes[route]
+        told = told(head, body) if callable(told) else told
+        if isinstance(told, str):
+            return Act(answer(told.encode(), "400 Bad Request"))
+        return Act(answer(json.dumps(told).encode()))
+
+    return script
+
+
 class Scripted:
     """The server; a context manager. `port` is a free one.
 
@@ -60,6 +82,11 @@ class Scripted:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
+
+    @property
+    def url(self) -> str:
+        """For clients that want one."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def address(self) -> tuple[str, int]:

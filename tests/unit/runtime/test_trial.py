@@ -244,18 +244,6 @@ def test_a_trial_dies_with_the_server() -> None:
     assert alive == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="as above")
-def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
-    with pytest.raises(SystemExit):
-        trial_child._die_with(os.getpid())  # nobody is the child of itself
-    trial_child.ctypes.CDLL(None).prctl(trial_child._PR_SET_PDEATHSIG, 0)  # this process is to survive its parent
-
-
-def test_a_system_without_prctl_leaves_it_to_the_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_child.ctypes, "CDLL", lambda _: object())
-    trial_child._die_with(os.getpid())
-
-
 # Other failures
 
 

@@ -79,6 +79,17 @@ def test_time_that_runs_out_ends_it_with_the_best_so_far() -> None:
     assert running.final("c3", rounds=8) == (None, 0)
 
 
+def test_others_are_measured_beside_any_one_in_fresh_rounds() -> None:
+    running = race({PRESENT: 1.0, "c1": 2.0, "c2": 4.0}, 0, noise=0.001)
+    running.rounds = 5
+    seen = running.beside("c2", ["c1"], rounds=3)
+    assert list(seen) == ["c1"] and seen["c1"] == pytest.approx([0.5] * 3, rel=0.01)
+    assert running.rounds == 8
+    assert running.ratios == {}  # they say nothing of the present one
+    running.may_go_on = lambda _blocks: False
+    assert running.beside("c2", ["c1"], rounds=3) == {"c1": []}
+
+
 def test_without_any_time_the_present_one_stays() -> None:
     running = race(dict.fromkeys([PRESENT, *NAMES], 1.0), 0)
     running.may_go_on = lambda _blocks: False

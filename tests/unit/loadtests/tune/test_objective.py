@@ -62,3 +62,10 @@ def test_latency_scores_twice_for_half_the_p99_and_nothing_where_too_much_is_mis
     assert quick == pytest.approx(2 * slow)
     assert objective.score(observed(planned, np.full(200, 0.01), status=UNANSWERED)) == 0
     assert objective.score(observed(planned, np.full(200, 0.01), checked=WRONG)) == 0
+
+
+def test_a_block_that_carries_nothing_counts_as_a_low_rate_and_not_as_none() -> None:
+    """One slow spell must not outweigh every other round of a geometric mean."""
+    throughput = objective_for("throughput", carried=400, rate=None, limit_ms=10, block_s=1.0)
+    assert throughput.least == pytest.approx(50) and throughput.least < throughput.profile[0].rate
+    assert objective_for("goodput", carried=400, rate=None, limit_ms=10, block_s=1.0).least == 0

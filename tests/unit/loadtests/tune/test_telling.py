@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from loadtests.measures.resampling import Figure
+from loadtests.tune.found import Found
 from loadtests.tune.objective import objective_for
-from loadtests.tune.search import Found, Order
+from loadtests.tune.order import Order
+from loadtests.tune.pruning import Weighed
 from loadtests.tune.settings import PRESENT, Settings
 from loadtests.tune.telling import as_document, table, verdict
 
@@ -45,6 +47,23 @@ def test_the_table_has_the_best_first_and_what_failed_last() -> None:
     lines = table(found(None)).splitlines()
     assert "present: max_batch_size 32" in lines[1] and lines[1].rstrip().endswith("1.00x")
     assert [line.split("  ")[0] for line in lines[2:]] == ["max_batch_size 8", "max_batch_size 1", "threads 9"]
+
+
+def test_what_a_change_back_cost_is_told() -> None:
+    seen = found(Figure(1.3, (1.1, 1.5)))
+    seen.weighed = [
+        Weighed("threads", EIGHT, Figure(1.01, (0.9, 1.1))),
+        Weighed("max_batch_size", Settings(threads=2), Figure(0.5, (0.4, 0.6))),
+    ]
+    assert table(seen).splitlines()[-2:] == [
+        "threads put back beside max_batch_size 8: 1.01x [0.90, 1.10], no loss",
+        "max_batch_size put back beside threads 2: 0.50x [0.40, 0.60], it matters",
+    ]
+    document = json.loads(json.dumps(as_document(seen, ORDER, valid=True)))
+    assert [(one["put_back"], one["matters"]) for one in document["weighed"]] == [
+        ("threads", False),
+        ("max_batch_size", True),
+    ]
 
 
 def test_the_document_is_plain_json() -> None:
