@@ -20,6 +20,7 @@ from service.core.supervise import Supervisor
 from service.gateway.controls import Controls
 from service.gateway.credentials import Credentials
 from service.gateway.fronts import AddressRefused, Fronts, Listening
+from service.gateway.http.limits import raise_descriptor_limit
 from service.gateway.key_file import KeysRefused
 from service.gateway.renewal import Renewal
 from service.gateway.tls import CertificateRefused
@@ -28,6 +29,7 @@ from service.observe.trace_outlets import TraceOutlets
 from service.repository.layout import Repositories, SingleFile, Source
 from service.repository.overlay import Overlay
 from service.repository.state_file import StateFile
+from service.runtime import memory
 from service.runtime.devices import find_obstacles
 from service.runtime.providers import Provider, choose_provider
 from service.runtime.trial import TrialLimits
@@ -41,6 +43,7 @@ from service.serving.readiness import Health
 from service.serving.trial import FirstTrial, no_trial
 from service.settings import Settings
 
+_OF_MEMORY = 4  # a quarter of it for requests and answers in flight
 TRIAL_SHARE = 0.9  # of the time of a load: the trial ends before the load is given up, and can say what took so long
 
 
@@ -146,7 +149,7 @@ def fronts_of(
     controls: Controls,
     credentials: Credentials,
 ) -> Fronts:
-    """HTTP and gRPC, bound to their addresses.
+    """HTTP and gRPC, bound to their addresses; as many descriptors may be open from now on as the system allows.
 
     Raises:
         CannotStart: an address is taken.
@@ -157,6 +160,8 @@ def fronts_of(
         grpc_port=settings.grpc_port,
         max_body_bytes=settings.max_body_bytes,
         drain_timeout_s=settings.drain_timeout_s,
+        max_in_flight_bytes=settings.max_in_flight_bytes or memory.whole_bytes() // _OF_MEMORY,
+        descriptors=raise_descriptor_limit(),
         access_log=settings.access_log,
         cors_origins=settings.cors_origins,
         shared_memory=settings.shared_memory,

@@ -64,6 +64,7 @@ class Settings(BaseSettings):
         access_log: a line for each request.
         cors_origins: whose web pages may use the service, such as `https://app.example.com`; `*` for everyone's.
         max_body_bytes: the largest request body, counted as it arrives.
+        max_in_flight_bytes: requests and answers in flight, all together; None: a quarter of the memory there is.
         max_model_bytes: the largest version, all its files together.
         load_timeout_s: a load that takes longer is given up.
         run_timeout_s: a run that takes longer is stopped.
@@ -92,6 +93,7 @@ class Settings(BaseSettings):
     access_log: bool = False
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     max_body_bytes: PositiveInt = 64 * _MIB
+    max_in_flight_bytes: PositiveInt | None = None
     max_model_bytes: PositiveInt = 4 * _GIB
     load_timeout_s: Limit = 60.0
     run_timeout_s: Limit = 30.0

@@ -3,6 +3,7 @@
     RetortError
     |-- BadInput            the request is wrong; sending it again unchanged cannot help
     |   |-- TooLarge        a body, a tensor or a request over its limit
+    |   |-- TooSlow         a body that did not come in its time
     |   |-- NotRepresentable  the answer cannot be written in the form that was asked for
     |   `-- NotFinite       the version answers NaN or infinity to this input, and may not
     |-- NotFound            no such model or version, or it is not loaded
@@ -37,6 +38,10 @@ class BadInput(RetortError):
 
 class TooLarge(BadInput):
     """A body, a tensor or a request is over a limit that the message names."""
+
+
+class TooSlow(BadInput):
+    """A body did not come in its time."""
 
 
 class NotRepresentable(BadInput):

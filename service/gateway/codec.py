@@ -7,6 +7,7 @@ by `serving`. Sources: Open Inference Protocol v2, "Inference"; Triton's binary 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from service.core.contract import DATATYPES, Array, InferRequest, InferResponse, RequestedOutput, TensorSpec
-from service.core.errors import BadInput
+from service.core.errors import BadInput, TooLarge
 from service.gateway import binary_tensors, json_tensors
 from service.gateway.entries import Blobs, inputs_of, outputs_of, parameters_of
 from service.gateway.parameters import flag, read_id, read_parameters
@@ -24,6 +25,7 @@ from service.gateway.region_tensors import Regions, Target, targets_of
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
+_CONTAINERS_LIMIT = 1_000_000
 HEADER_LENGTH = "inference-header-content-length"
 
 
@@ -117,14 +119,28 @@ def parse_object(text: bytes | memoryview) -> dict[str, Any]:
 
     Raises:
         BadInput: not JSON, or not an object.
+        TooLarge: it has more lists and objects than anyone needs, each of which would take a hundred times its bytes.
     """
     try:
-        document = orjson.loads(text)
+        document = orjson.loads(text) if len(text) <= _CONTAINERS_LIMIT else _parse_large(bytes(text))
     except orjson.JSONDecodeError as error:
         raise BadInput(f"the request is not valid JSON: {error.msg[:100]} at character {error.pos}") from None
     if type(document) is not dict:
         raise BadInput(f"the request is {quote(document)}, expected a JSON object")
     return document
+
+
+def _parse_large(text: bytes) -> Any:
+    """What `text` holds; no thread runs beside the parser, so it may not take long."""
+    if text.count(b"[") + text.count(b"{") > _CONTAINERS_LIMIT:
+        raise TooLarge(
+            f"the JSON has more than {_CONTAINERS_LIMIT} lists and objects: send flat lists, or tensors as binary data"
+        )
+    gc.disable()  # it would look through all that was parsed so far again and again, and JSON holds no cycles
+    try:
+        return orjson.loads(text)
+    finally:
+        gc.enable()
 
 
 def _head(body: bytes, length: int) -> memoryview:
@@ -154,5 +170,5 @@ def _output(name: str, array: Array, form: Form, blobs: list[bytes | memoryview]
         blobs.append(blob)
         entry["parameters"] = {"binary_data_size": len(blob)}
     else:
-        entry["data"] = json_tensors.values_of(array, name)
+        entry["data"] = json_tensors.in_pieces(json_tensors.values_of(array, name))
     return entry

@@ -1,11 +1,13 @@
 """Every way in, as one part: HTTP and gRPC bind together, answer together, and stop together.
 
-What both show is made here once: the regions of shared memory and the counts of answers.
+What both share is made here once: the regions of shared memory, the counts of answers, and the budget of the bytes in
+flight.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +15,10 @@ from typing import Protocol, TypeVar
 
 from service.core.clock import Clock
 from service.gateway import http
+from service.gateway.budget import ByteBudget
 from service.gateway.controls import Controls
 from service.gateway.credentials import Credentials
+from service.gateway.http.limits import Limits, connections_within
 from service.gateway.http.server import HttpServer
 from service.gateway.shared_memory import SharedMemory
 from service.observe.names import GRPC_CODES
@@ -34,6 +38,8 @@ class Listening:
         grpc_port: 0 for a free one.
         max_body_bytes: the largest request.
         drain_timeout_s: how long requests in flight may take once stopping has begun.
+        max_in_flight_bytes: of requests and answers at once; a body is never let be larger.
+        descriptors: that the process may have open, -1 for any number.
         access_log: whether every request gets a line.
         cors_origins: whose web pages may use the service.
         shared_memory: whether clients on this machine may pass tensors in shared memory.
@@ -44,6 +50,8 @@ class Listening:
     grpc_port: int
     max_body_bytes: int
     drain_timeout_s: float
+    max_in_flight_bytes: int = sys.maxsize
+    descriptors: int = -1
     access_log: bool = False
     cors_origins: tuple[str, ...] = ()
     shared_memory: bool = False
@@ -100,24 +108,35 @@ class Fronts:
     ) -> None:
         from service.gateway.grpc.build import build as build_grpc  # noqa: PLC0415 - takes a quarter of a second
 
-        shared_memory = SharedMemory(listening.shared_memory, listening.max_body_bytes)
+        budget = ByteBudget(listening.max_in_flight_bytes)
+        max_body_bytes = min(listening.max_body_bytes, budget.large_limit_bytes)
+        shared_memory = SharedMemory(listening.shared_memory, max_body_bytes)
         keyring = credentials.keyring
-        calls = Counter(dict.fromkeys(GRPC_CODES, 0))
+        calls, responses = Counter(dict.fromkeys(GRPC_CODES, 0)), Counter[int]()
         app = http.build(
             catalog,
             health,
-            max_body_bytes=listening.max_body_bytes,
+            max_body_bytes=max_body_bytes,
             access_log=listening.access_log,
             shared_memory=shared_memory,
             cors_origins=listening.cors_origins,
             calls=calls,
+            responses=responses,
+            budget=budget,
             clock=clock,
             controls=controls,
             keyring=keyring,
         )
         host, drain_timeout_s, tls = listening.host, listening.drain_timeout_s, credentials.context
+        limits = Limits(connections=connections_within(listening.descriptors))
+
+        def refused(status: int) -> None:
+            responses[status] += 1
+
         http_front = _bound(
-            lambda: HttpServer(app, host, listening.http_port, drain_timeout_s=drain_timeout_s, tls=tls),
+            lambda: HttpServer(
+                app, host, listening.http_port, drain_timeout_s=drain_timeout_s, tls=tls, limits=limits, refused=refused
+            ),
             f"{host}:{listening.http_port}",
             "--http-port",
         )
@@ -131,10 +150,11 @@ class Fronts:
                     shared_memory=shared_memory,
                     responses=calls,
                     clock=clock,
-                    max_body_bytes=listening.max_body_bytes,
+                    max_body_bytes=max_body_bytes,
                     drain_timeout_s=drain_timeout_s,
                     access_log=listening.access_log,
                     controls=controls,
+                    budget=budget,
                     keyring=keyring,
                     certificate=credentials.certificate,
                 ),

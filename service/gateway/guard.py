@@ -1,7 +1,8 @@
 """Between the socket and the handlers: how large a body may be, and whether anybody still waits for the answer.
 
-A body is counted while it arrives, and copied once at most. A client that leaves is noticed only for answers that are
-slow, so that a quick request pays for no task. Knows nothing of what the body says.
+A body is counted while it arrives, against its own limit and the budget of all, and copied once at most. A client that
+leaves is noticed only for answers that are slow, so that a quick request pays for no task. Knows nothing of what the
+body says.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar, cast
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from service.core.errors import Abandoned, TooLarge
 from service.gateway.compression import decoded
@@ -18,20 +19,33 @@ from service.gateway.compression import decoded
 T = TypeVar("T")
 
 PATIENCE_S = 0.02
+BROKEN = "retort.broken"  # key of a scope: the error that ends a request whose body cannot be read to its end
+SHARE = "retort.share"  # key of a scope: what the request holds of the budget, a `Share`
+_NOTHING: Scope = {}
 _LENGTH_DIGITS = 19
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes:
+def hold_answer(scope: Scope, size_bytes: int) -> None:
+    """Takes an answer of so many bytes from the budget, until it is sent. Raises `Rejected`: there is no room."""
+    if SHARE in scope:
+        scope[SHARE].take(size_bytes)
+
+
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int, scope: Scope = _NOTHING
+) -> bytes:
     """The whole body of a request, decoded.
 
     Args:
         headers: by lower-case name.
         receive: the ASGI callable, from which nothing was read yet.
         limit_bytes: the largest body, as it arrives and once decoded; one that announces more is refused unread.
+        scope: of the request: its `SHARE`, from which each part is taken as it comes, and what `BROKEN` it.
 
     Raises:
         TooLarge: more than `limit_bytes`, announced or not.
-        BadInput: its Content-Encoding is not known, or not what it is.
+        BadInput: its Content-Encoding is not known, or not what it is; or its connection says that it is broken.
+        Rejected: the budget is used up.
         Abandoned: the client went away before its end.
     """
     _check_announced(headers, limit_bytes)
@@ -39,10 +53,14 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_byte
     chunks: list[bytes] = []
     size_bytes = 0
     while message["type"] != "http.disconnect":
+        if BROKEN in scope:
+            raise scope[BROKEN]
         chunks.append(message.get("body", b""))
         size_bytes += len(chunks[-1])
         if size_bytes > limit_bytes:
             raise _too_large(limit_bytes)
+        if SHARE in scope:
+            scope[SHARE].take(len(chunks[-1]))
         if not message.get("more_body", False):
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             return await decoded(body, headers, limit_bytes) if b"content-encoding" in headers else body

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import orjson
 
 from service.core.contract import DTYPES, Array
 from service.core.errors import BadInput, NotRepresentable
@@ -42,6 +43,7 @@ _CODES: Mapping[str, str] = MappingProxyType(
         "FP64": "d",
     }
 )
+_PIECE = 64 << 10  # values: a millisecond or two
 _WORDS = {"BOOL": "booleans", "FP32": "numbers", "FP64": "numbers", "BYTES": "strings"}
 
 
@@ -67,13 +69,22 @@ def array_of(data: Any, shape: Sequence[int], datatype: str, name: str) -> Array
     if type(data) is not list:
         raise BadInput(f"'data' of input {quote(name)} is {quote(data)}, expected a list")
     flat = flatten(data, shape, name)
+    if len(flat) <= _PIECE:
+        return _piece_of(flat, kinds, datatype, name).reshape(shape)
+    # Piece by piece: within one nobody else runs, on whatever thread it is.
+    pieces = [_piece_of(flat[at : at + _PIECE], kinds, datatype, name) for at in range(0, len(flat), _PIECE)]
+    array = np.concatenate(pieces).reshape(shape)
+    array.flags.writeable = False
+    return array
+
+
+def _piece_of(flat: list[Any], kinds: frozenset[type], datatype: str, name: str) -> Array:
     if not kinds.issuperset(map(type, flat)):
         raise BadInput(_element_sentence(flat, kinds, datatype, name))
     try:
-        array = _convert(flat, datatype)
+        return _convert(flat, datatype)
     except (OverflowError, struct.error):
         raise BadInput(f"'data' of input {quote(name)} has a number outside the range of {datatype}") from None
-    return array.reshape(shape)
 
 
 def flatten(data: list[Any], shape: Sequence[int], name: str) -> list[Any]:
@@ -110,6 +121,15 @@ def values_of(array: Array, name: str) -> Any:
         return [element.decode() for element in array.reshape(-1)]
     except UnicodeDecodeError:
         raise NotRepresentable(f"output {quote(name)} is not UTF-8: ask for binary data") from None
+
+
+def in_pieces(values: Any) -> Any:
+    """`values_of` an output; a large array as the text of it, written piece by piece as it would be read."""
+    if not isinstance(values, np.ndarray) or values.size <= _PIECE:
+        return values
+    pieces = (values[at : at + _PIECE] for at in range(0, values.size, _PIECE))
+    text = b",".join(orjson.dumps(piece, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1] for piece in pieces)
+    return orjson.Fragment(b"[" + text + b"]")
 
 
 def refuse_non_finite(array: Array, name: str) -> None:

@@ -26,6 +26,7 @@ STATUS: Mapping[type[errors.RetortError], int] = MappingProxyType(
     {
         errors.BadInput: HTTPStatus.BAD_REQUEST,
         errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        errors.TooSlow: HTTPStatus.REQUEST_TIMEOUT,
         Unauthenticated: HTTPStatus.UNAUTHORIZED,
         Forbidden: HTTPStatus.FORBIDDEN,
         OverQuota: HTTPStatus.TOO_MANY_REQUESTS,

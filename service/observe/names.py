@@ -71,7 +71,7 @@ SWAP_OUTCOMES = (
     *("swapped", "rolled_back", "forced", "refused", "failed", "superseded"),
     *("reverted", "revert_failed"),
 )
-STATUS_CODES = (200, 400, 401, 403, 404, 409, 429, 500, 503)
+STATUS_CODES = (200, 400, 401, 403, 404, 408, 409, 413, 429, 431, 500, 503)
 GRPC_CODES = (
     *("OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL"),
     *("UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"),

@@ -15,6 +15,7 @@ from service.repository.suggest import did_you_mean, quoted
 CONFIG_LIMIT_BYTES = 256 << 10
 _LIMIT = 200  # characters of the parser's own words
 _PLACE = re.compile(r"(\d+):(\d+) : ")
+_OF_PYTHON = re.compile(r"\b[A-Za-z]+Error: |\bobject (is|has) n|\bNoneType\b")  # words that tell nobody what to do
 _NO_FIELD = re.compile(r'Message type "(?:\w+\.)*(\w+)" has no field named "([^"]{0,200})')
 
 
@@ -65,7 +66,7 @@ def _sentence(where: str, problem: str) -> str:
     line = f", line {place[1]}" if place else ""
     unknown = _NO_FIELD.search(problem)
     if unknown is None:
-        told = problem[place.end() if place else 0 :]
+        told = "" if _OF_PYTHON.search(problem) else problem[place.end() if place else 0 :]
         return f"{where}{line}: {ascii(told[:_LIMIT])[1:-1].rstrip('.') or 'it cannot be read'}."
     message, field = unknown.groups()
     return f"{where}{line}: {message} has no field {quoted(field)}{did_you_mean(field, _fields_of(message))}"

@@ -34,6 +34,13 @@ def memory_left_bytes(root: Path = _ROOT) -> int | None:
     return min((bytes_ for bytes_ in left if bytes_ is not None), default=None)
 
 
+def memory_limit_bytes(root: Path = _ROOT) -> int | None:
+    """The tightest memory limit; None without one."""
+    limits = [_number(_read(group / "memory.max")) for group in _groups(root, None)]
+    limits += [_number(_read(group / "memory.limit_in_bytes")) for group in _groups(root, "memory")]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 def _groups(root: Path, controller: str | None) -> Iterator[Path]:
     """The folders of the process's group and its ancestors: of a version 1 controller, or of version 2 for None."""
     for line in _read(root / "proc/self/cgroup").splitlines():

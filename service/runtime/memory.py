@@ -70,6 +70,13 @@ def available_bytes(proc: Path = _PROC, group_left_bytes: Callable[[], int | Non
     return machine if group is None else min(machine, group)
 
 
+def whole_bytes(group_limit_bytes: Callable[[], int | None] = cgroup.memory_limit_bytes) -> int:
+    """All the memory that this process could ever have: the machine's, or what its control groups allow it."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    group = group_limit_bytes()
+    return machine if group is None else min(machine, group)
+
+
 def _machine_available_bytes(proc: Path) -> int:
     try:
         lines = (proc / "meminfo").read_text(encoding="ascii").splitlines()

@@ -1,13 +1,16 @@
-"""Requests that mean no good (promises H3, M6): never a 5xx, a short answer, and a good request still works."""
+"""Requests that mean no good (promises H3, H6, H7, M6): never a 5xx, a short answer, and a good request still works."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import orjson
@@ -130,6 +133,61 @@ def test_a_hostile_body_is_refused_in_few_words(server: ServerProcess, path: str
     check_refused(server.http.post(path, content=body, headers={"Content-Type": "application/json"}))
 
 
+OTHERS = (
+    "/v2/models/digits/versions/1-int8/infer",
+    "/v1/models/digits/versions/1:predict",
+    "/v2/repository/index",
+    "/v2/repository/models/digits/load",
+    "/v2/repository/models/digits/rollback",
+    "/v2/models/digits/trace/setting",
+    "/v2/logging",
+    "/v2/systemsharedmemory/region/none/register",
+)
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_no_route_fails_for_what_it_is_sent(server: ServerProcess, path: str) -> None:
+    for name, body in BODIES.items():
+        answer = server.http.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code < 500, (name, answer.text)
+        if answer.status_code != 200:  # an empty body is a fine order, and trailing spaces are fine JSON
+            check_refused(answer)
+
+
+@pytest.mark.parametrize("path", [INFER, OTHERS[0]])
+def test_no_split_into_json_and_binary_fails(server: ServerProcess, path: str) -> None:
+    for name, body in BODIES.items():
+        for length in {0, 1, len(body) // 2, max(0, len(body) - 1), len(body)}:
+            headers = {"Inference-Header-Content-Length": str(length)}
+            answer = server.http.post(path, content=body, headers=headers)
+            assert answer.status_code < 500, (name, length)
+            check_refused(answer)
+
+
+@pytest.mark.parametrize("classes", [0, -1, 1.5, "1", 2**63, 2**70, None, [], {}, True, "x" * 100_000])
+def test_classes_that_are_no_number_of_them_are_refused(server: ServerProcess, classes: Any) -> None:
+    outputs = [{"name": OUTPUT, "parameters": {"classification": classes}}]
+    answer = server.http.post(INFER, content=json_of({"inputs": [tensor(ROWS[:1])], "outputs": outputs}))
+    if classes not in (2**63, 2**70):  # more than there are gives all of them
+        check_refused(answer)
+    assert answer.status_code < 500
+
+
+def json_of(value: Any) -> bytes:
+    """JSON, with integers of any size."""
+    return json.dumps(value).encode()
+
+
+CODED = ["gzip", "deflate", "gzip, gzip", "br", "identity", "x" * 5000]
+
+
+@pytest.mark.parametrize("coding", CODED, ids=range(len(CODED)))
+def test_no_coding_fails(server: ServerProcess, coding: str) -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    for body in (b"", b"\x1f\x8b", bomb, bomb[:-9], gzip.compress(GOOD) + b"x", zlib.compress(GOOD)[:-1], bytes(100)):
+        check_refused(server.http.post(INFER, content=body, headers={"Content-Encoding": coding}))
+
+
 def test_the_corpus_is_large_enough() -> None:
     assert len(BODIES) >= 60
 
@@ -212,12 +270,37 @@ def test_a_client_that_leaves_is_not_an_error_in_the_log(server: ServerProcess) 
     assert '"error"' not in server.log()[before:]
 
 
+FORGED = '{"event":"forged"}'
+LINE_ENDS = ("%0A", "%0D%0A", "%0B", "%0C", "%1C", "%C2%85", "%E2%80%A8", "%E2%80%A9", "%00", "%1b[2K")
+
+
 def test_no_request_forges_a_log_line(server: ServerProcess) -> None:
-    raw(server, 'POST /v2/models/x%0A{"event":"forged"}%0A/infer', GOOD, "X-Request-Id: a b {")
-    raw(server, "GET /%0d%0a%1b[2Jforged")
+    """In none of the places where a client's text may reach the log, by none of the ends that a line may have."""
+    for end in LINE_ENDS:
+        text = f"x{end}{FORGED}{end}"
+        plain = unquote(text)
+        raw(server, f"POST /v2/models/{text}/infer", GOOD, "X-Request-Id: a b {")
+        raw(server, f"GET /{text}")
+        raw(server, f"GET /v2?{text}")
+        raw(server, f"POST /v2/models/{text}/versions/{text}/infer", GOOD)
+        raw(server, "GET /v2", b"", f"X-Request-Id: {FORGED}\xa0", f"Traceparent: {FORGED}", f"User-Agent: {FORGED}")
+        raw(server, f"POST /v2/repository/models/{text}/load", b"{}")
+        for order in ({"version": plain}, {plain: plain}):
+            raw(server, "POST /v2/repository/models/digits/swap", json.dumps(order).encode())
+        for changed in ({"id": plain}, {"inputs": [tensor(ROWS[:1], name=plain)]}, {"parameters": {"x": plain}}):
+            raw(server, f"POST {INFER}", json.dumps({"inputs": [tensor(ROWS[:1])]} | changed).encode())
     time.sleep(0.1)
-    for line in server.log().splitlines():
+    lines = server.log_file.read_bytes().decode().split("\n")[:-1]
+    assert len(lines) > 100
+    for line in lines:
+        assert line.isprintable(), line
         assert json.loads(line)["event"] != "forged"
+
+
+def test_a_line_that_is_not_written_so_could_be_forged() -> None:
+    """The negative control: what one of those texts does to a log of plain lines."""
+    lines = f"GET /{unquote(LINE_ENDS[0])}{FORGED}".split("\n")
+    assert json.loads(lines[1])["event"] == "forged"
 
 
 def test_administration_needs_this_machine(server: ServerProcess) -> None:

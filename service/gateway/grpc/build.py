@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2_grpc
 from tritonclient.grpc import service_pb2_grpc
 
 from service.core.clock import Clock
+from service.gateway.budget import ByteBudget
 from service.gateway.controls import Controls
 from service.gateway.grpc.calls import Calls
 from service.gateway.grpc.health import INFERENCE, HealthService
@@ -42,6 +43,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     drain_timeout_s: float,
     access_log: bool = False,
     controls: Controls | None = None,
+    budget: ByteBudget | None = None,
     keyring: Keyring | None = None,
     certificate: Certificate | None = None,
 ) -> GrpcServer:
@@ -59,6 +61,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         drain_timeout_s: how long calls in flight may take once stopping has begun.
         access_log: whether every answer gets a line.
         controls: what is traced and logged; None for nothing that could be changed.
+        budget: of the bytes in flight; None for as many as come.
         keyring: who may do what; None for the rules of a server without keys.
         certificate: shown to clients; None for plain connections.
 
@@ -66,7 +69,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         OSError: the address cannot be bound.
     """
     access = logs.logger("service.access") if access_log else None
-    calls = Calls(responses, logs.logger("service.gateway.grpc"), access, keyring)
+    calls = Calls(responses, logs.logger("service.gateway.grpc"), access, keyring, budget)
     controls = controls or Controls()
     stopping = asyncio.Event()
     inference = Inference(calls, catalog, clock, shared_memory, controls.tracing, stopping)

@@ -6,6 +6,7 @@ Cancelling a call cancels its handler, and with it whatever it waits for.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,8 @@ from structlog.stdlib import BoundLogger
 from service.core.deadline import Deadline
 from service.core.errors import RetortError
 from service.gateway.access import check_admin_call, check_settings_call, check_shared_memory_call
+from service.gateway.budget import ByteBudget, Share
+from service.gateway.grpc.readable import ARRIVED_BYTES
 from service.gateway.grpc.rights import key_of, right_of
 from service.gateway.keyring import Keyring
 from service.gateway.problems import CallProblem, call_problem_of, was_meant
@@ -35,11 +38,13 @@ class Call:
 
     Attributes:
         trailing: what its answer carries beside its id.
+        share: what its message and its answer hold of the budget.
         holder: whose key it came with; None where the server has no keys.
     """
 
-    def __init__(self, context: Context, ids: RequestIds, path: str) -> None:
+    def __init__(self, context: Context, ids: RequestIds, path: str, budget: ByteBudget) -> None:
         self._context = context
+        self.share = Share(budget)
         self.path = path
         self.began_ns = time.perf_counter_ns()
         self.trailing: tuple[tuple[str, str], ...] = ()
@@ -95,6 +100,7 @@ class Calls:
         log: gets what was not raised on purpose.
         access_log: gets one line an answer; None logs none.
         keyring: who may do what; None for a server without keys.
+        budget: of the bytes in flight; None for as many as come.
     """
 
     def __init__(
@@ -103,8 +109,10 @@ class Calls:
         log: BoundLogger,
         access_log: BoundLogger | None = None,
         keyring: Keyring | None = None,
+        budget: ByteBudget | None = None,
     ) -> None:
         self._keyring = keyring
+        self._budget = budget or ByteBudget(sys.maxsize)
         self._responses = responses
         self._log = log
         self._access_log = access_log
@@ -112,7 +120,7 @@ class Calls:
 
     def call(self, context: Context, path: str) -> Call:
         """The call of `context` to the method `path`; log lines bear its id from now on."""
-        call = Call(context, self._ids, path)
+        call = Call(context, self._ids, path, self._budget)
         REQUEST_ID.set(call.id)
         return call
 
@@ -131,8 +139,11 @@ class Calls:
     async def answer(self, context: Context, path: str, handler: Callable[[Call], Awaitable[T]]) -> T:
         """What `handler` returns; an error ends the call by its code, with the request's id beside it."""
         call = self.call(context, path)
+        # The context tells when the answer is sent, of which a large one takes its time.
+        context.add_done_callback(lambda _: call.share.end())
         try:
             self.admit(call)
+            call.share.take(ARRIVED_BYTES.get())
             answer = await handler(call)
         except asyncio.CancelledError:
             self.ended("CANCELLED", call)

@@ -16,7 +16,7 @@ from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.gathering import Gathering
-from service.gateway.grpc.readable import check_readable
+from service.gateway.grpc.readable import ARRIVED_BYTES, check_readable
 from service.gateway.grpc.stream import answers_to
 from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
 from service.gateway.problems import CallProblem, call_problem_of
@@ -86,6 +86,7 @@ class Inference:
                 counted.by(holder.statistics)
                 answer = await holder.infer(asked, call.deadline(began_s), origin=call.sender)
             counted.answered(answer)
+            call.share.take(sum(array.nbytes for array in answer.outputs.values()))
             if is_heavy_answer(answer.outputs, asked.outputs):
                 return await self._heavy.do("write an answer", partial(_written, answer, asked, targets, holder))
             return _written(answer, asked, targets, holder)
@@ -101,6 +102,7 @@ class Inference:
             call = self._calls.call(context, "ModelStreamInfer")
             try:
                 self._calls.admit(call)
+                call.share.take(ARRIVED_BYTES.get())
                 response = await self.infer(request, call, "ModelStreamInfer")
             except Exception as error:
                 problem = self._calls.failed(error, call)
@@ -108,6 +110,8 @@ class Inference:
                     return problem
                 empty = service_pb2.ModelInferResponse(id=request.id)
                 return service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
+            finally:
+                call.share.end()  # what the stream holds on to from here has a bound of its own
             self._calls.ended("OK", call)
             response.parameters["triton_final_response"].bool_param = True
             return service_pb2.ModelStreamInferResponse(infer_response=response)

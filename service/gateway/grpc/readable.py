@@ -1,11 +1,13 @@
-"""Messages that are no protobuf: given to the handlers as `UNREADABLE`, so that they are answered like any bad request.
+"""Messages as they arrive: their size, and those that are no protobuf, given to the handlers as `UNREADABLE`.
 
-grpc.aio itself would answer by the name of a Python class, and write a traceback for each. Knows no message.
+So they are answered like any bad request; grpc.aio itself would answer by the name of a Python class, and write a
+traceback for each. Knows no message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Final
 
 import grpc
@@ -14,6 +16,8 @@ from google.protobuf.message import DecodeError
 from service.core.errors import BadInput
 
 UNREADABLE: Final = object()
+ARRIVED_BYTES: Final = ContextVar("arrived_bytes", default=0)
+"""Of the message that was read last: grpc.aio reads a call's in the task that then runs its handler."""
 
 Deserializer = Callable[[bytes], Any]
 
@@ -25,9 +29,10 @@ def check_readable(request: object) -> None:
 
 
 def tolerant(deserializer: Deserializer) -> Deserializer:
-    """`deserializer`, with `UNREADABLE` for what it refuses."""
+    """`deserializer`, with `UNREADABLE` for what it refuses; notes the message's size."""
 
     def read(message: bytes) -> Any:
+        ARRIVED_BYTES.set(len(message))
         try:
             return deserializer(message)
         except DecodeError:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from service.core.clock import Clock, MonotonicClock
 from service.core.errors import RetortError
+from service.gateway.budget import ByteBudget
 from service.gateway.controls import Controls
 from service.gateway.http.docs import Docs, openapi_of
 from service.gateway.http.door import guarded
@@ -55,6 +56,8 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     shared_memory: SharedMemory | None = None,
     cors_origins: Sequence[str] = (),
     calls: Mapping[str, int] | None = None,
+    responses: Counter[int] | None = None,
+    budget: ByteBudget | None = None,
     clock: Clock | None = None,
     controls: Controls | None = None,
     keyring: Keyring | None = None,
@@ -69,6 +72,8 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         shared_memory: the regions in which tensors may lie; None where it is off.
         cors_origins: whose web pages may use the service, "*" for everyone's; none: browsers refuse them all.
         calls: gRPC code -> calls that ended so, for the metrics.
+        responses: HTTP status -> answers sent; counted here.
+        budget: of the bytes in flight; None for as many as come.
         clock: monotonic seconds, for deadlines.
         controls: what is traced and logged; None for nothing that could be changed.
         keyring: who may do what; None for the rules of a server without keys.
@@ -77,7 +82,8 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     controls = controls or Controls()
     shared_memory = shared_memory or SharedMemory(False, max_body_bytes)
     version = installed_version("retort")
-    responses = Counter(dict.fromkeys(STATUS_CODES, 0))
+    responses = Counter() if responses is None else responses
+    responses.update(dict.fromkeys(STATUS_CODES, 0))
     statistics = StatisticsCollector(
         catalog.counters,
         catalog.model_statistics,
@@ -100,7 +106,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     app = _face(routes, problems, version, keyring)
     access = logs.logger("service.access") if access_log else None
     infer = guarded(inference.infer, Right.INFER, keyring)
-    entrance = Entrance(app, infer, problems, responses, access, controls.tracing)
+    entrance = Entrance(app, infer, problems, responses, access, controls.tracing, budget)
     return _shared_with(cors_origins, entrance) if cors_origins else entrance
 
 

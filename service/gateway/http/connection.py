@@ -1,39 +1,283 @@
-"""One connection to a client: uvicorn's HTTP/1.1, deaf to offers of another protocol.
+"""One connection to a client: uvicorn's HTTP/1.1 within limits, and deaf to offers of another protocol.
 
-Java's HttpClient and `curl --http2` offer HTTP/2 with every first request (`Upgrade: h2c`); RFC 9110, 7.8 lets a server
-ignore that and answer as it always does. uvicorn drops the body of such a request. Knows nothing of what is asked.
+Heads are counted before they are parsed; who sends or reads too slowly is told so and let go, by the one sweeper of the
+server. Java's HttpClient and `curl --http2` offer HTTP/2 with every first request (`Upgrade: h2c`); RFC 9110, 7.8 lets
+a server ignore that and answer as it always does. uvicorn drops the body of such a request. Knows nothing of what is
+asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from service.core.errors import BadInput, TooSlow
+from service.gateway.guard import BROKEN
+from service.gateway.http.limits import Limits
+from service.gateway.http.sweeper import Sweeper
+from service.gateway.problems import problem
 
 _END_OF_HEAD = b"\r\n\r\n"
 _OFFER = re.compile(rb"\r\nupgrade(?=:)", re.IGNORECASE)
 _NOT_TAKEN = b"\r\nx-offer"  # a name of the same length, that means nothing
+_FIELD_OVERHEAD_BYTES = 4  # ": " and the end of the line
+_LINGERING_LIMIT = 256  # connections beyond the limit that are told so; those beyond are cut without a word
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the connections of one server share.
+
+    Attributes:
+        limits: of each.
+        sweeper: judges them; its clock is theirs.
+        refused: is told the status of each answer that is given here, before any handler.
+    """
+
+    limits: Limits
+    sweeper: Sweeper
+    refused: Callable[[int], None]
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection, whose parser never hears of an upgrade where the head comes in one piece."""
+    """uvicorn's connection, within limits.
 
-    _inside = False  # a message whose end has not come yet
+    Args:
+        bounds: what it shares with others.
+        of_uvicorn: what uvicorn hands to its own.
+    """
+
+    def __init__(self, bounds: Bounds, **of_uvicorn: Any) -> None:
+        super().__init__(**of_uvicorn)
+        self._limits = bounds.limits
+        self._sweeper = bounds.sweeper
+        self._refused = bounds.refused
+        self._inside = False  # a message whose end has not come yet
+        self._in_head = False
+        self._leaving = False  # what it still sends is dropped
+        self._messages = 0  # that came to their end
+        self._since_s = bounds.sweeper.now_s  # what is judged by time began then
+        self._stuck_since_s: float | None = None  # an answer that the client does not take
+        self._stuck_bytes = 0
+        self._read_bytes = self._head_bytes = self._wire_bytes = self._body_bytes = self._window_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody came."""
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
+        over = len(self.connections) - self._limits.connections
+        if over > 0:
+            self._sweeper.turned_away()
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open here", {"Retry-After": "1"})
+        if over > _LINGERING_LIMIT:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
+        if self._leaving:
+            return
         if not self._inside:
             end = data.find(_END_OF_HEAD)
+            if (end if end >= 0 else len(data)) > self._limits.head_bytes:
+                self._refuse_head()
+                return
             if _OFFER.search(data, 0, end + 1):
                 data = _OFFER.sub(_NOT_TAKEN, data[:end]) + data[end:]
+        self._read_bytes, before = len(data), self._messages
         super().data_received(data)
+        if self._inside and not self._leaving:
+            # Behind the end of another message nobody knows where this one began: its bytes count from the next read.
+            self._count(self._read_bytes if self._messages == before else 0)
+
+    def _count(self, size_bytes: int) -> None:
+        """Holds an unfinished message against the limits."""
+        if self._in_head:
+            self._head_bytes += size_bytes
+            if self._head_bytes > self._limits.head_bytes or len(self.headers) > self._limits.head_fields:
+                self._refuse_head()
+            return
+        self._window_bytes += size_bytes
+        self._wire_bytes += size_bytes
+        if self._limits.too_much_framing(self._wire_bytes, self._body_bytes):
+            self._break(BadInput("the body comes in chunks that are smaller than what is around them"))
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._inside = True
+        self._inside = self._in_head = True
+        self._head_bytes = 0
+        self._since_s = self._sweeper.now_s
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A head has come to its end."""
+        self._in_head = False
+        if self._leaving:
+            return
+        limits = self._limits
+        came_with_bytes = self._head_bytes + self._read_bytes
+        if len(self.headers) > limits.head_fields or (came_with_bytes > limits.head_bytes and self._head_is_too_long()):
+            self._refuse_head()
+        elif len(self.pipeline) >= limits.pipelined:
+            self._leave_after_answers()
+        else:
+            self._since_s = self._sweeper.now_s
+            self._wire_bytes = self._body_bytes = self._window_bytes = 0
+            super().on_headers_complete()
+            self.headers = []  # trailers end here, unread
+
+    def on_body(self, body: bytes) -> None:
+        """Bytes of a body came."""
+        if not self._leaving:
+            self._body_bytes += len(body)
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request has come to its end."""
         self._inside = False
-        super().on_message_complete()
+        self._messages += 1
+        if not self._leaving:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer was given; uvicorn's own would arm a timer for each, and read on behind what waits."""
+        self.server_state.total_requests += 1
+        self._since_s = self._sweeper.now_s
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        self.flow.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client takes its answer more slowly than it is given."""
+        self._watch_reader(self._sweeper.now_s)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has taken most of it."""
+        self._stuck_since_s = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP; the parser is of no use after it."""
+        if self._leaving:
+            return
+        error = BadInput("the request is not valid HTTP/1.1")
+        if self._inside and not self._in_head and self._is_answering():
+            self._break(error)
+        else:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+
+    def judge(self, now_s: float) -> None:
+        """Acts on what took too long by `now_s`, on the sweeper's clock."""
+        self._judge_reader(now_s)
+        waited_s = now_s - self._since_s
+        if self.transport.is_closing():
+            return
+        if self._leaving:
+            if waited_s >= self._limits.linger_s and not self._is_answering():
+                self.transport.close()
+        elif self._inside and not self._in_head:
+            if waited_s >= self._limits.window_s:
+                self._judge_body(now_s)
+        elif not self._is_answering():
+            self._judge_silence(waited_s)
+
+    def _judge_silence(self, waited_s: float) -> None:
+        """Of who is expected to send a head, and has begun one or not."""
+        if self._in_head:
+            if waited_s >= self._limits.head_s:
+                self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the head took more than {self._limits.head_s:g} seconds")
+        elif waited_s >= (self._limits.idle_s if self._messages else self._limits.head_s):
+            self.transport.close()
+
+    def _judge_body(self, now_s: float) -> None:
+        if self.cycle.response_complete:  # refused before its end, and what is left of it takes too long
+            self.transport.close()
+        elif self._window_bytes < self._limits.window_bytes and not self.flow.read_paused:
+            limits = self._limits
+            rate = f"{limits.window_bytes} bytes in {limits.window_s:g} seconds"
+            self._break(TooSlow(f"the body came too slowly, expected at least {rate}"))
+        self._since_s, self._window_bytes = now_s, 0
+
+    def _watch_reader(self, now_s: float) -> None:
+        self._stuck_since_s, self._stuck_bytes = now_s, self.transport.get_write_buffer_size()
+
+    def _judge_reader(self, now_s: float) -> None:
+        """Of an answer that is being sent, on a connection that may be closing behind it."""
+        if self._stuck_since_s is None:
+            if self.transport.is_closing():
+                self._watch_reader(now_s)
+        elif now_s - self._stuck_since_s >= self._limits.window_s:
+            if self._stuck_bytes - self.transport.get_write_buffer_size() < self._limits.window_bytes:
+                self.transport.abort()
+            self._watch_reader(now_s)
+
+    def _is_answering(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request, whatever uvicorn declares
+        return cycle is not None and not cycle.response_complete
+
+    def _head_is_too_long(self) -> bool:
+        fields = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in self.headers)
+        return len(self.url) + fields > self._limits.head_bytes
+
+    def _refuse_head(self) -> None:
+        limits = self._limits
+        sentence = f"the head is larger than {limits.head_bytes} bytes or {limits.head_fields} fields"
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence)
+
+    def _refuse(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
+        """Answers what never becomes a request, and lets the client go; behind others it goes without a word."""
+        if self._is_answering():
+            self._leave_after_answers()
+            return
+        self._leave()
+        self._refused(status)
+        body = problem(status, sentence).body
+        told = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in {**told, **(headers or {})}.items())
+        self.transport.write(STATUS_LINE[status] + lines.encode("ascii") + b"\r\n" + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # and the client closes, or `judge` does
+        else:
+            self.transport.close()
+
+    def _break(self, error: Exception) -> None:
+        """Ends the request whose body is coming: its handler is told, and answers."""
+        self._leave()
+        if self.cycle.response_complete:
+            self.transport.close()
+            return
+        scope: Any = self.cycle.scope
+        scope[BROKEN] = error
+        self.cycle.keep_alive = self.cycle.more_body = False
+        self.cycle.message_event.set()
+
+    def _leave_after_answers(self) -> None:
+        self._leave()
+        self.cycle.keep_alive = False
+
+    def _leave(self) -> None:
+        self._leaving = True
+        self._since_s = self._sweeper.now_s
+
+
+class _Flow(FlowControl):
+    """Reads nothing more while requests wait for their turn: uvicorn would, whenever a handler looks for its client."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()

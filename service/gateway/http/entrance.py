@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -22,6 +23,8 @@ from structlog.stdlib import BoundLogger
 
 from service.core.errors import Draining
 from service.gateway.access import holder_of
+from service.gateway.budget import ByteBudget, Share
+from service.gateway.guard import SHARE
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.request_head import origin_of, request_id_of
@@ -35,6 +38,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 _INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 _PATH_LIMIT = 300
+_LARGE_BYTES = 64 << 10  # what a connection takes over before it makes its writer wait
+_END: Message = {"type": "http.response.body", "body": b""}
 # What uvloop says of a connection that its client closed, in the moment before uvicorn hears of it.
 _CLOSED = "the handler is closed"
 
@@ -67,6 +72,7 @@ class Entrance:
         responses: HTTP status code -> answers sent; counted here.
         access_log: gets one line a request; None logs none.
         tracing: follows inference requests; None follows none.
+        budget: of the bytes in flight; None for as many as come.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Entrance:
         responses: Counter[int],
         access_log: BoundLogger | None,
         tracing: Tracing | None = None,
+        budget: ByteBudget | None = None,
     ) -> None:
         self._app = app
         self._infer = infer
@@ -84,6 +91,7 @@ class Entrance:
         self._responses = responses
         self._access_log = access_log
         self._tracing = tracing or nothing_followed()
+        self._budget = budget or ByteBudget(sys.maxsize)
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,6 +105,7 @@ class Entrance:
         trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
         TRACE.set(trace)  # the task of a pipelined request inherits what the request before it had
         sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
+        scope[SHARE] = share = Share(self._budget)
         try:
             await self._answer(scope, receive, sender)
         except asyncio.CancelledError:  # by the server alone, when it stops and has waited long enough
@@ -107,6 +116,7 @@ class Entrance:
             if not sender.status:
                 await (await self._problems(Request(scope), error))(scope, receive, sender)
         finally:
+            share.end()
             if trace is not None:
                 traced.end(trace, sender.status)
             self._note(scope, sender.status, time.perf_counter_ns() - began_ns)
@@ -130,7 +140,8 @@ class Entrance:
 class _Sender:
     """Passes messages on, adds headers such as the request's id and remembers the status; 0 until there is one.
 
-    A message to a client that has just left goes nowhere, as uvicorn has it for one that left earlier.
+    A large answer is sent when it is taken, not when it is handed over: the message behind it waits for that. One to a
+    client that has just left goes nowhere, as uvicorn has it for one that left earlier.
     """
 
     __slots__ = ("_headers", "_send", "status")
@@ -141,10 +152,13 @@ class _Sender:
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"].extend(self._headers)
         try:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                message["headers"].extend(self._headers)
+            elif len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
+                await self._send({**message, "more_body": True})
+                message = _END
             await self._send(message)
         except RuntimeError as error:
             if _CLOSED not in str(error):

@@ -16,7 +16,7 @@ from service.gateway import codec, describe
 from service.gateway.access import check_shared_memory
 from service.gateway.classification import classified
 from service.gateway.extensions import server_metadata
-from service.gateway.guard import read_body, while_client_waits
+from service.gateway.guard import hold_answer, read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
@@ -73,7 +73,7 @@ class OpenInference:
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
         await self._turns.take()
         turn_away(self._catalog, ref := ref_of(request))
-        body = await read_body(headers, request.receive, self._max_body_bytes)
+        body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             length = header_length_of(headers)
@@ -88,6 +88,7 @@ class OpenInference:
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
             encoded = await self._heavy.do("write an answer", write) if heavy else write()
+            hold_answer(request.scope, len(encoded.body))
         return await inference_answer(encoded, headers)
 
     async def server(self, _request: Request) -> Response:

@@ -11,7 +11,7 @@ from service.core.clock import Clock
 from service.core.errors import BadInput
 from service.gateway import tensorflow_json
 from service.gateway.codec import JSON, Encoded
-from service.gateway.guard import read_body, while_client_waits
+from service.gateway.guard import hold_answer, read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
@@ -57,7 +57,7 @@ class Predict:
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
         await self._turns.take()
         turn_away(self._catalog, ref := ref_of(request))
-        body = await read_body(headers, request.receive, self._max_body_bytes)
+        body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             if servable.sequencer is not None:
                 raise BadInput(
@@ -73,6 +73,7 @@ class Predict:
             write = partial(tensorflow_json.encode, answer, style, servable.config.labels)
             heavy = is_heavy_answer(answer.outputs, (), lambda _: False)
             text = await self._heavy.do("write an answer", write) if heavy else write()
+            hold_answer(request.scope, len(text))
         return await inference_answer(Encoded(text, JSON, None), headers)
 
     async def models(self, _request: Request) -> Response:

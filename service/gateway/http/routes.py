@@ -26,11 +26,14 @@ _REFUSALS = {
     401: "With keys alone: none was sent, or one that nobody holds",
     403: "The key lacks the scope; without keys: only the server's own machine may, and no web page",
     404: "No such model or version, or it is not loaded",
+    408: "The head or the body came too slowly",
     409: "Another operation is under way, or the gate or the golden cases refuse; `verdict` and `reasons` say why",
     413: "The body is larger than the limit",
     429: "With keys alone: more requests than the key's holder may make; try again after `Retry-After` seconds",
+    431: "The head is larger than the limit, in bytes or fields",
     500: "The model failed on this request, or an internal error that names the request's id",
-    503: "Not ready, draining, queue full, or the deadline passed: try again after `Retry-After` seconds",
+    503: "Not ready, draining, no room in a queue or for more bytes or connections, or the deadline passed: try again "
+    "after `Retry-After` seconds",
 }
 _PARAMETERS = {
     "model": "The model's name",
@@ -102,17 +105,15 @@ class Route:
         return re.findall(r"{(\w+)}", self.path)
 
     def _refusals(self) -> list[int]:
-        codes = [500]
+        codes = [408, 431, 500, 503]
         if self.body is not None:
             codes += [400, 413]
         if self._names():
-            codes += [404, 503]
+            codes += [404]
         if self.right is Right.ADMIN:
             codes += [400, 409]
         if self.right is not Right.OPEN:
             codes += [401, 403, 429]
-        if self.answer in ("Ready", "Live"):
-            codes += [503]
         return sorted(set(codes))
 
     def _responses(self) -> dict[int | str, dict[str, Any]]:

@@ -60,7 +60,17 @@ _LOG_SETTINGS = {
 }
 
 SCHEMAS: dict[str, Schema] = {
-    "Error": _object({"error": _STRING}),
+    "Error": _object(
+        {"error": _STRING},
+        {
+            "live": _BOOLEAN,
+            "ready": _BOOLEAN,
+            "verdict": {"type": "string", "description": "The gate's, where it refuses a version"},
+            "reasons": {**_list({}), "description": "Of the verdict"},
+            "golden": {"type": "string", "description": "How the answers differ from the golden cases"},
+            "signature": {"type": "string", "description": "What differs from the version that answers now"},
+        },
+    ),
     "Nothing": _object({}),
     "Live": _object({"live": _BOOLEAN}),
     "Ready": _object({"ready": _BOOLEAN}, {"error": _STRING}),

@@ -9,20 +9,30 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.gateway.http.connection import Connection
+from service.gateway.http.connection import Bounds, Connection
+from service.gateway.http.limits import Limits
+from service.gateway.http.sweeper import Sweeper
 from service.gateway.tls import GOODBYE_LIMIT_S, HANDSHAKE_LIMIT_S
+from service.observe import logs
 
 BACKLOG = 2048
-KEEP_ALIVE_S = 75
 
-_UNFINISHED = "ASGI callable returned without completing response."
+# What uvicorn says of clients: of one that left while its answer was sent, of one that speaks no HTTP, and of one that
+# offers another protocol. It is nobody's error here, answers are counted, and anyone could fill the log so.
+_NO_NEWS = (
+    "ASGI callable returned without completing response.",
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+)
+_NO_WEBSOCKETS = "No supported WebSocket library"
 
 
 class HttpServer:
@@ -34,13 +44,23 @@ class HttpServer:
         port: 0 for a free one.
         drain_timeout_s: how long requests in flight may take once stopping has begun.
         tls: of the connections; None for plain ones.
+        limits: of each connection.
+        refused: is told the status of each answer that is given before `app` hears of a request.
 
     Raises:
         OSError: the address cannot be bound.
     """
 
     def __init__(
-        self, app: ASGIApp, host: str, port: int, *, drain_timeout_s: float, tls: ssl.SSLContext | None = None
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        drain_timeout_s: float,
+        tls: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+        refused: Callable[[int], None] = lambda _: None,
     ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         logging.getLogger("uvicorn.error").addFilter(_is_news)
@@ -48,11 +68,14 @@ class HttpServer:
         self.host = host
         self._scheme = "http" if tls is None else "https"
         self.port: int = self._socket.getsockname()[1]
+        limits = limits or Limits()
+        self._sweeper = Sweeper(logs.logger("service.gateway.http"), limits.look_s)
+        connection: Any = partial(Connection, Bounds(limits, self._sweeper, refused))
         self._server = _Uvicorn(
             uvicorn.Config(
                 app,
                 loop="none",
-                http=Connection,
+                http=connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -60,7 +83,6 @@ class HttpServer:
                 server_header=False,
                 proxy_headers=False,  # the peer is who connected; access rules rely on it
                 backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(drain_timeout_s)),
             ),
             tls,
@@ -80,6 +102,8 @@ class HttpServer:
         up.cancel()
         if self._task.done():
             self._task.result()
+        connections: Any = self._server.server_state.connections  # ours, each
+        self._sweeper.start(connections)
 
     def hurry(self) -> None:
         """Stops waiting for requests in flight."""
@@ -90,6 +114,7 @@ class HttpServer:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+        self._sweeper.stop()
         self.close()
 
     def close(self) -> None:
@@ -98,8 +123,7 @@ class HttpServer:
 
 
 def _is_news(line: logging.LogRecord) -> bool:
-    """False for what uvicorn says of an answer whose client left while it was sent, which is nobody's error."""
-    return line.msg != _UNFINISHED
+    return line.msg not in _NO_NEWS and not str(line.msg).startswith(_NO_WEBSOCKETS)
 
 
 class _Uvicorn(uvicorn.Server):

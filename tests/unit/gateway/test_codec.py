@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +10,7 @@ import orjson
 import pytest
 
 from service.core.contract import InferRequest, InferResponse, SequenceStep, TensorSpec
-from service.core.errors import BadInput, NotRepresentable
+from service.core.errors import BadInput, NotRepresentable, TooLarge
 from service.gateway import codec
 from service.gateway.codec import Form
 from tests.unit.gateway.fake_catalog import specs
@@ -193,6 +195,27 @@ def test_a_wrong_request_is_refused_in_words(document: Any, blobs: bytes | None,
 )
 def test_hostile_text_is_refused_in_few_words(text: bytes) -> None:
     refusal(text)
+
+
+@pytest.mark.parametrize("container", [b"[],", b"{},"])
+def test_more_lists_and_objects_than_anyone_needs_are_refused_unparsed(container: bytes) -> None:
+    text = b'{"inputs":[' + container * 1_000_001 + b"0]}"
+    began_s = time.perf_counter()
+    with pytest.raises(TooLarge, match="send flat lists, or tensors as binary data"):
+        codec.parse_object(text)
+    refused_s = time.perf_counter() - began_s
+    began_s = time.perf_counter()
+    orjson.loads(text)  # what it would take
+    assert refused_s < (time.perf_counter() - began_s) / 2
+
+
+def test_as_many_as_are_allowed_are_parsed_and_the_collector_goes_on() -> None:
+    text = b'{"inputs":[' + b"[]," * 999_900 + b"0]}"
+    assert len(codec.parse_object(text)["inputs"]) == 999_901
+    assert gc.isenabled()
+    with pytest.raises(BadInput, match="not valid JSON"):
+        codec.parse_object(memoryview(b"[" * 900_000 + b" " * 200_000))
+    assert gc.isenabled()
 
 
 def test_a_wrong_header_length_is_refused() -> None:

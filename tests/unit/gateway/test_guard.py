@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.core.errors import Abandoned, BadInput, TooLarge
-from service.gateway.guard import read_body, while_client_waits
+from service.core.errors import Abandoned, BadInput, Rejected, TooLarge, TooSlow
+from service.gateway.budget import ByteBudget, Share
+from service.gateway.guard import BROKEN, SHARE, hold_answer, read_body, while_client_waits
 
 Message = dict[str, Any]
 
@@ -80,6 +81,36 @@ async def test_a_compressed_body_is_read_as_what_it_holds() -> None:
     with pytest.raises(BadInput, match="not gzip"):
         await read_body(head, receiver(chunk(b"a")), 10)
     assert await read_body({b"content-encoding": b"identity"}, receiver(chunk(b"a")), 10) == b"a"
+
+
+async def test_a_body_is_taken_from_the_budget_as_it_arrives() -> None:
+    budget = ByteBudget(8)
+    share = Share(budget)
+    receive = receiver(chunk(b"abcd", more=True), chunk(b"ef"))
+    assert await read_body({b"content-length": b"1000"}, receive, 1000, {SHARE: share}) == b"abcdef"
+    assert budget.used_bytes == 6  # what was announced and never came costs nothing
+    share.end()
+    assert budget.used_bytes == 0
+
+
+async def test_a_body_for_which_there_is_no_budget_left_is_refused_at_that_point() -> None:
+    receive = receiver(chunk(b"abcd", more=True), chunk(b"efghi", more=True))
+    with pytest.raises(Rejected, match="in flight"):
+        await read_body({}, receive, 1000, {SHARE: Share(ByteBudget(8))})
+
+
+async def test_what_breaks_a_request_is_raised_where_its_body_is_read() -> None:
+    with pytest.raises(TooSlow):
+        await read_body({}, receiver(chunk(b"abcd")), 1000, {BROKEN: TooSlow("too slow")})
+
+
+def test_an_answer_is_taken_from_the_budget_of_its_request() -> None:
+    budget = ByteBudget(8)
+    hold_answer({SHARE: Share(budget)}, 5)
+    assert budget.used_bytes == 5
+    with pytest.raises(Rejected):
+        hold_answer({SHARE: Share(budget)}, 4)
+    hold_answer({}, 1000)  # nobody counts here
 
 
 class Client:

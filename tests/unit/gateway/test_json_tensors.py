@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from service.core.contract import DTYPES
 from service.core.errors import BadInput, NotRepresentable
-from service.gateway.json_tensors import array_of, flatten, refuse_non_finite, values_of
+from service.gateway.json_tensors import _PIECE, array_of, flatten, in_pieces, refuse_non_finite, values_of
 
 INTEGERS = [name for name in DTYPES if "INT" in name]
 
@@ -149,3 +149,33 @@ def test_a_value_that_is_not_finite_asks_for_binary(value: float) -> None:
 @pytest.mark.parametrize("array", [np.ones(3, np.float32), np.ones(3, np.int64), np.array([b"x"], np.object_)])
 def test_finite_values_and_other_kinds_pass(array: Any) -> None:
     refuse_non_finite(array, "y")
+
+
+@pytest.mark.parametrize("datatype", ["INT32", "FP64", "BYTES", "BOOL"])
+@pytest.mark.parametrize("size", [_PIECE - 1, _PIECE, _PIECE + 1, 3 * _PIECE])
+def test_many_values_are_the_same_in_pieces(size: int, datatype: str) -> None:
+    kinds = {"INT32": range(size), "FP64": range(size), "BYTES": map(str, range(size))}
+    data: list[Any] = list(kinds.get(datatype, [True] * size))
+    array = array_of(data, [size, 1], datatype, "x")
+    assert array.shape == (size, 1)
+    assert array.dtype == DTYPES[datatype]
+    assert [value.decode() if datatype == "BYTES" else value for value in array[:, 0].tolist()] == data
+
+
+@pytest.mark.parametrize("at", [0, _PIECE, 2 * _PIECE + 5])
+@pytest.mark.parametrize("wrong", ["a", 2**40, None])
+def test_a_wrong_value_is_found_in_whatever_piece(at: int, wrong: Any) -> None:
+    data: list[Any] = [0] * (2 * _PIECE + 10)
+    data[at] = wrong
+    with pytest.raises(BadInput, match="'data' of input 'x' has"):
+        array_of(data, [len(data)], "INT32", "x")
+
+
+@pytest.mark.parametrize("size", [_PIECE, _PIECE + 1, 3 * _PIECE])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_])
+def test_a_large_output_is_written_in_pieces_as_it_would_be_whole(size: int, dtype: Any) -> None:
+    array = np.random.default_rng(0).normal(size=(size // 4, 4)).astype(dtype)
+    option = orjson.OPT_SERIALIZE_NUMPY
+    assert orjson.dumps(in_pieces(values_of(array, "y")), option=option) == orjson.dumps(
+        array.reshape(-1), option=option
+    )

@@ -13,6 +13,7 @@ from service.gateway.problems import GRPC_CODE, STATUS, call_problem_of, problem
 TABLE = {
     errors.BadInput: 400,
     errors.TooLarge: 413,
+    errors.TooSlow: 408,
     errors.NotRepresentable: 400,
     errors.NotFinite: 400,
     errors.NotFound: 404,
@@ -101,6 +102,7 @@ def test_values_json_does_not_know_are_written_as_text() -> None:
 
 CODES = {
     errors.BadInput: "INVALID_ARGUMENT",
+    errors.TooSlow: "INVALID_ARGUMENT",
     errors.TooLarge: "RESOURCE_EXHAUSTED",
     errors.NotRepresentable: "INVALID_ARGUMENT",
     errors.NotFinite: "INVALID_ARGUMENT",

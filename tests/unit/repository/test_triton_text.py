@@ -103,3 +103,11 @@ def test_whatever_the_json_is_the_worst_is_a_bad_model(value: Any) -> None:
 def test_hostile_json_is_a_bad_model(text: str) -> None:
     with pytest.raises(BadModel):
         read_given_config(text, MemoryFolder({}, "m"), "m")
+
+
+@pytest.mark.parametrize("text", ["0", "1.5", "true", "[1]", '{"input": 5}', '{"input": [5]}', '{"parameters": [1]}'])
+def test_json_of_another_shape_is_told_without_words_of_python(text: str) -> None:
+    with pytest.raises(BadModel, match=r"^the given config of m: ") as refused:
+        read_config_json(text, "the given config of m")
+    for word in ("Error", "object is", "NoneType"):
+        assert word not in str(refused.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.runtime.cgroup import cpu_quota_cores, memory_left_bytes
+from service.runtime.cgroup import cpu_quota_cores, memory_left_bytes, memory_limit_bytes
 
 MIB = 1 << 20
 
@@ -77,6 +77,20 @@ def test_cpu_quota(tmp_path: Path, membership: str, files: Mapping[str, str], ex
 )
 def test_memory_left(tmp_path: Path, membership: str, files: Mapping[str, str], expected: int | None) -> None:
     assert memory_left_bytes(tree(tmp_path, membership, files)) == expected
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        ("0::/a/b", {"a/b/memory.max": "max", "a/memory.max": "4096", "memory.max": "8192"}, 4096),
+        ("0::/a", {"a/memory.max": "max"}, None),
+        ("0::/gone", {"memory.max": "100"}, 100),
+        ("3:memory:/a", {"memory/a/memory.limit_in_bytes": "300", "memory/memory.limit_in_bytes": "200"}, 200),
+        ("", {}, None),
+    ],
+)
+def test_memory_limit(tmp_path: Path, membership: str, files: Mapping[str, str], expected: int | None) -> None:
+    assert memory_limit_bytes(tree(tmp_path, membership, files)) == expected
 
 
 def test_this_machine_can_be_asked() -> None:

@@ -68,6 +68,13 @@ def test_available_here() -> None:
     assert 0 < memory.available_bytes() < 1 << 50
 
 
+def test_all_the_memory_there_is_is_the_machine_s_or_the_group_s() -> None:
+    machine = memory.whole_bytes(lambda: None)
+    assert memory.available_bytes() <= memory.whole_bytes() <= machine
+    assert memory.whole_bytes(lambda: 5) == 5
+    assert memory.whole_bytes(lambda: 1 << 62) == machine
+
+
 def test_the_heap_is_shared_unless_the_environment_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     library = SimpleNamespace(mallopt=lambda option, value: asked.append((option, value)) or 1)

@@ -15,10 +15,13 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from service.core.errors import Abandoned
+from service.gateway.budget import ByteBudget
+from service.gateway.guard import hold_answer
+from service.gateway.http import build
 from service.gateway.http.entrance import Entrance, Problems
 from service.observe import logs
 from service.observe.tracing import TRACE
-from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
+from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
 
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 1, 2, 3]}
 INFER = "/v2/models/m/infer"
@@ -133,6 +136,44 @@ async def drive(
 def entrance_of(handler: Any, app: Any = None) -> tuple[Entrance, Counter[int]]:
     responses: Counter[int] = Counter()
     return Entrance(app or handler, handler, Problems(structlog.get_logger()), responses, None), responses
+
+
+async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_is_taken() -> None:
+    """A large answer is not taken when it is handed over: the server holds it until its client has read it."""
+    budget, held = ByteBudget(1 << 30), []
+    handed_over, taken = asyncio.Event(), asyncio.Event()
+
+    async def infer(request: Request) -> Response:
+        hold_answer(request.scope, 1 << 20)
+        return Response(bytes(1 << 20))
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            held.append((len(message["body"]), message.get("more_body", False), budget.used_bytes))
+            if not message.get("more_body"):
+                handed_over.set()
+                await taken.wait()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    entrance = Entrance(infer, infer, Problems(structlog.get_logger()), Counter(), None, budget=budget)  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "POST", "path": INFER, "headers": []}
+    answering = asyncio.create_task(entrance(scope, receive, send))
+    await handed_over.wait()
+    assert held == [(1 << 20, True, 1 << 20), (0, False, 1 << 20)]
+    taken.set()
+    await answering
+    assert budget.used_bytes == 0
+
+
+def test_without_room_an_answer_is_503_and_the_request_a_failure(catalog: FakeCatalog, servable: FakeServable) -> None:
+    app = build(cast("Any", catalog), cast("Any", FakeHealth()), max_body_bytes=10_000, budget=ByteBudget(150))
+    with TestClient(cast("Any", app)) as client:
+        answer = client.post(INFER, json={"inputs": [X]})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert "in flight" in answer.json()["error"]
 
 
 async def test_inference_goes_straight_to_its_handler_with_its_names() -> None:

@@ -22,8 +22,11 @@ def test_a_scrape_holds_what_just_happened(client: TestClient) -> None:
         'retort_http_responses{code="401"} 0',
         'retort_http_responses{code="403"} 0',
         'retort_http_responses{code="404"} 1',
+        'retort_http_responses{code="408"} 0',
         'retort_http_responses{code="409"} 0',
+        'retort_http_responses{code="413"} 0',
         'retort_http_responses{code="429"} 0',
+        'retort_http_responses{code="431"} 0',
         'retort_http_responses{code="500"} 0',
         'retort_http_responses{code="503"} 0',
     ]

@@ -1,0 +1,65 @@
+"""The bytes of requests and answers that are in flight, over HTTP and gRPC together, within one budget.
+
+Taken as they arrive, so that what a client announces and never sends costs others nothing; given back when the answer
+was sent. A part is for small requests alone, which go on while large ones are refused. Lives on the event loop. Knows
+nothing of transports.
+"""
+
+from __future__ import annotations
+
+from service.core.errors import Rejected
+
+SMALL_BYTES = 256 << 10
+_FOR_SMALL = 8  # an eighth
+_MIB = 1 << 20
+
+
+class ByteBudget:
+    """See the module.
+
+    Args:
+        limit_bytes: in flight at once.
+
+    Attributes:
+        large_limit_bytes: in flight at once where a request that holds more than `SMALL_BYTES` takes more.
+        used_bytes: in flight now.
+    """
+
+    __slots__ = ("large_limit_bytes", "limit_bytes", "used_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.large_limit_bytes = limit_bytes - limit_bytes // _FOR_SMALL
+        self.used_bytes = 0
+
+
+class Share:
+    """What one request holds.
+
+    Args:
+        budget: where it is taken from.
+    """
+
+    __slots__ = ("_budget", "_held_bytes")
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self._held_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        """Takes more.
+
+        Raises:
+            Rejected: there is not so much left; what is held already is kept until `end`.
+        """
+        budget = self._budget
+        small = self._held_bytes + size_bytes <= SMALL_BYTES
+        if budget.used_bytes + size_bytes > (budget.limit_bytes if small else budget.large_limit_bytes):
+            raise Rejected(f"requests and answers in flight hold all of their {budget.limit_bytes // _MIB} MiB")
+        budget.used_bytes += size_bytes
+        self._held_bytes += size_bytes
+
+    def end(self) -> None:
+        """Gives all of it back; again: nothing."""
+        self._budget.used_bytes -= self._held_bytes
+        self._held_bytes = 0
