@@ -37,7 +37,8 @@ from service.runtime.trial_memory import TrialMemory
 from service.serving.catalog import Catalog
 from service.serving.comeback import Comeback
 from service.serving.lifecycle import Lifecycle
-from service.serving.loader import Loader, LoadOptions
+from service.serving.load_options import LoadOptions
+from service.serving.loader import Loader
 from service.serving.readiness import Health
 from service.serving.trial import FirstTrial, no_trial
 from service.settings import Settings

@@ -11,51 +11,24 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.types import Message, Receive, Scope
+from starlette.types import Receive, Scope
 
 from service.core.errors import Abandoned, TooLarge
-from service.gateway.budget import Share
 from service.gateway.compression import decoded
 
 PATIENCE_S = 0.02
 BROKEN = "retort.broken"  # key of a scope: the error that ends a request whose body cannot be read to its end
-SHARE = "retort.share"  # key of a scope: what the request holds of the budget
+SHARE = "retort.share"  # key of a scope: what the request holds of the budget, a `Share`
 BODY = "retort.body"  # key of a scope: all of the body, where it came whole
 WATCH = "retort.watch"  # key of a scope: the `Watch` over its client
+_NOTHING: Scope = {}
 _LENGTH_DIGITS = 19
-
-
-class Arrivals:
-    """What a request's handler receives: as it comes, each part taken from the budget.
-
-    Args:
-        receive: the server's ASGI callable.
-        scope: of the request; what the connection writes there ends the request.
-        share: of the request.
-    """
-
-    __slots__ = ("_receive", "_scope", "_share")
-
-    def __init__(self, receive: Receive, scope: Scope, share: Share) -> None:
-        self._receive = receive
-        self._scope = scope
-        self._share = share
-
-    async def __call__(self) -> Message:
-        """The next message. Raises `Rejected` where the budget is used up, and what broke the request."""
-        message = await self._receive()
-        if BROKEN in self._scope:
-            raise self._scope[BROKEN]
-        if body := message.get("body"):
-            self._share.take(len(body))
-        return message
 
 
 def hold_answer(scope: Scope, size_bytes: int) -> None:
     """Takes an answer of so many bytes from the budget, until it is sent. Raises `Rejected`: there is no room."""
-    share: Share | None = scope.get(SHARE)
-    if share is not None:
-        share.take(size_bytes)
+    if SHARE in scope:
+        scope[SHARE].take(size_bytes)
 
 
 def body_of(scope: Scope, headers: Mapping[bytes, bytes], limit_bytes: int) -> bytes | None:
@@ -67,23 +40,26 @@ def body_of(scope: Scope, headers: Mapping[bytes, bytes], limit_bytes: int) -> b
     body: bytes | None = scope.get(BODY)
     if body is None or len(body) > limit_bytes or b"content-encoding" in headers:
         return None
-    share: Share | None = scope.get(SHARE)
-    if share is not None:
-        share.take(len(body))
+    if SHARE in scope:
+        scope[SHARE].take(len(body))
     return body
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes:
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int, scope: Scope = _NOTHING
+) -> bytes:
     """The whole body of a request, decoded.
 
     Args:
         headers: by lower-case name.
         receive: the ASGI callable, from which nothing was read yet.
         limit_bytes: the largest body, as it arrives and once decoded; one that announces more is refused unread.
+        scope: of the request: its `SHARE`, from which each part is taken as it comes, and what `BROKEN` it.
 
     Raises:
         TooLarge: more than `limit_bytes`, announced or not.
-        BadInput: its Content-Encoding is not known, or not what it is.
+        BadInput: its Content-Encoding is not known, or not what it is; or its connection says that it is broken.
+        Rejected: the budget is used up.
         Abandoned: the client went away before its end.
     """
     _check_announced(headers, limit_bytes)
@@ -91,10 +67,14 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit_byte
     chunks: list[bytes] = []
     size_bytes = 0
     while message["type"] != "http.disconnect":
+        if BROKEN in scope:
+            raise scope[BROKEN]
         chunks.append(message.get("body", b""))
         size_bytes += len(chunks[-1])
         if size_bytes > limit_bytes:
             raise _too_large(limit_bytes)
+        if SHARE in scope:
+            scope[SHARE].take(len(chunks[-1]))
         if not message.get("more_body", False):
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             return await decoded(body, headers, limit_bytes) if b"content-encoding" in headers else body

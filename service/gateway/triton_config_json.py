@@ -21,7 +21,7 @@ from service.serving.servable import Servable
 _ON_CPU = "cpu"
 _ELSEWHERE = "remote"
 _GRAPH_LEVELS = {"all": 0, "basic": -1, "extended": 1, "disabled": 2}
-_ONLY_OURS = ("finite_outputs", "gate", "pad", "provider_options", "runner", "warmup", "active")
+_ONLY_OURS = ("finite_outputs", "gate", "isolation", "pad", "provider_options", "runner", "warmup", "active")
 _NO_TENSOR_FLAGS = {"is_shape_tensor": False, "is_non_linear_format_io": False}
 
 

@@ -48,6 +48,8 @@ _NUMBERS: tuple[tuple[Name, Callable[[VersionStatistics], Number]], ...] = (
     (names.SEQUENCES_ENDED, lambda s: s.sequences.known(s.sequences.ended)),
     (names.SEQUENCES_EXPIRED, lambda s: s.sequences.known(s.sequences.expired)),
     (names.REMOTE_RETRIES, lambda s: s.remote_retries),
+    (names.PROCESS_BYTES, lambda s: s.processes.resident_bytes if s.processes is not None else None),
+    (names.PROCESS_RESTARTS, lambda s: s.processes.restarts if s.processes is not None else None),
 )
 _BY_REASON: tuple[tuple[Name, Callable[[VersionStatistics], Mapping[str, int]]], ...] = (
     (names.REQUEST_FAILURE, lambda s: {reason: failure.count for reason, failure in s.failures.items()}),

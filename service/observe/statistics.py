@@ -63,6 +63,20 @@ class Batch(Compute, Protocol):
         ...
 
 
+class Processes(Protocol):
+    """The processes that run a version apart from the server."""
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory of all of them now."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """How often one took the place of another."""
+        ...
+
+
 class Duration:
     """How often something happened, and for how long altogether."""
 
@@ -125,6 +139,7 @@ class VersionStatistics:
         cache_miss: looking up those that were not, and keeping them.
         sequences: of a version that keeps state.
         remote_retries: calls of a remote server that were made again, None for a version that runs here.
+        processes: of its own; None for a version that runs in the server's.
     """
 
     def __init__(
@@ -142,6 +157,7 @@ class VersionStatistics:
         self.memory_bytes: int | None = None
         self.non_finite = 0
         self.remote_retries: int | None = None
+        self.processes: Processes | None = None
         self.rows = 0
         self.batches = 0
         self.runs_failed = 0
@@ -243,7 +259,8 @@ class VersionStatistics:
         }
 
     def _memory_usage(self) -> list[dict[str, Any]]:
-        return [] if self.memory_bytes is None else [{"type": "CPU", "id": 0, "byte_size": self.memory_bytes}]
+        taken = self.memory_bytes if self.processes is None else self.processes.resident_bytes
+        return [] if taken is None else [{"type": "CPU", "id": 0, "byte_size": taken}]
 
 
 class ModelStatistics:

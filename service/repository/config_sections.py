@@ -1,4 +1,4 @@
-"""The sections of a model's configuration: queueing, padding, response cache, sequences, and who runs it.
+"""The sections of a model's configuration: queueing, padding, response cache, sequences, who runs it and where.
 
 Values only, checked one by one; whether they fit the model's inputs shows when a version is loaded. Names that Triton's
 model_config.proto has are its own.
@@ -7,7 +7,8 @@ model_config.proto has are its own.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -196,3 +197,30 @@ class Runner(Section):
     """Who computes the answers; here, unless `triton` names another server."""
 
     triton: RemoteTriton
+
+
+class OwnProcess(Section):
+    """Bounds of each process of a version.
+
+    Attributes:
+        memory_bytes: that one may take beside what an empty one does; None for what is free when it starts.
+        spare: whether each instance keeps a second process loaded, to take the place of the first at once.
+    """
+
+    memory_bytes: Annotated[int, Field(ge=16 * _MIB, le=1 << 46)] | None = None
+    spare: bool = False
+
+
+class Isolation(Section):
+    """Sessions live apart from the server, each in a process of its own; `process` alone is short for its defaults."""
+
+    process: OwnProcess
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_short(cls, value: Any) -> Any:
+        if value == "process" or (isinstance(value, Mapping) and value.keys() == {"process"} and not value["process"]):
+            return {"process": {}}
+        if isinstance(value, str):
+            raise ValueError("must be process, or process with its limits")
+        return value

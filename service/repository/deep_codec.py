@@ -51,14 +51,31 @@ def decode(data: bytes, *, limit_bytes: int) -> bytes:
     try:
         return _decode(data, limit_bytes)
     except Damaged as error:
-        raise BadModel(f"model.deep is not a coded model or is damaged: {error}.") from None
+        raise _refusal(error) from None
+
+
+def declared_bytes(data: bytes, *, limit_bytes: int) -> int:
+    """How much a file says that it decodes to, which nothing but its head is read for. Raises BadModel, as `decode`."""
+    try:
+        head = _begin(Reading(data), limit_bytes)
+    except Damaged as error:
+        raise _refusal(error) from None
+    return head.skeleton_bytes + sum(size_bytes for _, size_bytes in head.blocks)
+
+
+def _refusal(error: Damaged) -> BadModel:
+    return BadModel(f"model.deep is not a coded model or is damaged: {error}.")
+
+
+def _begin(reading: Reading, limit_bytes: int) -> _Head:
+    if reading.take(len(MAGIC)) != MAGIC:
+        raise Damaged("it begins otherwise")
+    return _head(Reading(_section(reading, "head")), limit_bytes)
 
 
 def _decode(data: bytes, limit_bytes: int) -> bytes:
     reading = Reading(data)
-    if reading.take(len(MAGIC)) != MAGIC:
-        raise Damaged("it begins otherwise")
-    head = _head(Reading(_section(reading, "head")), limit_bytes)
+    head = _begin(reading, limit_bytes)
     coded = _section(reading, "skeleton")
     _check_holds(head.skeleton_bytes, len(coded), _MOST_INFLATED)
     payloads = [_section(reading, f"block {place}") for place in range(1, len(head.blocks) + 1)]

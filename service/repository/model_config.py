@@ -12,7 +12,15 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 from pydantic_core import ErrorDetails
 
 from service.core.errors import BadModel
-from service.repository.config_sections import DynamicBatching, Pad, ResponseCache, Runner, Section, Sequences
+from service.repository.config_sections import (
+    DynamicBatching,
+    Isolation,
+    Pad,
+    ResponseCache,
+    Runner,
+    Section,
+    Sequences,
+)
 from service.repository.config_tensors import Input, Latest, Output, Session, WarmupSample
 from service.repository.names import is_name
 from service.repository.suggest import did_you_mean, quoted
@@ -85,6 +93,7 @@ class ModelConfig(Section):
         response_cache: None keeps no answers.
         sequences: None for a model without state.
         runner: None runs the version's own files here.
+        isolation: None runs them in the server's own process.
     """
 
     versions: Residency = "all"
@@ -111,6 +120,7 @@ class ModelConfig(Section):
     response_cache: ResponseCache | None = None
     sequences: Sequences | None = None
     runner: Runner | None = None
+    isolation: Isolation | None = None
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
     @property
@@ -136,7 +146,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _runs_in_one_place(self) -> ModelConfig:
-        for key in ("provider", "threads", "provider_options", "devices", "accelerator_options"):
+        for key in ("provider", "threads", "provider_options", "devices", "accelerator_options", "isolation"):
             if self.runner is not None and getattr(self, key):
                 raise ValueError(f"{key} says how a model runs here, and runner that it runs elsewhere")
         return self

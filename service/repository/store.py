@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from service.core.errors import BadModel
 from service.repository.card import CARD_LIMIT_BYTES, Card, FileEntry, read_card
-from service.repository.deep_codec import decode
+from service.repository.deep_apart import decode_apart
 from service.repository.folder import Readable
 from service.repository.golden import GOLDEN_LIMIT_BYTES, Golden, read_golden
 from service.repository.onnx_file import OnnxFacts, read_onnx_facts
@@ -226,7 +226,7 @@ class _Reader:
         data = self.bytes_of(location, _ONNX_LIMIT_BYTES)
         if not location.endswith(_CODED_SUFFIX):
             return _Onnx(data, self._sha256[location], None)
-        onnx = decode(data, limit_bytes=min(self._left_bytes, _ONNX_LIMIT_BYTES))
+        onnx = decode_apart(data, limit_bytes=min(self._left_bytes, _ONNX_LIMIT_BYTES))
         self._left_bytes -= len(onnx)
         return _Onnx(onnx, hashlib.sha256(onnx).hexdigest(), len(data))
 

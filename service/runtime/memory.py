@@ -51,10 +51,10 @@ def trim() -> bool:
     return True
 
 
-def resident_bytes(proc: Path = _PROC) -> int:
-    """Resident memory of this process in bytes; where there is no /proc, the most it ever was."""
+def resident_bytes(proc: Path = _PROC, pid: int | str = "self") -> int:
+    """Resident memory of a process in bytes; where it has no /proc, the most that this one ever had."""
     try:
-        return int((proc / "self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int((proc / str(pid) / "statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         unit_bytes = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes

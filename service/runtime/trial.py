@@ -12,14 +12,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import IO
 
+from service.core import interpreter
 from service.core.contract import Arrays
 from service.core.errors import Stuck
 from service.runtime import memory
@@ -27,7 +26,6 @@ from service.runtime.providers import Provider, RunnerOptions
 from service.runtime.trial_job import TrialJob
 
 _MIB = 1 << 20
-_ROOT = Path(__file__).parents[2]
 _LONGEST_ANSWER_BYTES = 1 << 16
 _POLL_S = 0.2
 
@@ -99,16 +97,13 @@ def run_trial(
 
 
 def _start(limits: TrialLimits) -> subprocess.Popen[bytes]:
-    """The child; -P and PYTHONPATH, so that it imports this very package and nothing from the working directory."""
     deadline_s = int(limits.timeout_s) + 5  # the child's own alarm, where it cannot be made to die with this process
-    numbers = (limits.memory_bytes, deadline_s, os.getpid())
-    paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return subprocess.Popen(  # noqa: S603 - this very interpreter, and three numbers
-        [sys.executable, "-P", "-m", "service.runtime.trial_child", *map(str, numbers)],
+        interpreter.command("service.runtime.trial_child", limits.memory_bytes, deadline_s, os.getpid()),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        env=interpreter.environment(),
         start_new_session=True,  # a Ctrl-C in the terminal is for the server
     )
 

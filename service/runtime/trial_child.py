@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from service.core.confine import confine
 from service.core.contract import Arrays, common_first_axis
 from service.core.errors import BadInput, DoesNotFit, RetortError, RunFailed
 from service.core.orphan import die_with
@@ -33,7 +32,7 @@ _PROBE_ROWS = 2  # serving looks whether rows can share a run, even where the la
 def main(arguments: Sequence[str]) -> None:
     """Limits this process, then tries what comes through standard input."""
     memory_bytes, deadline_s, parent_pid = (int(argument) for argument in arguments)
-    die_with(parent_pid)  # `run_trial`'s thread, which waits for this to the end; elsewhere the alarm must do
+    die_with(parent_pid)  # or the alarm must do; `run_trial`'s thread waits for this process to the end
     say = _take_over_stdout()
     _limit(memory_bytes, deadline_s)
     try:
@@ -110,29 +109,10 @@ def _take_over_stdout() -> Say:
 
 
 def _limit(memory_bytes: int, deadline_s: int) -> None:
-    """Bounds memory and time, leaves no core file, and goes first when the machine runs out of memory.
-
-    RLIMIT_DATA counts private writable memory, so that the address space that CUDA and thread arenas only reserve is
-    free. The alarm kills even a process whose parent is gone.
-    """
+    """Bounds memory and time; the alarm kills even a process whose parent is gone."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(deadline_s)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    limit_bytes = _data_bytes() + memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-    try:
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    except OSError:
-        return  # not Linux, or not allowed: the limit above still holds
-
-
-def _data_bytes(status: Path = Path("/proc/self/status")) -> int:
-    """Private writable memory of this process, as RLIMIT_DATA counts it; 0 where there is no /proc."""
-    try:
-        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)
+    confine(memory_bytes)
 
 
 if __name__ == "__main__":

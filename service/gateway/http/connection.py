@@ -119,9 +119,11 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         if self._leaving:
             return
-        if len(self.headers) > self._limits.head_fields or self._head_is_too_long():
+        limits = self._limits
+        came_with_bytes = self._head_bytes + self._read_bytes
+        if len(self.headers) > limits.head_fields or (came_with_bytes > limits.head_bytes and self._head_is_too_long()):
             self._refuse_head()
-        elif len(self.pipeline) >= self._limits.pipelined:
+        elif len(self.pipeline) >= limits.pipelined:
             self._leave_after_answers()
         else:
             self._since_s = self._sweeper.now_s
@@ -224,11 +226,8 @@ class Connection(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _head_is_too_long(self) -> bool:
-        limit_bytes = self._limits.head_bytes
-        if self._head_bytes + self._read_bytes <= limit_bytes:
-            return False  # what it came with is not longer
         fields = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in self.headers)
-        return len(self.url) + fields > limit_bytes
+        return len(self.url) + fields > self._limits.head_bytes
 
     def _refuse_head(self) -> None:
         limits = self._limits

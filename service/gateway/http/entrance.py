@@ -24,7 +24,7 @@ from structlog.stdlib import BoundLogger
 from service.core.errors import Draining
 from service.gateway.access import holder_of
 from service.gateway.budget import ByteBudget, Share
-from service.gateway.guard import SHARE, Arrivals
+from service.gateway.guard import SHARE
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.exchange import WHOLE, Exchange
@@ -109,7 +109,6 @@ class Entrance:
         sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
         scope[SHARE] = share = Share(self._budget)
         try:
-            receive = Arrivals(receive, scope, share)
             if _asks_for_inference(scope):
                 await sender.answer(await self._infer(Request(scope, receive)), scope, receive)
             else:
@@ -163,11 +162,11 @@ class _Sender:
             _check_closed(error)
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"].extend(self._headers)
         try:
-            if len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                message["headers"].extend(self._headers)
+            elif len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
                 await self._send({**message, "more_body": True})
                 message = _END
             await self._send(message)

@@ -78,7 +78,7 @@ class OpenInference:
         turn_away(self._catalog, ref := ref_of(request))
         body = body_of(request.scope, headers, self._max_body_bytes)
         if body is None:
-            body = await read_body(headers, request.receive, self._max_body_bytes)
+            body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             length = header_length_of(headers)

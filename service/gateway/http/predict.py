@@ -58,7 +58,7 @@ class Predict:
         if (turn := self._turns.take()) is not None:
             await turn
         turn_away(self._catalog, ref := ref_of(request))
-        body = await read_body(headers, request.receive, self._max_body_bytes)
+        body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             if servable.sequencer is not None:
                 raise BadInput(

@@ -113,7 +113,7 @@ class RepositoryRoutes:
         """Reads a model's files again, or what the request brings; what served before serves on if that fails."""
         check_admin(request.scope, needs_content_type=False)
         model = request.path_params["model"]
-        body = await read_body(dict(request.scope["headers"]), request.receive, self._load_limit_bytes)
+        body = await read_body(dict(request.scope["headers"]), request.receive, self._load_limit_bytes, request.scope)
         # Megabytes of base64 would hold up the requests of others.
         override = await in_thread("read a load", lambda: read_load_order(model, _parameters(body)))
         await self._catalog.load(model, override)
@@ -122,7 +122,7 @@ class RepositoryRoutes:
     async def unload(self, request: Request) -> Response:
         """Drains and closes every version of a model."""
         check_admin(request.scope, needs_content_type=False)
-        body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES)
+        body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES, request.scope)
         check_unload_order(_parameters(body))
         await self._catalog.unload(request.path_params["model"])
         return json_answer({})
@@ -162,7 +162,7 @@ class RepositoryRoutes:
 
 
 async def _order(request: Request, kind: type[T]) -> T:
-    body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES)
+    body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES, request.scope)
     try:
         return kind.model_validate(parse_object(body) if body else {})
     except ValidationError as error:

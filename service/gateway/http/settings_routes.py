@@ -88,5 +88,5 @@ class SettingsRoutes:
 async def _order(request: Request) -> Mapping[str, Any]:
     """The settings that an administrator sends; none in an empty body."""
     check_settings(request.scope)
-    body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES)
+    body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES, request.scope)
     return parse_object(body) if body else {}

@@ -68,7 +68,7 @@ class SharedMemoryRoutes:
     async def register_region(self, request: Request) -> Response:
         """Opens an object of shared memory and gives a span of it a name."""
         check_shared_memory(request.scope)
-        body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES)
+        body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES, request.scope)
         order = parse_object(body)
         for key in order:
             if key not in _ORDER:

@@ -9,7 +9,7 @@ import pytest
 
 from service.core.errors import Abandoned, BadInput, Rejected, TooLarge, TooSlow
 from service.gateway.budget import ByteBudget, Share
-from service.gateway.guard import BODY, BROKEN, SHARE, Arrivals, body_of, hold_answer, read_body, while_client_waits
+from service.gateway.guard import BODY, BROKEN, SHARE, body_of, hold_answer, read_body, while_client_waits
 
 Message = dict[str, Any]
 T = TypeVar("T")
@@ -87,23 +87,22 @@ async def test_a_compressed_body_is_read_as_what_it_holds() -> None:
 async def test_a_body_is_taken_from_the_budget_as_it_arrives() -> None:
     budget = ByteBudget(8)
     share = Share(budget)
-    arrivals = Arrivals(receiver(chunk(b"abcd", more=True), chunk(b"ef")), {"type": "http"}, share)
-    assert await read_body({b"content-length": b"1000"}, arrivals, 1000) == b"abcdef"
+    receive = receiver(chunk(b"abcd", more=True), chunk(b"ef"))
+    assert await read_body({b"content-length": b"1000"}, receive, 1000, {SHARE: share}) == b"abcdef"
     assert budget.used_bytes == 6  # what was announced and never came costs nothing
     share.end()
     assert budget.used_bytes == 0
 
 
 async def test_a_body_for_which_there_is_no_budget_left_is_refused_at_that_point() -> None:
-    arrivals = Arrivals(receiver(chunk(b"abcd", more=True), chunk(b"efghi", more=True)), {}, Share(ByteBudget(8)))
+    receive = receiver(chunk(b"abcd", more=True), chunk(b"efghi", more=True))
     with pytest.raises(Rejected, match="in flight"):
-        await read_body({}, arrivals, 1000)
+        await read_body({}, receive, 1000, {SHARE: Share(ByteBudget(8))})
 
 
 async def test_what_breaks_a_request_is_raised_where_its_body_is_read() -> None:
-    arrivals = Arrivals(receiver(chunk(b"abcd")), {BROKEN: TooSlow("too slow")}, Share(ByteBudget(8)))
     with pytest.raises(TooSlow):
-        await read_body({}, arrivals, 1000)
+        await read_body({}, receiver(chunk(b"abcd")), 1000, {BROKEN: TooSlow("too slow")})
 
 
 def test_an_answer_is_taken_from_the_budget_of_its_request() -> None:

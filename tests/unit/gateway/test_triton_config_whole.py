@@ -41,6 +41,7 @@ FIXTURES: list[dict[str, Any]] = [
     {"dynamic_batching": {**POLICY, "max_queue_size": 5, "preferred_batch_size": (2, 4), "preserve_ordering": True}},
     {"dynamic_batching": {"priority_levels": 3, "default_priority_level": 2, "priority_queue_policy": {1: POLICY}}},
     {"pad": {"axis": 1, "inputs": {"x": 0}}, "response_cache": {"max_bytes": 5}},
+    {"isolation": {"process": {"memory_bytes": 1 << 30}}},
     {"sequences": {"controls": [STEP, {"input": "id", "kind": "corrid"}], "max_candidate_sequences": 3}},
     {"sequences": {"strategy": "direct", "states": [{"input": "h", "output": "y", "shape": (2, 3)}]}},
     {"sequences": {"states": [{"input": "h", "output": "y", "shape": (2,), "initial": 0.5}]}},

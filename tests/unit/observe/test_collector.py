@@ -42,7 +42,13 @@ def busy_version() -> VersionStatistics:
     version.non_finite = 2
     version.caches, version.sequences.open = True, lambda: 1
     version.retried()
+    version.processes = Processes()
     return version
+
+
+class Processes:
+    resident_bytes = 5000
+    restarts = 3
 
 
 def scrape(proc: Path, *versions: VersionStatistics) -> tuple[str, Samples]:
@@ -116,6 +122,8 @@ def test_what_happened_is_counted_by_reason(tmp_path: Path) -> None:
     assert one(samples, "retort_batcher_crashed") == 1
     assert one(samples, "retort_non_finite_outputs") == 2
     assert one(samples, "retort_remote_retries") == 1
+    assert one(samples, "retort_process_resident_bytes") == 5000
+    assert one(samples, "retort_process_restarts") == 3
     assert samples["retort_swaps", (("model", "digits"), ("outcome", "refused"))] == 3
     assert samples["retort_http_responses", (("code", "404"),)] == 1
 

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.core.errors import BadModel
+from service.repository.config_sections import Isolation, OwnProcess
 from service.repository.model_config import MODEL_YAML_LIMIT_BYTES, DynamicBatching, ModelConfig, read_model_config
 
 WHERE = "digits/model.yaml"
@@ -22,6 +23,14 @@ def refusal(text: str | bytes) -> str:
     )
     assert "DynamicBatching" not in sentence and "ModelConfig" not in sentence
     return sentence.removeprefix(f"{WHERE}: ")
+
+
+@pytest.mark.parametrize("text", ["process", "{process: }", "{process: {}}"])
+def test_isolation_has_a_short_form(text: str) -> None:
+    assert read(f"isolation: {text}").isolation == Isolation(process=OwnProcess(memory_bytes=None))
+    assert read("isolation: {process: {memory_bytes: 1073741824, spare: true}}").isolation == Isolation(
+        process=OwnProcess(memory_bytes=1 << 30, spare=True)
+    )
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "{}"])
@@ -117,7 +126,23 @@ def test_python_callers_may_write_numbers() -> None:
             "unknown key 'max_queue' in 'dynamic_batching'; did you mean 'max_queue_size'?",
         ),
         ("pad: true", "'pad': must hold keys and values."),
-        ("isolation: process", "unknown key 'isolation'."),
+        ("sandbox: process", "unknown key 'sandbox'."),
+        ("isolation: thread", "'isolation': must be process, or process with its limits."),
+        ("isolation: [process]", "'isolation': must hold keys and values."),
+        ("isolation: {}", "'isolation.process': Field required."),
+        (
+            "isolation: {process: {memory: 5}}",
+            "unknown key 'memory' in 'isolation.process'; did you mean 'memory_bytes'?",
+        ),
+        ("isolation: {process: {}, thread: {}}", "unknown key 'thread' in 'isolation'."),
+        (
+            "isolation: {process: {memory_bytes: 5}}",
+            "'isolation.process.memory_bytes': Input should be greater than or equal to 16777216.",
+        ),
+        (
+            "isolation: process\nrunner: {triton: {url: 'x:1'}}",
+            "isolation says how a model runs here, and runner that it runs elsewhere.",
+        ),
         ("runner: {triton: {url: 'x:1', modell: y}}", "unknown key 'modell' in 'runner.triton'; did you mean 'model'?"),
         *(
             (

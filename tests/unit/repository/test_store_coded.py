@@ -96,7 +96,7 @@ def test_the_hash_is_held_before_anything_is_decoded(tmp_path: Path, monkeypatch
     damaged = bytearray((version / "model.deep").read_bytes())
     damaged[-1] ^= 1
     (version / "model.deep").write_bytes(damaged)
-    monkeypatch.setattr(store, "decode", lambda *_, **__: pytest.fail("decoded before its hash was held"))
+    monkeypatch.setattr(store, "decode_apart", lambda *_, **__: pytest.fail("decoded before its hash was held"))
     assert refusal(version) == "m/1: 'model.deep' has another sha256 than card.json says."
 
 

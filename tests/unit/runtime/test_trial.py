@@ -17,6 +17,7 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
+from service.core import interpreter
 from service.core.contract import Arrays
 from service.core.errors import RunFailed, Stuck
 from service.runtime import memory, trial, trial_child
@@ -232,7 +233,7 @@ def test_a_trial_dies_with_the_server() -> None:
         "from tests.unit.runtime.test_trial import *\n"
         "run_trial(graphs.loop(), {}, [ENDLESS], CPU, limits(timeout_s=60))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script], cwd=trial._ROOT)
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=interpreter.ROOT)
     try:
         child = running_child(psutil.Process(parent.pid))
     finally:
@@ -313,59 +314,23 @@ def test_the_child_imports_only_what_it_needs(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     assert run_trial(graphs.linear(), {}, [ROW], CPU, limits()) == TrialResult(True)
     script = "import sys, service.runtime.trial_child; print(*sorted(sys.modules))"
-    command = [trial.sys.executable, "-P", "-c", script]
-    environment = os.environ | {"PYTHONPATH": str(trial._ROOT)}
+    command = [sys.executable, "-P", "-c", script]
+    environment = os.environ | {"PYTHONPATH": str(interpreter.ROOT)}
     imported = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
     assert {"fastapi", "pydantic", "uvicorn", "torch", "onnx", "google.protobuf"} & set(imported) == set()
-
-
-def test_the_child_finds_what_the_operator_put_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After this very package, and without the working directory, which an empty entry would mean."""
-    started: list[dict[str, str]] = []
-    monkeypatch.setattr(trial.subprocess, "Popen", lambda *_, env, **__: started.append(env))
-    for given, expected in ((str(tmp_path), [str(tmp_path)]), (f":{tmp_path}::/b", [str(tmp_path), "/b"]), ("", [])):
-        monkeypatch.setenv("PYTHONPATH", given)
-        trial._start(limits())
-        assert started[-1]["PYTHONPATH"].split(os.pathsep) == [str(trial._ROOT), *expected]
-    monkeypatch.delenv("PYTHONPATH")
-    trial._start(limits())
-    assert started[-1]["PYTHONPATH"] == str(trial._ROOT)
 
 
 # The child's own limits
 
 
-def test_the_child_limits_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen from inside, with the calls that would change this process noted instead of made."""
-    made: dict[str, object] = {}
-    monkeypatch.setattr(trial_child.resource, "setrlimit", lambda which, pair: made.update({str(which): pair}))
-    monkeypatch.setattr(trial_child.signal, "alarm", lambda seconds: made.update(alarm=seconds))
-    monkeypatch.setattr(trial_child.signal, "signal", lambda which, action: made.update(signal=(which, action)))
-    monkeypatch.setattr(Path, "write_text", lambda self, text, **_: made.update({self.name: text}))
+def test_the_child_limits_its_time_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the calls that would change this process noted instead of made."""
+    made: list[tuple[object, ...]] = []
+    monkeypatch.setattr(trial_child, "confine", lambda memory_bytes: made.append((memory_bytes,)))
+    monkeypatch.setattr(trial_child.signal, "alarm", lambda seconds: made.append(("alarm", seconds)))
+    monkeypatch.setattr(trial_child.signal, "signal", lambda which, action: made.append((which, action)))
     trial_child._limit(1000, 7)
-    limit = trial_child._data_bytes() + 1000
-    data_limit = made[str(trial_child.resource.RLIMIT_DATA)]
-    assert isinstance(data_limit, tuple)
-    assert data_limit[0] == data_limit[1] == pytest.approx(limit, rel=0.05)
-    assert made[str(trial_child.resource.RLIMIT_CORE)] == (0, 0)
-    assert made["alarm"] == 7
-    assert made["signal"] == (signal.SIGALRM, signal.SIG_DFL)
-    assert made["oom_score_adj"] == "1000"
-
-    def refused(*_: object, **__: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(Path, "write_text", refused)
-    trial_child._limit(1000, 7)
-
-
-def test_data_bytes(tmp_path: Path) -> None:
-    status = tmp_path / "status"
-    assert trial_child._data_bytes(status) == 0
-    status.write_text("VmPeak:\t 9 kB\nVmData:\t    3 kB\n")
-    assert trial_child._data_bytes(status) == 3072
-    status.write_text("")
-    assert trial_child._data_bytes(status) == 0
+    assert made == [(signal.SIGALRM, signal.SIG_DFL), ("alarm", 7), (1000,)]
 
 
 def test_a_child_without_a_parent_ends_by_its_alarm() -> None:

@@ -29,7 +29,8 @@ from service.serving.catalog import Catalog
 from service.serving.counted import Counted
 from service.serving.entry import Entry
 from service.serving.lifecycle import Lifecycle
-from service.serving.loader import Loader, LoadOptions, Trial
+from service.serving.load_options import LoadOptions, Trial
+from service.serving.loader import Loader
 from service.serving.servable import Servable
 from service.serving.trial import no_trial
 from tests.unit.serving.cards import card, quality
@@ -41,13 +42,18 @@ ELSEWHERE = "other" if cpu_class() != "other" else "neon"
 class House:
     """Versions are put on disk with `put`; `catalog` serves them, a new one each time, as a restart would.
 
+    Args:
+        folder: for the repository and the state.
+        always: what every model.yaml says beside what a test wants.
+
     Attributes:
         fatal: what batchers gave up for.
         opened: every catalog made, closed at the end of the test.
         log: what catalogs log to; `logged` reads it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **always: Any) -> None:
+        self._always = always
         self.root = folder / "repository"
         self.root.mkdir()
         self.state_file = folder / "state" / "active.json"
@@ -75,6 +81,8 @@ class House:
             entries = {n: FileEntry(sha256=hashlib.sha256(d).hexdigest(), bytes=len(d)) for n, d in files.items()}
             named = {"model": model, "version": version, "files": entries}
             files["card.json"] = card.model_copy(update=named).to_json()
+        if self._always and not (self.root / model / "model.yaml").exists():
+            self.configure(model)
         folder = self.root / model / version
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
@@ -84,7 +92,7 @@ class House:
     def configure(self, model: str = "m", **values: Any) -> None:
         """Writes model.yaml; JSON is YAML."""
         (self.root / model).mkdir(exist_ok=True)
-        (self.root / model / "model.yaml").write_text(json.dumps(values))
+        (self.root / model / "model.yaml").write_text(json.dumps({**self._always, **values}))
 
     def loader(
         self,

@@ -12,6 +12,7 @@ from service.batching.contract import WaitPolicy
 from service.core.contract import Array, InferRequest
 from service.core.deadline import Deadline
 from service.core.errors import BadModel, DoesNotFit, Stuck
+from service.observe.statistics import VersionStatistics
 from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
 from service.runtime.onnx import OnnxRunner
@@ -135,13 +136,12 @@ async def test_only_steady_versions_may_run_on_the_event_loop(
 
 async def test_an_engine_is_not_replaced_by_other_files(house: House) -> None:
     folder = house.put("1", models.scales(2.0))
-    loader = house.loader()
-    servable = await loader.load("m", "1", ModelConfig())
-    assert servable is not None
+    opener, config = house.loader()._opener, ModelConfig()
+    opened = opener.opening(config, VersionStatistics("m", "1"))(opener.files("m", "1", config), threading.Event())
+    opened.again(0).close()
     (folder / "model.onnx").write_bytes(models.scales(3.0))
     with pytest.raises(BadModel, match="version '1' of model 'm' changed on disk since its load"):
-        loader._replacement(servable.identity)
-    await servable.retire()
+        opened.again(0)
 
 
 def test_the_batchers_knobs_are_model_yamls() -> None:

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.gateway.guard import read_body
 from service.gateway.http.entrance import Entrance, Problems
 from service.gateway.http.limits import Limits
 from service.gateway.http.server import HttpServer
@@ -28,7 +29,7 @@ from service.observe import logs
 from tests.support.certificates import make_pair
 
 PATIENCE_S = 20.0
-SHORT = Limits(head_s=0.15, window_s=0.3, window_bytes=1000, idle_s=0.4, linger_s=0.1, look_s=0.02)
+SHORT = Limits(head_s=0.15, window_s=0.3, window_bytes=1000, idle_s=0.4, linger_s=2, look_s=0.02)
 FOREVER = Limits(head_s=60, window_s=60, window_bytes=1, idle_s=60, linger_s=0.1, look_s=0.02)
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -77,8 +78,7 @@ class Service:
     seen: list[dict[bytes, bytes]] = field(default_factory=list)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        body = await request.body()
+        body = await read_body({}, receive, 1 << 30, scope)
         if scope["path"] == "/held":
             await self.held.wait()
         if scope["path"] == "/large":
@@ -422,3 +422,13 @@ async def test_who_takes_it_slowly_gets_all_of_it() -> None:
         while got < 30 << 20:
             got += len(await client.reader.read(1 << 20))
             await asyncio.sleep(0.005)
+
+
+async def test_a_refused_client_that_sends_on_is_let_go_after_a_while() -> None:
+    async with Service(replace(SHORT, linger_s=0.1)).running() as service, service.client() as client:
+        client.send(b"no http at all\r\n\r\n")
+        assert status_of(await client.closed()) == 400  # the server has said all that it will
+        async with asyncio.timeout(PATIENCE_S):
+            while len(service.server._server.server_state.connections):
+                client.send(b"x")
+                await asyncio.sleep(0.02)

@@ -1,0 +1,98 @@
+"""Starts the cradle, once it is needed, and asks it for children. Knows nothing of what they will run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import threading
+import weakref
+
+from service.core import interpreter
+from service.core.errors import NotReady
+from service.runtime.isolation import wire
+from service.runtime.isolation.child import Child
+from service.runtime.isolation.wire import Gone
+
+_ANSWER_S = 10.0
+_TRIES = 3  # the cradle may have been killed, and its heir too
+_OURS = ("RETORT_", "OTEL_")
+_ENVIRONMENT = {
+    # One thread is all that may be there when a process is forked; numpy's libraries start theirs at the import.
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    # ONNX Runtime 1.31 keeps a database of telemetry there, telemetry off or not.
+    "XDG_CACHE_HOME": os.devnull,
+}
+
+
+class Nursery:
+    """Where children come from; used by any thread. The cradle ends with this object, and with this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the cradle: one question at a time
+        self._cradle: _Cradle | None = None
+
+    def child(self) -> Child:
+        """A process that waits for a model; blocks for some milliseconds, the first time for some hundred.
+
+        Raises:
+            NotReady: none can be started now.
+        """
+        with self._lock:
+            for _ in range(_TRIES):
+                with contextlib.suppress(Gone, OSError):
+                    self._cradle = self._cradle or _Cradle()
+                    return self._cradle.child()
+                self._drop()
+        raise NotReady("no process can be started for the model")
+
+    def _drop(self) -> None:
+        if self._cradle is not None:
+            self._cradle.end()
+            self._cradle = None
+
+
+class _Cradle:
+    """The process that children are forked from."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = wire.pair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a number
+                interpreter.command("service.runtime.isolation.cradle", theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # a Ctrl-C in the terminal is for the server
+            )
+        self.end = weakref.finalize(self, _end, process, self._socket)
+
+    def child(self) -> Child:
+        """Forks one. Raises Gone: it cannot."""
+        ours, theirs = wire.pair()
+        try:
+            wire.send(self._socket, {}, [theirs.fileno()])
+            if not wire.readable(self._socket, _ANSWER_S):
+                raise Gone("the cradle hangs")
+            answer, [handle] = wire.receive(self._socket)
+        except Gone:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Child(answer["pid"], handle, ours)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without what it is told in confidence: settings, and the headers of a collector of traces."""
+    kept = {name: value for name, value in interpreter.environment().items() if not name.startswith(_OURS)}
+    return kept | _ENVIRONMENT
+
+
+def _end(process: subprocess.Popen[bytes], to_it: socket.socket) -> None:
+    to_it.close()
+    process.kill()
+    process.wait()
