@@ -10,8 +10,8 @@ import os
 import signal
 import socket
 import threading
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from service.core.confine import confine, confine_files
 from service.core.errors import RetortError, RunFailed
@@ -19,6 +19,7 @@ from service.runtime.isolation.wire import Gone, MemoryFile, Message, readable, 
 from service.runtime.trial_job import read_job
 
 if TYPE_CHECKING:
+    from service.core.contract import TensorSpec
     from service.runtime.onnx import OnnxRunner
 
 _FEW_DESCRIPTORS = 256  # CUDA opens dozens
@@ -46,7 +47,7 @@ def _serve(server: socket.socket) -> None:
         send(server, _error(error))
         return
     os.close(model)
-    specs = {side: [asdict(spec) for spec in getattr(runner, side)] for side in ("inputs", "outputs")}
+    specs = {side: [_said(spec) for spec in getattr(runner, side)] for side in ("inputs", "outputs")}
     _Runs(runner, server, socket.socket(fileno=stops), MemoryFile(inputs), MemoryFile(outputs)).serve(
         {"ready": {**specs, "omitted_outputs": runner.omitted_outputs, "provider": runner.provider}}
     )
@@ -141,3 +142,7 @@ def _close_all_but(*kept: int) -> None:
                 os.close(int(name))
             except OSError:
                 continue  # the listing's own, closed already
+
+
+def _said(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "dims": spec.dims}
