@@ -190,12 +190,14 @@ def config_of(
         warnings: what the configuration then tells.
 
     Raises:
-        BadModel: says the first thing that is wrong.
+        BadModel: says one thing that is wrong.
     """
     try:
         config = ModelConfig.model_validate(values)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
+        problems = error.errors(include_url=False, include_input=False)
+        # A mistyped key first: it is why another one is missing.
+        problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     else:
         config._warnings = tuple(warnings)
         return config

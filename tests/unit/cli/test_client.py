@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,30 @@ def test_a_server_that_hangs_up_gives_a_sentence() -> None:
         client = Client(url, None)
         client._http.timeout = 0.2
         assert failure(client).startswith(f"the server at {url} gave no answer: ")
+
+
+def test_a_server_that_wants_tls_is_asked_for_by_another_url() -> None:
+    def hang_up() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        hung_up = pool.submit(hang_up)
+        said = failure(Client(f"http://127.0.0.1:{listener.getsockname()[1]}", None))
+        hung_up.result()
+    assert said.endswith("; the URL of a server with a certificate begins with https://.")
+
+
+def test_a_server_without_tls_is_asked_for_by_another_url(server: ScriptedServer) -> None:
+    url = server.url.replace("http", "https")
+    said = failure(Client(url, None))
+    assert said.startswith(f"no TLS is spoken at {url}: ")
+    assert said.endswith("begins with http://.")
+
+
+def test_who_needs_a_key_is_told_how_to_give_it(server: ScriptedServer) -> None:
+    server.on("GET /v2", {"error": "a key is needed"}, status=401)
+    assert failure(Client(server.url, None)) == "a key is needed; here with --key or RETORT_KEY"
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost:8000", "", "ftp://127.0.0.1"])
