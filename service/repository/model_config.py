@@ -5,7 +5,7 @@ Knows nothing of the versions there are, nor of what a provider makes of its opt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
@@ -137,6 +137,11 @@ class ModelConfig(Section):
         """Names of the classes that `output` scores: its own; the model's where no output has its own; None without."""
         own = {declared.name: declared.labels for declared in self.outputs if declared.labels is not None}
         return own.get(output) if own else self.labels
+
+    def absent(self, versions: Collection[str]) -> list[str]:
+        """What `active` and `versions` name and is not among `versions`, those that the model has."""
+        named = (self.active or "", *(self.versions if isinstance(self.versions, tuple) else ()))
+        return [version for version in dict.fromkeys(named) if version and version not in versions]
 
     @model_validator(mode="after")
     def _preferred_sizes_fit(self) -> ModelConfig:
