@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.failure import Failure
-from service.cli.server_settings import read_settings
+from service.cli.server_settings import read_settings, refuse_model_folder
 
 if TYPE_CHECKING:
     from service.repository.layout import Source
@@ -45,6 +45,7 @@ def check(
 ) -> None:
     """See `HELP`."""
     settings = read_settings({"repository": (repository,)})
+    refuse_model_folder(repository)
     total, broken = asyncio.run(_check_all(settings.model_copy(update={"state_dir": None})))
     if total == 0:
         raise Failure(f"{repository} holds no version of any model: it must hold MODEL/VERSION/model.onnx.")

@@ -20,5 +20,5 @@ def test_a_query_asks_for_a_family_that_there_is(name: str) -> None:
     assert name in FAMILIES or family in FAMILIES
 
 
-def test_the_page_asks_for_most_of_what_an_operator_needs() -> None:
+def test_the_page_has_queries() -> None:
     assert len(ASKED) > 15
