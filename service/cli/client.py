@@ -96,8 +96,10 @@ def _trusting(ca: Path) -> ssl.SSLContext:
 def _why_unreachable(url: str, error: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in error:
         return f"the certificate of {url} is not trusted: name its authority with --ca."
+    if "WRONG_VERSION_NUMBER" in error:
+        return f"no TLS is spoken at {url}: the URL of a server without a certificate begins with http://."
     if "[SSL" in error:
-        return f"no TLS is spoken at {url}: {error}; the URL of a server without a certificate begins with http://."
+        return f"there is no TLS connection to {url}: {error}."
     return f"no server answers at {url}: is `retort serve` running?"
 
 

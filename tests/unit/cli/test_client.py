@@ -81,9 +81,22 @@ def test_a_server_that_wants_tls_is_asked_for_by_another_url() -> None:
 
 def test_a_server_without_tls_is_asked_for_by_another_url(server: ScriptedServer) -> None:
     url = server.url.replace("http", "https")
-    said = failure(Client(url, None))
-    assert said.startswith(f"no TLS is spoken at {url}: ")
-    assert said.endswith("begins with http://.")
+    assert failure(Client(url, None)) == (
+        f"no TLS is spoken at {url}: the URL of a server without a certificate begins with http://."
+    )
+
+
+def test_a_handshake_that_fails_is_told_in_the_words_of_tls() -> None:
+    def alert() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # fatal: handshake failure
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        alerted = pool.submit(alert)
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        assert failure(Client(url, None)).startswith(f"there is no TLS connection to {url}: [SSL")
+        alerted.result()
 
 
 def test_who_needs_a_key_is_told_how_to_give_it(server: ScriptedServer) -> None:
