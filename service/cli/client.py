@@ -6,6 +6,7 @@ Knows the wire's paths and error body, nothing of the terminal. httpx is importe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 _ANSWER_TIMEOUT_S = 600.0
 _CONNECT_TIMEOUT_S = 5.0
 _UNAUTHENTICATED = 401
+# OpenSSL's reason, between what every one begins with and the place in Python's source.
+_CERTIFICATE = re.compile(r"certificate verify failed: (.*?)\.?(?: \(_ssl|$)")
+_ASK_FOR_CA = "name its authority with --ca"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -94,8 +98,9 @@ def _trusting(ca: Path) -> ssl.SSLContext:
 
 
 def _why_unreachable(url: str, error: str) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in error:
-        return f"the certificate of {url} is not trusted: name its authority with --ca."
+    if refused := _CERTIFICATE.search(error):
+        unknown = "self-signed" in refused[1] or "issuer" in refused[1]
+        return f"the certificate of {url} is not trusted: {_ASK_FOR_CA if unknown else refused[1]}."
     if "WRONG_VERSION_NUMBER" in error:
         return f"no TLS is spoken at {url}: the URL of a server without a certificate begins with http://."
     if "[SSL" in error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +13,10 @@ import pytest
 
 from service.cli.client import Client, model_path
 from service.cli.failure import Failure
+from tests.support.certificates import make_pair
 from tests.unit.cli.conftest import Retort, ScriptedServer
+
+_ASK = "name its authority with --ca"
 
 
 @pytest.fixture
@@ -97,6 +102,26 @@ def test_a_handshake_that_fails_is_told_in_the_words_of_tls() -> None:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         assert failure(Client(url, None)).startswith(f"there is no TLS connection to {url}: [SSL")
         alerted.result()
+
+
+@pytest.mark.parametrize(
+    ("with_authority", "why"), [(True, "IP address mismatch, certificate is not valid for '127.0.0.2'"), (False, _ASK)]
+)
+def test_a_certificate_is_refused_with_its_reason(tmp_path: Path, with_authority: bool, why: str) -> None:
+    pair = make_pair(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.chain, pair.key)
+
+    def shake() -> None:
+        with listener.accept()[0] as connection, contextlib.suppress(OSError):
+            context.wrap_socket(connection, server_side=True).close()
+
+    with socket.create_server(("127.0.0.2", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        shaken = pool.submit(shake)
+        url = f"https://127.0.0.2:{listener.getsockname()[1]}"
+        said = failure(Client(url, None, pair.chain if with_authority else None))
+        assert said == f"the certificate of {url} is not trusted: {why}."
+        shaken.result()
 
 
 def test_who_needs_a_key_is_told_how_to_give_it(server: ScriptedServer) -> None:
