@@ -28,6 +28,7 @@ class Case:
         full: the other's.
         card: the variant's.
         full_card: the other's.
+        valid: whether the run's times are to be believed.
     """
 
     found: Versus
@@ -35,6 +36,7 @@ class Case:
     full: Summary
     card: Card
     full_card: Card
+    valid: bool = True
 
 
 def sentence(case: Case) -> str:
@@ -93,6 +95,10 @@ def _disagreeing(case: Case) -> str | None:
     return f"do not ship it: an agreement of at least {LEAST_AGREEMENT:.0%} is asked"
 
 
+def _unproven(case: Case) -> str | None:
+    return None if case.valid else "whether to ship it is open: the run is invalid"
+
+
 def _no_gain(case: Case) -> str | None:
     match case.found.difference, case.found.held:
         case "slower", held if held != "more":
@@ -129,7 +135,8 @@ def _gain(case: Case) -> str:
     return "ship it"
 
 
-_RULES: tuple[Callable[[Case], str | None], ...] = (_wrong, _failing, _refused, _disagreeing, _no_gain, _open, _gain)
+_FORBIDS: tuple[Callable[[Case], str | None], ...] = (_wrong, _failing, _refused, _disagreeing)
+_RULES = (*_FORBIDS, _unproven, _no_gain, _open, _gain)
 
 
 def _why(card: Card) -> str:

@@ -25,9 +25,11 @@ class Cells:
     Args:
         clock: monotonic seconds.
         load_timeout_s: of a process that takes another's place.
+        report: told when a process died.
     """
 
-    def __init__(self, clock: Clock, load_timeout_s: float) -> None:
+    def __init__(self, clock: Clock, load_timeout_s: float, report: Callable[[str], None]) -> None:
+        self._report = report
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._lock = threading.Lock()  # guards the one nursery, which is there for as long as a runner uses it
@@ -35,7 +37,7 @@ class Cells:
 
     def cell(self, own: OwnProcess) -> Cell:
         """For one load of one version."""
-        return Cell(self._shared_nursery, own, self._clock, self._load_timeout_s)
+        return Cell(self._shared_nursery, own, self._clock, self._load_timeout_s, self._report)
 
     def _shared_nursery(self) -> Nursery:
         with self._lock:
@@ -54,10 +56,19 @@ class Cell:
         own: what model.yaml says of them.
         clock: monotonic seconds.
         load_timeout_s: of a process that takes another's place.
+        report: told when a process died.
     """
 
-    def __init__(self, nursery: Callable[[], Nursery], own: OwnProcess, clock: Clock, load_timeout_s: float) -> None:
+    def __init__(
+        self,
+        nursery: Callable[[], Nursery],
+        own: OwnProcess,
+        clock: Clock,
+        load_timeout_s: float,
+        report: Callable[[str], None],
+    ) -> None:
         self._nursery = nursery
+        self._report = report
         self._own = own
         self._clock = clock
         self._load_timeout_s = load_timeout_s
@@ -77,6 +88,7 @@ class Cell:
         except OSError:
             raise DoesNotFit("there is not enough memory for the bytes of this version") from None
         self._recipe = weakref.ref(recipe)
+        report, where = self._report, f"version '{files.version}' of model '{files.model}'"
         runner = ProcessRunner(
             recipe,
             self._nursery(),
@@ -85,6 +97,7 @@ class Cell:
             clock=self._clock,
             load_timeout_s=self._load_timeout_s,
             spare=self._own.spare,
+            tell=lambda what: report(f"{where}: {what}"),
         )
         self._runners.append(weakref.ref(runner))
         return runner

@@ -38,6 +38,7 @@ class ProcessRunner:
         load_timeout_s: of a later load, in place of a process that died.
         spare: keeps a second process loaded, to take the place of the first at once.
         tries: how often rows are run whose process dies; 1 for a test that shows what the second is for.
+        tell: what happened to its processes, for whoever reads the log.
 
     Attributes:
         restarts: processes that took the place of another.
@@ -47,7 +48,7 @@ class ProcessRunner:
         Stuck: cancelled.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that a runner is made of; the last three have sensible defaults)
         self,
         recipe: Recipe,
         nursery: Nursery,
@@ -58,12 +59,14 @@ class ProcessRunner:
         load_timeout_s: float,
         spare: bool = False,
         tries: int = 2,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._blank: Callable[[], Child] = nursery.child
         self._load: Load = lambda child, given_up: child.load(recipe, device_id, given_up)
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._tries = tries
+        self._tell = tell
         self._busy = threading.Lock()  # between a run and `close`, which take the child apart
         self._closed = False
         self._stopped = False
@@ -149,6 +152,7 @@ class ProcessRunner:
             self._note_death()
         self._child, self._proven = self._next(), False
         self.restarts += 1
+        self._tell("its process had died, another took its place")
 
     def _next(self) -> Child:
         child = self._spare.take() if self._spare is not None else None
@@ -183,6 +187,7 @@ class ProcessRunner:
         """Counts a death that no run is to blame for; the third within a minute is a crash loop."""
         if not self._deaths.record(self._clock.now_s()):
             self._not_before_s = self._clock.now_s() + _REST_S
+            self._tell(f"its processes keep dying by themselves, the next is tried in {_REST_S:.0f} s")
             raise self._resting()
 
     def _resting(self) -> NotReady:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from loadtests.advice import Case, advice, sentence
@@ -87,6 +89,12 @@ def test_neither_quicker_nor_smaller_is_nothing() -> None:
 )  # fmt: skip
 def test_what_forbids_it_is_said_however_quick_it_is(given: dict[str, object], said: str) -> None:
     assert advice(case(**given)) == said  # type: ignore[arg-type]
+
+
+def test_an_invalid_run_advises_nothing_that_rests_on_its_times() -> None:
+    invalid = replace(case(), valid=False)
+    assert advice(invalid) == "whether to ship it is open: the run is invalid"
+    assert advice(replace(invalid, card=REFUSED)).startswith("do not ship it: the gate refused it")
 
 
 def test_a_few_failures_as_of_the_full_version_forbid_nothing() -> None:

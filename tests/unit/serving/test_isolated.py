@@ -117,6 +117,7 @@ async def test_a_killed_process_costs_no_request(house: House) -> None:
     assert servable.statistics.to_triton()["inference_stats"]["fail"]["count"] == 0
     assert servable.statistics.processes is not None
     assert servable.statistics.processes.restarts == 3
+    assert house.reported == ["version '1' of model 'm': its process had died, another took its place"] * 3
 
 
 async def test_one_row_that_kills_among_eight_seven_right_answers_and_one_typed_error(house: House) -> None:
