@@ -26,7 +26,7 @@ PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve workshop test slow promises chaos soak compare conformance perf-analyzer triton check digits lock clean
+.PHONY: help serve workshop test slow promises chaos soak compare conformance perf-analyzer triton bench check digits lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -69,6 +69,9 @@ conformance: $(VENV)/.dev $(VENV)/.project  ## serve every node test of ONNX and
 perf-analyzer: $(VENV)/.dev $(VENV)/.project  ## fetch Triton's load generator and run it against the shipped digits
 	$(BIN)/python -m tests.support.perf_analyzer .perf-analyzer
 	PERF_ANALYZER=$(CURDIR)/.perf-analyzer/perf_analyzer $(BIN)/python -m pytest tests/wire/test_perf_analyzer.py $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev $(VENV)/.project  ## what a request of a tiny network costs the server, in ratios to an echo; fails when one is worse than the kept ones
+	$(BIN)/python -m tests.bench $(ARGS)
 
 check: $(VENV)/.dev $(VENV)/.project  ## lint, format, types, direction of imports
 	$(BIN)/ruff check .

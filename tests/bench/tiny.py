@@ -1,0 +1,63 @@
+"""W1: a network so small that what is measured is everything around it, and the requests that ask it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import orjson
+from onnx import TensorProto, helper, numpy_helper
+
+PATH = "/v2/models/tiny/infer"
+_SIZES = ((64, 128), (128,), (128, 10), (10,))
+
+
+def write_repository(folder: Path) -> None:
+    """A repository with the one model `tiny`: 64 float32 values to 10 probabilities, by 128 in between."""
+    version = folder / "tiny" / "1"
+    version.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array((random.standard_normal(size) * 0.1).astype(np.float32), f"w{number}")
+        for number, size in enumerate(_SIZES)
+    ]
+    nodes = [
+        helper.make_node("Gemm", ["x", "w0", "w1"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "w2", "w3"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["y"], axis=1),
+    ]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", s]) for n, s in (("x", 64), ("y", 10)))
+    graph = helper.make_graph(nodes, "tiny", [x], [y], weights)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), version / "model.onnx"
+    )
+    (version.parent / "model.yaml").write_text("max_batch_size: 32\nthreads: 1\n")
+
+
+def rows(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Inputs of the network, shape [count, 64]."""
+    return np.random.default_rng(1).random((count, 64), dtype=np.float32).round(4)
+
+
+def requests() -> dict[str, bytes]:
+    """One request of one row as JSON, and one as binary data: whole, as they go over the wire."""
+    tensor = {"name": "x", "shape": [1, 64], "datatype": "FP32"}
+    values = rows(1)
+    flat = [round(float(value), 4) for value in values.ravel()]
+    header = orjson.dumps(
+        {
+            "inputs": [{**tensor, "parameters": {"binary_data_size": values.nbytes}}],
+            "outputs": [{"name": "y", "parameters": {"binary_data": True}}],
+        }
+    )
+    length = f"Inference-Header-Content-Length: {len(header)}\r\n"
+    return {
+        "json": _written(orjson.dumps({"inputs": [{**tensor, "data": flat}]}), "Content-Type: application/json\r\n"),
+        "binary": _written(header + values.tobytes(), f"Content-Type: application/octet-stream\r\n{length}"),
+    }
+
+
+def _written(body: bytes, fields: str) -> bytes:
+    return f"POST {PATH} HTTP/1.1\r\nHost: bench\r\n{fields}Content-Length: {len(body)}\r\n\r\n".encode() + body
