@@ -67,6 +67,9 @@ class Connection(HttpToolsProtocol):
         """Bytes came."""
         if not self._inside and not self._leaving:
             data = self._shortcut.take(data)
+            if not data:
+                self._since_s = self._sweeper.now_s
+                return
         self._parse(data)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -29,6 +29,7 @@ class Line(Protocol):
     logger: logging.Logger
     transport: asyncio.Transport
     server_state: Any
+    tasks: set[Any]
 
     def on_response_complete(self) -> None:
         """The answer is written."""
@@ -69,7 +70,9 @@ class Exchange(Watch):
 
     def ended(self, task: asyncio.Task[None]) -> None:
         """The application has ended; where it gave no answer the connection ends."""
+        self._line.tasks.discard(task)
         self._scope.clear()  # it holds this exchange, which holds it
+        self._body = None  # a connection that rests keeps its last exchange
         if not task.cancelled() and (error := task.exception()) is not None:
             self._line.logger.error("an application failed", exc_info=error)
         if not self.response_complete and not self._disconnected:

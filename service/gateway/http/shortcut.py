@@ -25,7 +25,6 @@ class Road(Line, Protocol):
     loop: asyncio.AbstractEventLoop
     scheme: Any
     server: tuple[str, int | None] | None
-    tasks: set[Any]
 
 
 class Shortcut:
@@ -93,5 +92,4 @@ class Shortcut:
         road.cycle = self._exchange = exchange = Exchange(road, scope, body)
         task = road.loop.create_task(road.app(scope, exchange.receive, exchange.send))
         road.tasks.add(task)
-        task.add_done_callback(road.tasks.discard)
         task.add_done_callback(exchange.ended)

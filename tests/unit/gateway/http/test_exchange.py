@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -192,6 +194,8 @@ class Line:
         self.flow: Any = self
         self.write_paused = False
         self.drained = asyncio.Event()
+        self.tasks: set[Any] = set()
+        self.logger = logging.getLogger("line")
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -205,6 +209,8 @@ class Line:
     def on_response_complete(self) -> None:
         self.completed += 1
 
+
+ALONE = 2  # references to what a function holds, and asks of
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
 
@@ -282,3 +288,20 @@ async def test_who_has_ended_is_not_cancelled() -> None:
     exchange.leave()
     await asyncio.sleep(0)
     assert await asyncio.sleep(0, "done") == "done"
+
+
+async def test_a_connection_that_rests_keeps_nothing_of_its_last_request() -> None:
+    line, scope = Line(), {"headers": [(b"a", b"b")]}
+    body = bytes(1000)
+    exchange = Exchange(line, scope, body)
+    assert sys.getrefcount(body) > ALONE
+
+    async def app() -> None:
+        exchange.answer(200, [], b"ok")
+
+    task = asyncio.create_task(app())
+    line.tasks.add(task)
+    task.add_done_callback(exchange.ended)
+    await task
+    await asyncio.sleep(0)
+    assert (sys.getrefcount(body), scope, line.tasks, line.closed) == (ALONE, {}, set(), False)
