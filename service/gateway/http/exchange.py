@@ -111,6 +111,7 @@ class Exchange(Watch):
         self._write(self._written(status, headers, body), more=False)
 
     def _written(self, status: int, headers: Headers, body: bytes) -> bytes:
+        """The head and what follows it; no header's value is a client's but those that the parser let through."""
         parts = [STATUS_LINE[status]]
         for name, value in self._line.server_state.default_headers:
             parts += (name, b": ", value, b"\r\n")

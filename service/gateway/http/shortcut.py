@@ -1,7 +1,7 @@
 """The way past the parser: small inference requests of one connection that come whole, or as a head and then a body.
 
-Whatever else comes is the parser's, in the bytes in which it came. Knows nothing of deadlines: whoever
-judges those gives a head whose body is late to the parser.
+Whatever else comes is the parser's, in the bytes in which it came. Knows nothing of deadlines: whoever judges those
+gives a head whose body is late to the parser.
 """
 
 from __future__ import annotations
