@@ -31,6 +31,7 @@ from service.serving.threads import in_thread
 from service.settings import Settings
 
 TRACES_CLOSE_S = 5.0  # a collector that hangs costs spans, not a slow end
+_YOUNG_OBJECTS = 10_000  # before a look for cycles among them: those of 64 requests are thousands, and hold none
 CLOSE_AT_LEAST_S = 1.0  # closing a model that nobody uses takes milliseconds, and is not given up for haste
 
 
@@ -129,6 +130,7 @@ class Server:
         for watcher in watchers:
             watcher.start()
         gc.freeze()  # what lives now lives long: keep it out of later collections
+        gc.set_threshold(_YOUNG_OBJECTS)
         served = [name for name in self._catalog.models() if self._catalog.ready(name).ok]
         if self._settings.single_file is not None and not served:
             self._fatal("; ".join(self._catalog.reason(name) for name in self._catalog.models()))
