@@ -201,3 +201,17 @@ async def test_an_error_of_the_work_is_its_error() -> None:
 
     with pytest.raises(BadInput):
         await while_client_waits(fail(), Client().receive)
+
+
+async def test_what_a_compressed_body_becomes_is_held_against_the_budget() -> None:
+    """Else some kilobytes a client would be 64 MiB each, and the budget would never hear of them."""
+    budget = ByteBudget(1 << 20)
+    share, head = Share(budget), {b"content-encoding": b"gzip"}
+    small = gzip.compress(bytes(800 << 10))
+    assert len(await read_body(head, receiver(chunk(small)), 4 << 20, {SHARE: share})) == 800 << 10
+    assert budget.used_bytes == len(small) + (800 << 10)
+    share.end()
+    with pytest.raises(Rejected):
+        await read_body(head, receiver(chunk(gzip.compress(bytes(2 << 20)))), 4 << 20, {SHARE: share})
+    share.end()
+    assert budget.used_bytes == 0
