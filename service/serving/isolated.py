@@ -5,9 +5,12 @@ Holds neither runners nor bytes: with the last runner the bytes go, and with the
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+
+from structlog.stdlib import BoundLogger
 
 from service.core.clock import Clock
 from service.core.errors import DoesNotFit
@@ -18,6 +21,8 @@ from service.runtime.isolation.process_runner import ProcessRunner
 from service.runtime.isolation.recipe import Recipe
 from service.runtime.providers import RunnerOptions
 
+_TOLD_EVERY_S = 1.0
+
 
 class Cells:
     """Of all versions; used by any thread.
@@ -25,17 +30,20 @@ class Cells:
     Args:
         clock: monotonic seconds.
         load_timeout_s: of a process that takes another's place.
+        log: told of processes that die.
     """
 
-    def __init__(self, clock: Clock, load_timeout_s: float) -> None:
+    def __init__(self, clock: Clock, load_timeout_s: float, log: BoundLogger) -> None:
+        self._log = log
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._lock = threading.Lock()  # guards the one nursery, which is there for as long as a runner uses it
         self._nursery: weakref.ref[Nursery] | None = None
 
-    def cell(self, own: OwnProcess) -> Cell:
+    def cell(self, own: OwnProcess, model: str, version: str) -> Cell:
         """For one load of one version."""
-        return Cell(self._shared_nursery, own, self._clock, self._load_timeout_s)
+        log = self._log.bind(model=model, version=version)
+        return Cell(self._shared_nursery, own, self._clock, self._load_timeout_s, log)
 
     def _shared_nursery(self) -> Nursery:
         with self._lock:
@@ -54,9 +62,21 @@ class Cell:
         own: what model.yaml says of them.
         clock: monotonic seconds.
         load_timeout_s: of a process that takes another's place.
+        log: names the version.
     """
 
-    def __init__(self, nursery: Callable[[], Nursery], own: OwnProcess, clock: Clock, load_timeout_s: float) -> None:
+    def __init__(
+        self,
+        nursery: Callable[[], Nursery],
+        own: OwnProcess,
+        clock: Clock,
+        load_timeout_s: float,
+        log: BoundLogger,
+    ) -> None:
+        self._log = log
+        self._lock = threading.Lock()  # guards the deaths, which come on the threads of all instances
+        self._deaths = 0
+        self._told_s = -math.inf
         self._nursery = nursery
         self._own = own
         self._clock = clock
@@ -85,6 +105,7 @@ class Cell:
             clock=self._clock,
             load_timeout_s=self._load_timeout_s,
             spare=self._own.spare,
+            on_death=self._note_death,
         )
         self._runners.append(weakref.ref(runner))
         return runner
@@ -102,6 +123,15 @@ class Cell:
     def restarts(self) -> int:
         """How often a process took the place of another."""
         return sum(runner.restarts for runner in self._living())
+
+    def _note_death(self, reason: str, ending: str) -> None:
+        """A line for it, but one a second: requests that kill could else fill the log."""
+        with self._lock:
+            self._deaths += 1
+            if self._clock.now_s() - self._told_s < _TOLD_EVERY_S:
+                return
+            self._told_s = self._clock.now_s()
+        self._log.warning("the model's process died", reason=reason, ending=ending, deaths=self._deaths)
 
     def _living(self) -> Iterator[ProcessRunner]:
         return (runner for one in tuple(self._runners) if (runner := one()) is not None)

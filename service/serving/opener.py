@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from service.core.clock import Clock
 from service.core.errors import BadModel
+from service.observe import logs
 from service.observe.statistics import VersionStatistics
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
@@ -61,7 +62,7 @@ class Opener:
         self._source = source
         self._options = options
         self._trial = trial
-        self._cells = Cells(clock, options.load_timeout_s)
+        self._cells = Cells(clock, options.load_timeout_s, logs.logger("service.serving.isolated"))
 
     def files(self, model: str, version: str, config: ModelConfig) -> VersionFiles:
         """Reads and verifies a version's files; blocks. Raises NotFound, BadModel."""
@@ -91,7 +92,8 @@ class Opener:
 
     def _open_here(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> Opened:
         identity = _identity(files, config)
-        cell = self._cells.cell(config.isolation.process) if config.isolation is not None else None
+        own = config.isolation.process if config.isolation is not None else None
+        cell = self._cells.cell(own, files.model, files.version) if own is not None else None
         build = cell.build if cell is not None else _build_here
 
         def make(instance: int) -> Runner:

@@ -183,6 +183,19 @@ def peak_mib(server: ServerProcess) -> int:
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
 
 
+def test_its_end_is_told_in_the_log(isolated: ServerProcess) -> None:
+    assert divide(isolated, crashes.KILLER).status_code == 500
+    lines = [json.loads(line) for line in isolated.log().splitlines() if "process died" in line]
+    seen = {name: lines[0][name] for name in ("level", "model", "version", "reason", "ending")}
+    assert seen == {
+        "level": "warning",
+        "model": "divides",
+        "version": "1",
+        "reason": "it ended",
+        "ending": "signal 8 (SIGFPE)",
+    }
+
+
 def test_a_request_that_wants_much_memory_gets_none_of_the_servers(isolated: ServerProcess) -> None:
     before_mib = peak_mib(isolated)
     refused = take(isolated, 128 * MIB)  # 512 MiB of floats

@@ -62,9 +62,14 @@ class Child:
         self._memory_bytes = 0
 
     @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return not self._close_handle.alive
+
+    @property
     def alive(self) -> bool:
         """Whether it has not ended."""
-        return self._close_handle.alive and not self._ended_within(0)
+        return not self.closed and not self._ended_within(0)
 
     @property
     def resident_bytes(self) -> int:
@@ -120,11 +125,14 @@ class Child:
             if answer.get("run") != self._number:
                 raise Gone("it answered another run")
             return self._read(answer.get("outputs"))
+        except PermissionError:
+            raise Gone("it sealed the files that are shared") from None
         except (OSError, MemoryError):
             raise RunFailed("there is not enough memory for this run") from None
         finally:
-            self._inputs.shrink()
-            self._outputs.shrink()
+            for file in (self._inputs, self._outputs):
+                with contextlib.suppress(OSError):  # sealed, which the next run finds
+                    file.shrink()
 
     def stop(self) -> None:
         """Asks it to end the run in flight; returns at once. It is killed if it has not obeyed within half a second."""
@@ -141,7 +149,7 @@ class Child:
 
     def close(self) -> None:
         """Ends it and lets everything go that belongs to it; its memory is free then."""
-        if self._close_handle.alive:
+        if not self.closed:
             self.kill()
             self._ended_within(_DEATH_S)
             self._close_handle()

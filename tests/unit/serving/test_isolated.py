@@ -15,14 +15,18 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import structlog
 
 from service.core.clock import MonotonicClock
 from service.core.contract import InferRequest
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, RunFailed
+from service.repository.config_sections import OwnProcess
 from service.runtime.isolation.child import Child
 from service.serving.heart import Heart
+from service.serving.isolated import Cells
 from service.serving.servable import Servable
+from tests.fakes import ManualClock
 from tests.unit.runtime import graphs
 from tests.unit.runtime.isolation import crashes
 from tests.unit.runtime.isolation.runners import alive
@@ -132,6 +136,23 @@ async def test_one_row_that_kills_among_eight_seven_right_answers_and_one_typed_
             assert isinstance(answer, dict)
             assert np.array_equal(answer["y"], crashes.quotients(x))
     assert servable.batcher.healthy
+
+
+def test_deaths_are_told_by_version_but_no_more_than_one_a_second() -> None:
+    clock, captured = ManualClock(), structlog.testing.LogCapture()
+    log = structlog.wrap_logger(None, processors=[captured], wrapper_class=structlog.stdlib.BoundLogger)
+    cells = Cells(clock, 1.0, log)
+    one, other = (cells.cell(OwnProcess(), "m", version) for version in ("1", "2"))
+    for _ in range(5):
+        one._note_death("it ended", "signal 11 (SIGSEGV)")
+    other._note_death("it ended", "exit code 1")
+    clock.advance(1.0)
+    one._note_death("it ended", "unknown")
+    assert [(line["version"], line["ending"], line["deaths"]) for line in captured.entries] == [
+        ("1", "signal 11 (SIGSEGV)", 1),
+        ("2", "exit code 1", 1),
+        ("1", "unknown", 6),
+    ]
 
 
 async def test_memory_is_told_and_given_back(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -174,6 +175,21 @@ def test_no_memory_for_an_input_fails_that_run(puppet: Puppet, monkeypatch: pyte
         patch.setattr("os.pwrite", full)
         with pytest.raises(RunFailed, match="not enough memory"):
             puppet.child.run(ROW)
+
+
+@pytest.mark.parametrize("seal", [fcntl.F_SEAL_WRITE, fcntl.F_SEAL_GROW])
+def test_one_that_seals_what_it_is_to_read_is_dead(puppet: Puppet, seal: int) -> None:
+    puppet.load({"ready": READY})
+    fcntl.fcntl(puppet.inputs.descriptor, fcntl.F_ADD_SEALS, seal)
+    with pytest.raises(Gone, match="sealed"):
+        puppet.child.run(ROW)
+
+
+def test_one_that_seals_what_it_wrote_costs_no_answer(puppet: Puppet) -> None:
+    puppet.load({"ready": READY})
+    fcntl.fcntl(puppet.outputs.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    os.ftruncate(puppet.outputs.descriptor, 65 * MIB)
+    assert_array_equal(puppet.run({}, ROW)["x"], ROW["x"])
 
 
 def test_an_input_larger_than_its_memory_starts_no_run(puppet: Puppet) -> None:
