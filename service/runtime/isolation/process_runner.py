@@ -49,7 +49,7 @@ class ProcessRunner:
         Stuck: cancelled.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that a runner with processes is made of)
         self,
         recipe: Recipe,
         nursery: Nursery,
