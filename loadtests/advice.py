@@ -37,8 +37,8 @@ class Case:
     full_card: Card
 
 
-def sentence(case: Case) -> str:
-    """What was found, and what follows."""
+def sentence(case: Case, *, valid: bool = True) -> str:
+    """What was found, and what follows; from a run that is not `valid` nothing does."""
     told = [f"{_latency(case.found)}{_rate(case.found)}"]
     agreement = case.found.agreement
     if agreement is not None:
@@ -46,7 +46,12 @@ def sentence(case: Case) -> str:
         told.append(f"agreement {agreement.share:.1%} [{low:.1%}, {high:.1%}] of {agreement.rows} rows")
     if case.card.verdict is not None:
         told.append(f"the gate's verdict: {case.card.verdict}")
-    return "; ".join([*told, advice(case)])
+    return "; ".join([*told, advice(case)]) if valid else disowned("; ".join(told))
+
+
+def disowned(seen: str) -> str:
+    """What an invalid run saw, for whoever looks for what went wrong."""
+    return f"this run is invalid and proves nothing; what it saw: {seen}"
 
 
 def _latency(found: Versus) -> str:

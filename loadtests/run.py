@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from loadtests import findings, swaps
-from loadtests.advice import sentence
+from loadtests.advice import disowned, sentence
 from loadtests.comparison import Plan, compare
 from loadtests.contenders import Field, gather
 from loadtests.disturbances import Mark, slow_clients
@@ -136,6 +136,7 @@ def _outcome(going: _Run, began_at: str, machine: Mapping[str, str]) -> Outcome:
     blocks = by_version(going.blocks)
     figures = findings.summaries(blocks, order.limit_ms, seed=order.seed)
     found = findings.differences(entries, going.field.contenders, blocks, going.knees)
+    problems = (*going.problems, *findings.problems(figures, blocks))
     return Outcome(
         model=order.model,
         entries=entries,
@@ -144,11 +145,11 @@ def _outcome(going: _Run, began_at: str, machine: Mapping[str, str]) -> Outcome:
         blocks=tuple(going.blocks),
         summaries=figures,
         versus=found,
-        sentences=tuple(_sentence(going, one, figures) for one in found),
+        sentences=tuple(_sentence(going, one, figures, valid=not problems) for one in found),
         knees=going.knees,
         marks=tuple(going.marks),
         asked=findings.held(order.requirements, entries, figures, found),
-        problems=(*going.problems, *findings.problems(figures, blocks)),
+        problems=problems,
         notes=tuple(going.notes),
         interrupted=going.interrupted,
         command=order.command,
@@ -158,7 +159,8 @@ def _outcome(going: _Run, began_at: str, machine: Mapping[str, str]) -> Outcome:
     )
 
 
-def _sentence(going: _Run, one: Versus, figures: Mapping[str, Summary]) -> str:
+def _sentence(going: _Run, one: Versus, figures: Mapping[str, Summary], *, valid: bool) -> str:
     if going.order.scenario.swap is not None:
-        return swaps.sentence(one, figures[one.version], going.marks)
-    return sentence(findings.case_of(one, going.field.entries, figures))
+        said = swaps.sentence(one, figures[one.version], going.marks)
+        return said if valid else disowned(said)
+    return sentence(findings.case_of(one, going.field.entries, figures), valid=valid)

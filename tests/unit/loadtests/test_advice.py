@@ -46,6 +46,12 @@ def test_the_sentence_says_what_was_found_and_what_follows() -> None:
     )
 
 
+def test_an_invalid_run_says_what_it_saw_and_advises_nothing() -> None:
+    said = sentence(case(), valid=False)
+    assert said.startswith("this run is invalid and proves nothing; what it saw: 1-int8 carries the same traffic")
+    assert "ship" not in said
+
+
 @pytest.mark.parametrize(
     ("difference", "rate", "said"),
     [
