@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import httpx
 import pytest
@@ -69,20 +69,18 @@ async def ended_under_traffic(server: ServerProcess) -> tuple[list[Outcome], flo
     server.process.send_signal(signal.SIGTERM)
     watching = asyncio.create_task(asyncio.to_thread(wait_not_ready, server.url))
     while not watching.done():
-        answers += await drive(
-            server.port, lambda _: REQUEST, rate_per_s=RATE_PER_S, count=RATE_PER_S // 20, connections=connections
-        )
+        answers += await answered_or_refused(server.port, connections, RATE_PER_S // 20)
     await watching
-    answers += await refused_or_answered(server.port, connections)
+    answers += await answered_or_refused(server.port, connections, RATE_PER_S)
     connections.close()
     assert await asyncio.to_thread(server.process.wait, 30) == 0
     return answers, time.monotonic() - began_s
 
 
-async def refused_or_answered(port: int, connections: Connections) -> list[Outcome]:
-    """One more second of traffic; a connection that is refused counts as an answer of status 0."""
+async def answered_or_refused(port: int, connections: Connections, count: int) -> list[Outcome]:
+    """More of the traffic; connections that are refused count as one answer of status 0."""
     try:
-        return await drive(port, lambda _: REQUEST, rate_per_s=RATE_PER_S, count=RATE_PER_S, connections=connections)
+        return await drive(port, lambda _: REQUEST, rate_per_s=RATE_PER_S, count=count, connections=connections)
     except OSError as error:
         return [Outcome(0, 0, repr(error).encode(), 0.0, 0.0, 0.0)]
 
@@ -124,6 +122,7 @@ def half_sent(port: int) -> Iterator[None]:
 def swapping(port: int) -> Iterator[None]:
     """Swaps without a pause, until the server is gone."""
     ended: list[int] = []
+    begun = Event()
 
     def swap() -> None:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
@@ -132,12 +131,13 @@ def swapping(port: int) -> Iterator[None]:
                     for version in ("1-int8", "1"):
                         path = "/v2/repository/models/digits/swap"
                         ended.append(client.post(path, json={"version": version}).status_code)
+                        begun.set()
             except httpx.TransportError:
                 return
 
     thread = Thread(target=swap)
     thread.start()
-    time.sleep(0.5)
+    assert begun.wait(30)
     yield
     thread.join(30)
     assert not thread.is_alive()

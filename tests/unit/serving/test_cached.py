@@ -106,11 +106,14 @@ async def test_large_inputs_are_hashed_on_a_thread_and_past_the_busy_ones_not_at
     servable = await caching(house, models.scales(2.0), max_batch_size=4)
     large = np.ones((cached.INLINE_BYTES // 16 + 1, 4), np.float32)
     threads: list[str] = []
-    hashed = cached.in_thread
+    hashed, all_hashed = cached.in_thread, asyncio.Barrier(cached.THREADS)
 
     async def noted(name: str, work: object) -> object:
         threads.append(name)
-        return await hashed(name, work)  # type: ignore[arg-type]
+        result = await hashed(name, work)  # type: ignore[arg-type]
+        if len(threads) <= cached.THREADS:
+            await all_hashed.wait()  # or the answer to the one would be kept before the other looks for it
+        return result
 
     monkeypatch.setattr(cached, "in_thread", noted)
     assert servable.cache is not None
