@@ -9,6 +9,7 @@ import contextlib
 import select
 import signal
 import socket
+import threading
 import weakref
 from collections.abc import Callable, Mapping
 from os import close
@@ -51,6 +52,7 @@ class Child:
         self.signature = Signature((), (), ())
         self._handle = handle
         self._close_handle = weakref.finalize(self, close, handle)
+        self._ending = threading.Lock()  # guards the handle: once closed its number may be another process's
         self._server = server
         self._lifeline, self._lifeline_there = wire.pair()  # held by this process, for as long as it lives
         self._stops, self._stops_there = wire.pair()
@@ -144,15 +146,17 @@ class Child:
 
     def kill(self) -> None:
         """Ends it now, whatever it does."""
-        with contextlib.suppress(ProcessLookupError, OSError):
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        with self._ending, contextlib.suppress(OSError):
+            if not self.closed:
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def close(self) -> None:
         """Ends it and lets everything go that belongs to it; its memory is free then."""
         if not self.closed:
             self.kill()
             self._ended_within(_DEATH_S)
-            self._close_handle()
+            with self._ending:
+                self._close_handle()
         for sock in (self._server, self._stops, self._stops_there, self._lifeline, self._lifeline_there):
             sock.close()
         self._inputs.close()

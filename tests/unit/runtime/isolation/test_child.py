@@ -199,6 +199,20 @@ def test_an_input_larger_than_its_memory_starts_no_run(puppet: Puppet) -> None:
     assert_array_equal(puppet.run({}, ROW)["x"], ROW["x"])
 
 
+def test_to_kill_a_closed_one_harms_nobody(puppet: Puppet) -> None:
+    """Its handle's number is given to the next that is opened, which may be another process's."""
+    puppet.load({"ready": READY})
+    puppet.child.close()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        handles = [os.pidfd_open(other.pid) for _ in range(40)]
+        assert puppet.child._handle in handles
+        puppet.child.kill()
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.2)
+        for handle in handles:
+            os.close(handle)
+
+
 def test_a_closed_one_is_dead_and_holds_nothing(puppet: Puppet) -> None:
     puppet.load({"ready": READY})
     assert puppet.child.alive
