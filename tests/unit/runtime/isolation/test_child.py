@@ -202,8 +202,9 @@ def test_an_input_larger_than_its_memory_starts_no_run(puppet: Puppet) -> None:
 def test_to_kill_a_closed_one_harms_nobody(puppet: Puppet) -> None:
     """Its handle's number is given to the next that is opened, which may be another process's."""
     puppet.load({"ready": READY})
-    puppet.child.close()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+    asleep = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(asleep, stdin=subprocess.PIPE) as other:
+        puppet.child.close()
         handles = [os.pidfd_open(other.pid) for _ in range(40)]
         assert puppet.child._handle in handles
         puppet.child.kill()
