@@ -162,6 +162,13 @@ class TestSlowClients:
             assert len(received) == 5
             assert all(REQUEST.startswith(bytes(part)) for part in received)
 
+    def test_they_are_there_before_the_block_begins(self) -> None:
+        with (
+            listening() as (address, received, _),
+            slow_clients(address, REQUEST, SlowClients(count=5, byte_every_s=3600.0)),
+        ):
+            wait_until(lambda: len(received) == 5)
+
     def test_they_leave_with_the_block(self) -> None:
         with listening() as (address, received, kept):
             with slow_clients(address, REQUEST, SlowClients(count=2, byte_every_s=0.002)):
