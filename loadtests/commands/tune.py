@@ -84,8 +84,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 def _run(order: Order) -> Found:
-    from loadtests.rows import BadRows  # noqa: PLC0415
-    from loadtests.server import CannotLoad  # noqa: PLC0415
+    from loadtests.failures import FAILURES  # noqa: PLC0415
     from loadtests.tune.model_yaml import BadYaml  # noqa: PLC0415
     from loadtests.tune.search import search  # noqa: PLC0415
 
@@ -94,7 +93,7 @@ def _run(order: Order) -> Found:
     except KeyboardInterrupt:
         typer.echo("retort: interrupted before anything was measured.", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except (CannotLoad, BadRows, BadYaml) as error:
+    except (*FAILURES, BadYaml) as error:
         _give_up(str(error))
         raise  # never reached: it exits
 
