@@ -140,6 +140,6 @@ class TestReference:
         with (
             Scripted(hangs_up) as scripted,
             Server(scripted.url) as server,
-            pytest.raises(CannotLoad, match="asked m/1 of row 0, .* gives no answer: .+"),
+            pytest.raises(CannotLoad, match=r"asked m/1 of row 0, .* gives no answer: .+"),
         ):
             with_reference(ROWS, server, "m", "1", SIGNATURE)
