@@ -24,6 +24,7 @@ import yaml
 from tests.fault.test_swap_under_traffic import DIGITS, RATE_PER_S, Golden
 from tests.support.openloop import drive, percentile
 from tests.support.process import ServerProcess
+from tests.support.waiting import until
 from tests.unit.runtime.isolation import crashes
 from tests.unit.runtime.isolation.runners import alive
 
@@ -36,13 +37,6 @@ def processes_of(server: ServerProcess) -> list[psutil.Process]:
     """The model's, without the cradle they come from."""
     [cradle] = psutil.Process(server.process.pid).children()
     return [one for one in cradle.children() if alive(one)]
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + SETTLES_S
-    while not holds():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.02)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
 from tests.support.process import ServerProcess
+from tests.support.waiting import until
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
 
@@ -70,12 +71,6 @@ def until_pending(server: ServerProcess, requests: int) -> None:
     ends_s = time.monotonic() + 20
     while pending(server) != requests:
         assert time.monotonic() < ends_s, f"{pending(server)} requests are pending, not {requests}"
-
-
-def until(happened: Callable[[], bool]) -> None:
-    ends_s = time.monotonic() + 5  # the engine is busy for longer
-    while not happened():
-        assert time.monotonic() < ends_s
 
 
 @contextmanager

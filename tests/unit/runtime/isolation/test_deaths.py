@@ -12,9 +12,10 @@ import pytest
 
 from service.core.errors import RunFailed, Stuck
 from service.runtime.isolation.nursery import Nursery
+from tests.support.waiting import until
 from tests.unit.runtime import graphs
 from tests.unit.runtime.isolation import crashes
-from tests.unit.runtime.isolation.runners import ROW, Make, end, pid_of, until
+from tests.unit.runtime.isolation.runners import ROW, Make, end, pid_of
 
 Told = list[tuple[str, str]]
 

@@ -26,10 +26,11 @@ from service.runtime.isolation.recipe import Recipe
 from service.runtime.onnx import OnnxRunner
 from service.runtime.runner import Runner
 from tests.fakes import ManualClock
+from tests.support.waiting import until
 from tests.unit.runtime import graphs
 from tests.unit.runtime.graphs import WEIGHTS, value
 from tests.unit.runtime.isolation import crashes
-from tests.unit.runtime.isolation.runners import CPU, ROW, Make, alive, end, pid_of, until
+from tests.unit.runtime.isolation.runners import CPU, ROW, Make, alive, end, pid_of
 from tests.unit.runtime.isolation.test_wire import text
 
 
