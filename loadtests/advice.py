@@ -28,6 +28,7 @@ class Case:
         full: the other's.
         card: the variant's.
         full_card: the other's.
+        valid: whether the run's times are to be believed.
     """
 
     found: Versus
@@ -35,10 +36,11 @@ class Case:
     full: Summary
     card: Card
     full_card: Card
+    valid: bool = True
 
 
-def sentence(case: Case, *, valid: bool = True) -> str:
-    """What was found, and what follows; from a run that is not `valid` nothing does."""
+def sentence(case: Case) -> str:
+    """What was found, and what follows; from the times of an invalid run nothing does."""
     told = [f"{_latency(case.found)}{_rate(case.found)}"]
     agreement = case.found.agreement
     if agreement is not None:
@@ -46,12 +48,13 @@ def sentence(case: Case, *, valid: bool = True) -> str:
         told.append(f"agreement {agreement.share:.1%} [{low:.1%}, {high:.1%}] of {agreement.rows} rows")
     if case.card.verdict is not None:
         told.append(f"the gate's verdict: {case.card.verdict}")
-    return "; ".join([*told, advice(case)]) if valid else disowned("; ".join(told))
+    said = "; ".join([*told, advice(case)])
+    return said if case.valid else disowned(said)
 
 
 def disowned(seen: str) -> str:
     """What an invalid run saw, for whoever looks for what went wrong."""
-    return f"this run is invalid and proves nothing; what it saw: {seen}"
+    return f"this run is invalid and its times prove nothing; what it saw: {seen}"
 
 
 def _latency(found: Versus) -> str:
@@ -98,6 +101,10 @@ def _disagreeing(case: Case) -> str | None:
     return f"do not ship it: an agreement of at least {LEAST_AGREEMENT:.0%} is asked"
 
 
+def _unproven(case: Case) -> str | None:
+    return None if case.valid else "whether to ship it is open: the run is invalid"
+
+
 def _no_gain(case: Case) -> str | None:
     match case.found.difference, case.found.held:
         case "slower", held if held != "more":
@@ -134,7 +141,8 @@ def _gain(case: Case) -> str:
     return "ship it"
 
 
-_RULES: tuple[Callable[[Case], str | None], ...] = (_wrong, _failing, _refused, _disagreeing, _no_gain, _open, _gain)
+_FORBIDS: tuple[Callable[[Case], str | None], ...] = (_wrong, _failing, _refused, _disagreeing)
+_RULES = (*_FORBIDS, _unproven, _no_gain, _open, _gain)
 
 
 def _why(card: Card) -> str:

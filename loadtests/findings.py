@@ -47,11 +47,11 @@ def differences(
     return tuple(found)
 
 
-def case_of(found: Versus, entries: Sequence[Entry], figures: Mapping[str, Summary]) -> Case:
+def case_of(found: Versus, entries: Sequence[Entry], figures: Mapping[str, Summary], *, valid: bool) -> Case:
     """All that is known of the two, for the advice."""
     cards = {entry.label: entry.card for entry in entries}
     own, full = found.version, found.full
-    return Case(found, figures[own], figures[full], cards[own], cards[full])
+    return Case(found, figures[own], figures[full], cards[own], cards[full], valid)
 
 
 def agreement(

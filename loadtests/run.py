@@ -163,4 +163,4 @@ def _sentence(going: _Run, one: Versus, figures: Mapping[str, Summary], *, valid
     if going.order.scenario.swap is not None:
         said = swaps.sentence(one, figures[one.version], going.marks)
         return said if valid else disowned(said)
-    return sentence(findings.case_of(one, going.field.entries, figures), valid=valid)
+    return sentence(findings.case_of(one, going.field.entries, figures, valid=valid))

@@ -133,6 +133,8 @@ class Server:
         if self._settings.single_file is not None and not served:
             self._fatal("; ".join(self._catalog.reason(name) for name in self._catalog.models()))
             return
+        if not served:
+            self._log.warning("no model is served", repository=[str(folder) for folder in self._settings.repository])
         self._say(f"retort ready: {fronts.urls} (models: {', '.join(served) or 'none'})")
 
     def _loaded(self, loading: asyncio.Task[None]) -> None:

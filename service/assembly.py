@@ -80,7 +80,7 @@ def loader_of(
     limits = TrialLimits(settings.trial_memory_bytes, settings.load_timeout_s * TRIAL_SHARE)
     memory = TrialMemory(state_dir / "trials.json" if state_dir else None, report)
     trial = FirstTrial(memory, limits) if settings.trial_memory_bytes else no_trial
-    return Loader(source, options, trial=trial, clock=clock, on_fatal=on_fatal)
+    return Loader(source, options, trial=trial, clock=clock, report=report, on_fatal=on_fatal)
 
 
 def state_path(settings: Settings) -> Path | None:

@@ -23,6 +23,12 @@ _MIB = 1024**2
 _GIB = 1024**3
 # RETORT_URL, RETORT_KEY and RETORT_CA are the client commands'.
 _OTHERS = frozenset({"RETORT_URL", "RETORT_KEY", "RETORT_CA"})
+# Former settings, and what does the same now.
+_GONE = {
+    "RETORT_MODEL_FILE": "RETORT_REPOSITORY may name one model file",
+    "RETORT_TRIAL": "RETORT_TRIAL_MEMORY_BYTES=0 loads without a trial",
+    "RETORT_TRIAL_TIMEOUT_S": "a trial has nine tenths of RETORT_LOAD_TIMEOUT_S",
+}
 # Kubernetes injects these into every pod beside a service that is called "retort".
 _KUBERNETES = ("RETORT_SERVICE_", "RETORT_PORT_")
 
@@ -177,6 +183,8 @@ def _is_ours(name: str) -> bool:
 
 
 def _unknown(name: str, known: set[str]) -> str:
+    if name.upper() in _GONE:
+        return f"{name} is gone: {_GONE[name.upper()]}."
     longer = sorted(field for field in known if field.startswith(f"{name.upper()}_"))
     nearest = get_close_matches(name.upper(), longer or sorted(known), n=1, cutoff=0.0)[0]
     return f"{name} is not a setting of retort; the nearest one is {nearest}."

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.failure import Failure
-from service.cli.server_settings import read_settings
+from service.cli.server_settings import read_settings, refuse_model_folder
 
 if TYPE_CHECKING:
     from service.repository.layout import Source
+    from service.repository.model_config import ModelConfig
     from service.serving.loader import Loader
     from service.serving.servable import Servable
     from service.settings import Settings
@@ -44,6 +45,7 @@ def check(
 ) -> None:
     """See `HELP`."""
     settings = read_settings({"repository": (repository,)})
+    refuse_model_folder(repository)
     total, broken = asyncio.run(_check_all(settings.model_copy(update={"state_dir": None})))
     if total == 0:
         raise Failure(f"{repository} holds no version of any model: it must hold MODEL/VERSION/model.onnx.")
@@ -57,33 +59,33 @@ async def _check_all(settings: Settings) -> tuple[int, int]:
     total = broken = 0
     for model in source.models():
         versions = source.versions(model)
-        problem = _problem_of(source, model, versions)
-        if problem:
-            typer.echo(f"{model}: {problem}")
+        config = _config_of(source, model) if versions else None
+        absent = config.absent(versions) if config else []
+        unserved = config is not None and config.active in absent
+        if not versions:
+            typer.echo(f"{model}: it has no version with a model.onnx")
+        for version in absent:
+            typer.echo(f"{model}: its configuration names version '{version}', which it does not have")
         for version in versions:
             failure, found = await _check(source, loader, model, version)
             typer.echo(f"{model} {version}: {failure or found}")
-            broken += bool(failure or problem)
-        total += max(1, len(versions))
-        broken += not versions
+            broken += bool(failure) or unserved
+        total += max(1, len(versions)) + len(absent)
+        broken += len(absent) if versions else 1
     return total, broken
 
 
-def _problem_of(source: Source, model: str, versions: list[str]) -> str:
-    """Why the model as a whole would not be served as its configuration says; "" when nothing speaks against it."""
+def _config_of(source: Source, model: str) -> ModelConfig | None:
+    """Warns of what has no effect; None where it cannot be read, as each version then says."""
     from service.core.errors import RetortError  # noqa: PLC0415
 
-    if not versions:
-        return "it has no version with a model.onnx"
     try:
         config = source.read_config(model)
     except RetortError:
-        return ""  # each version says so
+        return None
     for warning in config.warnings:
         _warn(warning)
-    wanted = [config.active or "", *(config.versions if isinstance(config.versions, tuple) else ())]
-    missing = [version for version in wanted if version and version not in versions]
-    return f"its configuration names version '{missing[0]}', which it does not have" if missing else ""
+    return config
 
 
 def _parts(settings: Settings) -> tuple[Source, Loader]:

@@ -6,6 +6,7 @@ Knows the wire's paths and error body, nothing of the terminal. httpx is importe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 # A swap loads and drains before it answers; the server's own limits end it far sooner.
 _ANSWER_TIMEOUT_S = 600.0
 _CONNECT_TIMEOUT_S = 5.0
+_UNAUTHENTICATED = 401
+# OpenSSL's reason, between what every one begins with and the place in Python's source.
+_CERTIFICATE = re.compile(r"certificate verify failed: (.*?)\.?(?: \(_ssl|$)")
+_ASK_FOR_CA = "name its authority with --ca"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -69,11 +74,9 @@ class Client:
         try:
             answer = self._http.request(method, self._url + path, **parts)
         except self._unreachable as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise Failure(f"the certificate of {self._url} is not trusted: name its authority with --ca.") from None
-            raise Failure(f"no server answers at {self._url}: is `retort serve` running?") from None
+            raise Failure(_why_unreachable(self._url, str(error))) from None
         except self._errors as error:
-            raise Failure(f"the server at {self._url} gave no answer: {str(error).rstrip('.')}.") from None
+            raise Failure(_why_no_answer(self._url, str(error).rstrip("."))) from None
         if not answer.is_success:
             raise Failure(_refusal(answer))
         return answer
@@ -94,6 +97,24 @@ def _trusting(ca: Path) -> ssl.SSLContext:
         raise Failure(f"{ca} holds no certificates in PEM form.") from None
 
 
+def _why_unreachable(url: str, error: str) -> str:
+    if refused := _CERTIFICATE.search(error):
+        unknown = "self-signed" in refused[1] or "issuer" in refused[1]
+        return f"the certificate of {url} is not trusted: {_ASK_FOR_CA if unknown else refused[1]}."
+    if "WRONG_VERSION_NUMBER" in error:
+        return f"no TLS is spoken at {url}: the URL of a server without a certificate begins with http://."
+    if "[SSL" in error:
+        return f"there is no TLS connection to {url}: {error}."
+    return f"no server answers at {url}: is `retort serve` running?"
+
+
+def _why_no_answer(url: str, error: str) -> str:
+    # What a server does that expects a TLS handshake and gets a request.
+    hung_up = url.startswith("http://") and ("disconnected without sending" in error or "reset by peer" in error)
+    hint = "; the URL of a server with a certificate begins with https://" if hung_up else ""
+    return f"the server at {url} gave no answer: {error}{hint}."
+
+
 def _parsed(answer: httpx.Response) -> Any:
     try:
         return answer.json()
@@ -103,6 +124,7 @@ def _parsed(answer: httpx.Response) -> Any:
 
 def _refusal(answer: httpx.Response) -> str:
     try:
-        return str(answer.json()["error"])
+        hint = "; here with --key or RETORT_KEY" if answer.status_code == _UNAUTHENTICATED else ""
+        return f"{answer.json()['error']}{hint}"
     except (ValueError, KeyError, TypeError):
         return f"{answer.request.url} answered with status {answer.status_code}: is it a retort server?"

@@ -96,8 +96,9 @@ def _arrays(file: Path) -> Arrays:
             arrays = np.load(opened, allow_pickle=False)
             if not isinstance(arrays, np.ndarray):
                 return _inputs(dict(arrays))
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise Failure(f"{file} cannot be read as arrays: {error}.") from None
+    except (OSError, ValueError, EOFError, BadZipFile):  # numpy's words lead to what must not be done: allow_pickle
+        expected = "expected a file of numpy.savez that holds no Python objects"
+        raise Failure(f"{file} cannot be read as arrays: {expected}.") from None
     raise Failure(f"{file} holds one array without a name; it must hold one under each input's name.")
 
 

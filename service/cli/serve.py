@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from service.cli.failure import Failure
-from service.cli.server_settings import read_settings
+from service.cli.server_settings import read_settings, refuse_model_folder
 
 HELP = """Serve repositories of models, or one ONNX file.
 
@@ -113,6 +113,7 @@ def _run(given: Mapping[str, object]) -> int:
     for folder in () if file else settings.repository:
         if not folder.is_dir():
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")
+        refuse_model_folder(folder)
     try:
         from service.app import serve as run_server  # noqa: PLC0415 - the whole server
         from service.assembly import CannotStart  # noqa: PLC0415

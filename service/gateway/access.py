@@ -18,9 +18,9 @@ from starlette.types import Scope
 from service.core.errors import RetortError
 from service.gateway.rights import Holder, Right
 
-_ONLY = "models are changed only from the server's own machine"
-_SHARED_MEMORY = "shared memory is used only from the server's own machine"
-_SETTINGS = "settings are changed only from the server's own machine"
+_ONLY = "without keys, models are changed only from the server's own machine"
+_SHARED_MEMORY = "without keys, shared memory is used only from the server's own machine"
+_SETTINGS = "without keys, settings are changed only from the server's own machine"
 _FORM = "the header Content-Type must be application/json"
 HOLDER = "retort.holder"  # of a request's scope
 _OF_BROWSERS = (b"origin", b"sec-fetch-site")  # a page cannot keep its browser from adding them

@@ -5,7 +5,7 @@ Knows nothing of the versions there are, nor of what a provider makes of its opt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
@@ -138,6 +138,11 @@ class ModelConfig(Section):
         own = {declared.name: declared.labels for declared in self.outputs if declared.labels is not None}
         return own.get(output) if own else self.labels
 
+    def absent(self, versions: Collection[str]) -> list[str]:
+        """What `active` and `versions` name and is not among `versions`, those that the model has."""
+        named = (self.active or "", *(self.versions if isinstance(self.versions, tuple) else ()))
+        return [version for version in dict.fromkeys(named) if version and version not in versions]
+
     @model_validator(mode="after")
     def _preferred_sizes_fit(self) -> ModelConfig:
         if any(rows > self.max_batch_size for rows in self.dynamic_batching.preferred_batch_size):
@@ -190,12 +195,14 @@ def config_of(
         warnings: what the configuration then tells.
 
     Raises:
-        BadModel: says the first thing that is wrong.
+        BadModel: says one thing that is wrong.
     """
     try:
         config = ModelConfig.model_validate(values)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
+        problems = error.errors(include_url=False, include_input=False)
+        # A mistyped key first: it is why another one is missing.
+        problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     else:
         config._warnings = tuple(warnings)
         return config

@@ -10,8 +10,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 
-from structlog.stdlib import BoundLogger
-
 from service.core.clock import Clock
 from service.core.errors import DoesNotFit
 from service.repository.config_sections import OwnProcess
@@ -30,11 +28,11 @@ class Cells:
     Args:
         clock: monotonic seconds.
         load_timeout_s: of a process that takes another's place.
-        log: told of processes that die.
+        report: told when a process died.
     """
 
-    def __init__(self, clock: Clock, load_timeout_s: float, log: BoundLogger) -> None:
-        self._log = log
+    def __init__(self, clock: Clock, load_timeout_s: float, report: Callable[[str], None]) -> None:
+        self._report = report
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._lock = threading.Lock()  # guards the one nursery, which is there for as long as a runner uses it
@@ -42,8 +40,14 @@ class Cells:
 
     def cell(self, own: OwnProcess, model: str, version: str) -> Cell:
         """For one load of one version."""
-        log = self._log.bind(model=model, version=version)
-        return Cell(self._shared_nursery, own, self._clock, self._load_timeout_s, log)
+        where = f"version '{version}' of model '{model}'"
+        return Cell(
+            self._shared_nursery,
+            own,
+            self._clock,
+            self._load_timeout_s,
+            lambda what: self._report(f"{where}: {what}"),
+        )
 
     def _shared_nursery(self) -> Nursery:
         with self._lock:
@@ -62,7 +66,7 @@ class Cell:
         own: what model.yaml says of them.
         clock: monotonic seconds.
         load_timeout_s: of a process that takes another's place.
-        log: names the version.
+        report: told when a process died; names the version.
     """
 
     def __init__(
@@ -71,13 +75,13 @@ class Cell:
         own: OwnProcess,
         clock: Clock,
         load_timeout_s: float,
-        log: BoundLogger,
+        report: Callable[[str], None],
     ) -> None:
-        self._log = log
         self._lock = threading.Lock()  # guards the deaths, which come on the threads of all instances
         self._deaths = 0
         self._told_s = -math.inf
         self._nursery = nursery
+        self._report = report
         self._own = own
         self._clock = clock
         self._load_timeout_s = load_timeout_s
@@ -106,6 +110,7 @@ class Cell:
             load_timeout_s=self._load_timeout_s,
             spare=self._own.spare,
             on_death=self._note_death,
+            tell=self._report,
         )
         self._runners.append(weakref.ref(runner))
         return runner
@@ -131,7 +136,7 @@ class Cell:
             if self._clock.now_s() - self._told_s < _TOLD_EVERY_S:
                 return
             self._told_s = self._clock.now_s()
-        self._log.warning("the model's process died", reason=reason, ending=ending, deaths=self._deaths)
+        self._report(f"its process died: {reason}, {ending}; {self._deaths} so far")
 
     def _living(self) -> Iterator[ProcessRunner]:
         return (runner for one in tuple(self._runners) if (runner := one()) is not None)

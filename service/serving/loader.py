@@ -54,15 +54,23 @@ class Loader:
         options: common to every load.
         trial: tries files in a child process where this machine never served them; raises BadModel.
         clock: of the batchers.
+        report: called with one sentence when a version's process died.
         on_fatal: called with one sentence when a batcher gives up for good.
     """
 
     def __init__(
-        self, source: Source, options: LoadOptions, *, trial: Trial, clock: Clock, on_fatal: Callable[[str], None]
+        self,
+        source: Source,
+        options: LoadOptions,
+        *,
+        trial: Trial,
+        clock: Clock,
+        report: Callable[[str], None],
+        on_fatal: Callable[[str], None],
     ) -> None:
         self.clock = clock
         self._options = options
-        self._opener = Opener(source, options, trial, clock)
+        self._opener = Opener(source, options, trial, clock, report)
         self._on_fatal = on_fatal
         self._jobs: set[LoadJob[_Built | None]] = set()
         self._given_up = False

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from service.core.clock import Clock
 from service.core.errors import BadModel
-from service.observe import logs
 from service.observe.statistics import VersionStatistics
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
@@ -56,13 +55,16 @@ class Opener:
         options: common to every load.
         trial: tries files in a child process where this machine never served them; raises BadModel.
         clock: of the runners.
+        report: told when a version's process died.
     """
 
-    def __init__(self, source: Source, options: LoadOptions, trial: Trial, clock: Clock) -> None:
+    def __init__(
+        self, source: Source, options: LoadOptions, trial: Trial, clock: Clock, report: Callable[[str], None]
+    ) -> None:
         self._source = source
         self._options = options
         self._trial = trial
-        self._cells = Cells(clock, options.load_timeout_s, logs.logger("service.serving.isolated"))
+        self._cells = Cells(clock, options.load_timeout_s, report)
 
     def files(self, model: str, version: str, config: ModelConfig) -> VersionFiles:
         """Reads and verifies a version's files; blocks. Raises NotFound, BadModel."""

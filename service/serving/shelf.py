@@ -41,7 +41,7 @@ class Shelf:
         except RetortError as error:
             entry.reason = str(error)
             raise
-        self.tell(entry, config)
+        self.tell(entry, config, versions)
         entry.config, entry.reason = config, ""
         for version in versions:
             entry.slot(version)
@@ -52,10 +52,11 @@ class Shelf:
             raise BadModel(entry.reason)
         return config, versions
 
-    def tell(self, entry: Entry, config: ModelConfig) -> None:
+    def tell(self, entry: Entry, config: ModelConfig, versions: list[str]) -> None:
         """Logs what has no effect of a configuration that was not read before."""
         if config != entry.config:
-            for warning in config.warnings:
+            absent = [f"version '{version}' is named and not there" for version in config.absent(versions)]
+            for warning in (*config.warnings, *absent):
                 self._log.warning("configuration", model=entry.name, warning=warning)
 
     def read_cards(self, model: str, slots: list[Slot]) -> None:

@@ -66,7 +66,7 @@ class Takeover:
             self._source.restore(entry.name, before)
             await self._undo(entry, known, fresh)
             raise
-        self._shelf.tell(entry, config)
+        self._shelf.tell(entry, config, versions)
         entry.config, entry.reason = config, ""
         await self._exchange(entry, versions, wanted, active, fresh)
 

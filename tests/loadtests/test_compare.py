@@ -87,7 +87,8 @@ def test_the_report_is_written_and_says_what_was_done(compared: tuple[int, str, 
     assert report["versus"][0]["agreement"]["value"] >= 0.98
     assert report["versus"][0]["agreement_rows"] == 64
     assert "<html" in (folder / "report.html").read_text()[:2000]
-    assert ("ship it" in out, "proves nothing" in out) == (code == 0, code != 0)
+    assert "ship it" in out
+    assert ("prove nothing" in out) == (code != 0)
 
 
 def test_every_answer_under_load_was_right(compared: tuple[int, str, Path]) -> None:

@@ -45,6 +45,20 @@ async def test_a_server_starts_says_so_answers_and_ends_at_a_signal(repository: 
     assert await asyncio.wait_for(running, 20) == 0
 
 
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_server_without_a_model_warns_of_its_repository(repository: Path, tmp_path: Path, held: bool) -> None:
+    (tmp_path / "empty").mkdir()
+    said: asyncio.Queue[str] = asyncio.Queue()
+    folder = repository if held else tmp_path / "empty"
+    with capture_logs() as lines:
+        running = asyncio.ensure_future(Server(settings(folder), said.put_nowait).run())
+        await asyncio.wait_for(said.get(), 20)
+        signal.raise_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(running, 20) == 0
+    warned = [line["repository"] for line in lines if line["event"] == "no model is served"]
+    assert warned == ([] if held else [[str(folder)]])
+
+
 async def test_a_second_signal_cuts_the_drain_delay_short(repository: Path) -> None:
     said: asyncio.Queue[str] = asyncio.Queue()
     server = Server(settings(repository, drain_delay_s=60.0), said.put_nowait)

@@ -155,7 +155,7 @@ def test_every_wrong_value_gets_its_own_line(monkeypatch: pytest.MonkeyPatch) ->
         ("RETORT_REPOSITORIES", "RETORT_REPOSITORY"),
         ("retort_log_levle", "RETORT_LOG_LEVEL"),
         ("RETORT_MAX_BODY", "RETORT_MAX_BODY_BYTES"),
-        ("RETORT_TRIAL", "RETORT_TRIAL_MEMORY_BYTES"),
+        ("RETORT_TRIAL_MEMORY", "RETORT_TRIAL_MEMORY_BYTES"),
     ],
 )
 def test_an_unknown_variable_is_refused_with_the_nearest_name(
@@ -163,6 +163,21 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name(
 ) -> None:
     monkeypatch.setenv(variable, "1")
     assert refusal() == f"{variable} is not a setting of retort; the nearest one is {nearest}."
+
+
+@pytest.mark.parametrize(
+    ("variable", "instead"),
+    [
+        ("RETORT_MODEL_FILE", "RETORT_REPOSITORY may name one model file"),
+        ("RETORT_TRIAL", "RETORT_TRIAL_MEMORY_BYTES=0 loads without a trial"),
+        ("retort_trial_timeout_s", "a trial has nine tenths of RETORT_LOAD_TIMEOUT_S"),
+    ],
+)
+def test_a_former_variable_is_refused_with_what_does_the_same(
+    monkeypatch: pytest.MonkeyPatch, variable: str, instead: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert refusal() == f"{variable} is gone: {instead}."
 
 
 def test_an_unknown_variable_far_from_all_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:

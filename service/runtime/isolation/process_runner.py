@@ -40,6 +40,7 @@ class ProcessRunner:
         spare: keeps a second process loaded, to take the place of the first at once.
         on_death: told why a process is gone that was not closed, and how it ended; on the thread of a run or a load.
         tries: how often rows are run whose process dies; 1 for a test that shows what the second is for.
+        tell: told in a sentence that it rests, since its processes keep dying by themselves.
 
     Attributes:
         restarts: processes that took the place of another.
@@ -61,6 +62,7 @@ class ProcessRunner:
         spare: bool = False,
         on_death: Died = lambda _reason, _ending: None,
         tries: int = 2,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._blank: Callable[[], Child] = nursery.child
         self._ending: Callable[[int], str] = nursery.ending
@@ -69,6 +71,7 @@ class ProcessRunner:
         self._clock = clock
         self._load_timeout_s = load_timeout_s
         self._tries = tries
+        self._tell = tell
         self._busy = threading.Lock()  # between a run and `close`, which take the child apart
         self._closed = False
         self._stopped = False
@@ -198,6 +201,7 @@ class ProcessRunner:
         """Counts a death that no run is to blame for; the third within a minute is a crash loop."""
         if not self._deaths.record(self._clock.now_s()):
             self._not_before_s = self._clock.now_s() + _REST_S
+            self._tell(f"its processes keep dying by themselves, the next is tried in {_REST_S:.0f} s")
             raise self._resting()
 
     def _resting(self) -> NotReady:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from service.cli.client import Client, model_path
 from service.cli.failure import Failure
+from tests.support.certificates import make_pair
 from tests.unit.cli.conftest import Retort, ScriptedServer
+
+_ASK = "name its authority with --ca"
 
 
 @pytest.fixture
@@ -64,6 +70,63 @@ def test_a_server_that_hangs_up_gives_a_sentence() -> None:
         client = Client(url, None)
         client._http.timeout = 0.2
         assert failure(client).startswith(f"the server at {url} gave no answer: ")
+
+
+def test_a_server_that_wants_tls_is_asked_for_by_another_url() -> None:
+    def hang_up() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        hung_up = pool.submit(hang_up)
+        said = failure(Client(f"http://127.0.0.1:{listener.getsockname()[1]}", None))
+        hung_up.result()
+    assert said.endswith("; the URL of a server with a certificate begins with https://.")
+
+
+def test_a_server_without_tls_is_asked_for_by_another_url(server: ScriptedServer) -> None:
+    url = server.url.replace("http", "https")
+    assert failure(Client(url, None)) == (
+        f"no TLS is spoken at {url}: the URL of a server without a certificate begins with http://."
+    )
+
+
+def test_a_handshake_that_fails_is_told_in_the_words_of_tls() -> None:
+    def alert() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # fatal: handshake failure
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        alerted = pool.submit(alert)
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        assert failure(Client(url, None)).startswith(f"there is no TLS connection to {url}: [SSL")
+        alerted.result()
+
+
+@pytest.mark.parametrize(
+    ("with_authority", "why"), [(True, "IP address mismatch, certificate is not valid for '127.0.0.2'"), (False, _ASK)]
+)
+def test_a_certificate_is_refused_with_its_reason(tmp_path: Path, with_authority: bool, why: str) -> None:
+    pair = make_pair(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.chain, pair.key)
+
+    def shake() -> None:
+        with listener.accept()[0] as connection, contextlib.suppress(OSError):
+            context.wrap_socket(connection, server_side=True).close()
+
+    with socket.create_server(("127.0.0.2", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        shaken = pool.submit(shake)
+        url = f"https://127.0.0.2:{listener.getsockname()[1]}"
+        said = failure(Client(url, None, pair.chain if with_authority else None))
+        assert said == f"the certificate of {url} is not trusted: {why}."
+        shaken.result()
+
+
+def test_who_needs_a_key_is_told_how_to_give_it(server: ScriptedServer) -> None:
+    server.on("GET /v2", {"error": "a key is needed"}, status=401)
+    assert failure(Client(server.url, None)) == "a key is needed; here with --key or RETORT_KEY"
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost:8000", "", "ftp://127.0.0.1"])

@@ -125,7 +125,9 @@ def test_pickled_arrays_are_never_opened(retort: Retort, tmp_path: Path) -> None
     np.savez(tmp_path / "rows.npz", x=np.array([{"a": 1}], np.object_))
     outcome = retort("infer", "digits", str(tmp_path / "rows.npz"))
     assert outcome.code == 1
-    assert "cannot be read as arrays" in outcome.err
+    assert outcome.err.endswith(
+        "rows.npz cannot be read as arrays: expected a file of numpy.savez that holds no Python objects.\n"
+    )
 
 
 def test_a_file_that_is_not_there_is_a_mistyped_argument(retort: Retort) -> None:

@@ -105,6 +105,22 @@ def test_a_folder_in_place_of_the_file_is_told_its_option(retort: Retort, app: S
     assert app.settings is None
 
 
+@pytest.mark.parametrize("held", ["model.yaml", "config.pbtxt", "1/model.onnx", "1/model.deep"])
+@pytest.mark.parametrize("command", [("serve", "--repository"), ("check",)])
+def test_the_folder_of_one_model_is_told_the_one_above(
+    retort: Retort, app: Server, tmp_path: Path, command: tuple[str, ...], held: str
+) -> None:
+    (tmp_path / "models" / "digits" / "1").mkdir(parents=True)
+    (tmp_path / "models" / "digits" / held).write_bytes(b"")
+    outcome = retort(*command, "models/digits")
+    assert outcome.code == 1
+    assert outcome.err == (
+        "retort: models/digits is the folder of one model: name the folder that it lies in, models.\n"
+    )
+    assert app.settings is None
+    assert retort("serve", "--repository", "models").code == 0
+
+
 def test_a_file_of_another_kind_is_told_which_are_served(retort: Retort, app: Server, tmp_path: Path) -> None:
     (tmp_path / "net.pb").write_bytes(b"")
     outcome = retort("serve", "net.pb")

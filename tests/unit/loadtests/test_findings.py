@@ -102,6 +102,6 @@ def test_the_advice_is_given_both_cards() -> None:
     both, entries = named(None)
     blocks = {"1": FULL, "1-int8": QUICK}
     (found,) = differences(entries, both, blocks, {})
-    case = case_of(found, entries, summaries(blocks, 10, seed=0))
+    case = case_of(found, entries, summaries(blocks, 10, seed=0), valid=True)
     assert case.own.version == "1-int8" and case.full.version == "1"
     assert case.card.size_bytes == case.full_card.size_bytes == 5

@@ -134,6 +134,7 @@ def test_python_callers_may_write_numbers() -> None:
             "isolation: {process: {memory: 5}}",
             "unknown key 'memory' in 'isolation.process'; did you mean 'memory_bytes'?",
         ),
+        ("isolation: {proces: {}}", "unknown key 'proces' in 'isolation'; did you mean 'process'?"),
         ("isolation: {process: {}, thread: {}}", "unknown key 'thread' in 'isolation'."),
         (
             "isolation: {process: {memory_bytes: 5}}",

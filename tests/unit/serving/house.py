@@ -58,6 +58,7 @@ class House:
         self.root.mkdir()
         self.state_file = folder / "state" / "active.json"
         self.fatal: list[str] = []
+        self.reported: list[str] = []
         self.opened: list[Catalog] = []
         self.source = Overlay(Repository(self.root))
         self._captured = CapturingLogger()
@@ -107,7 +108,14 @@ class House:
         """A loader whose runs all have a thread of their own, so that tests may make them hang."""
         obstacles = {"cpu": "", "cuda": "this is a test", "tensorrt": "this is a test"}
         options = LoadOptions(provider, 1, load_timeout_s, run_timeout_s, obstacles, None, inline_limit_s)  # type: ignore[arg-type]
-        return Loader(self.source, options, trial=trial, clock=clock or MonotonicClock(), on_fatal=self.fatal.append)
+        return Loader(
+            self.source,
+            options,
+            trial=trial,
+            clock=clock or MonotonicClock(),
+            report=self.reported.append,
+            on_fatal=self.fatal.append,
+        )
 
     def catalog(self, *, state: StateFile | None = None, **loader: Any) -> Catalog:
         """A catalog that has loaded nothing yet, over the same disk and state file as the ones before."""

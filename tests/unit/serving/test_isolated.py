@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-import structlog
 
 from service.core.clock import MonotonicClock
 from service.core.contract import InferRequest
@@ -121,6 +120,8 @@ async def test_a_killed_process_costs_no_request(house: House) -> None:
     assert servable.statistics.to_triton()["inference_stats"]["fail"]["count"] == 0
     assert servable.statistics.processes is not None
     assert servable.statistics.processes.restarts == 3
+    assert house.reported[0].startswith("version '1' of model 'm': its process died: it ended")
+    assert house.reported[0].endswith(", signal 9 (SIGKILL); 1 so far")
 
 
 async def test_one_row_that_kills_among_eight_seven_right_answers_and_one_typed_error(house: House) -> None:
@@ -139,19 +140,18 @@ async def test_one_row_that_kills_among_eight_seven_right_answers_and_one_typed_
 
 
 def test_deaths_are_told_by_version_but_no_more_than_one_a_second() -> None:
-    clock, captured = ManualClock(), structlog.testing.LogCapture()
-    log = structlog.wrap_logger(None, processors=[captured], wrapper_class=structlog.stdlib.BoundLogger)
-    cells = Cells(clock, 1.0, log)
+    clock, told = ManualClock(), list[str]()
+    cells = Cells(clock, 1.0, told.append)
     one, other = (cells.cell(OwnProcess(), "m", version) for version in ("1", "2"))
     for _ in range(5):
         one._note_death("it ended", "signal 11 (SIGSEGV)")
     other._note_death("it ended", "exit code 1")
     clock.advance(1.0)
     one._note_death("it ended", "unknown")
-    assert [(line["version"], line["ending"], line["deaths"]) for line in captured.entries] == [
-        ("1", "signal 11 (SIGSEGV)", 1),
-        ("2", "exit code 1", 1),
-        ("1", "unknown", 6),
+    assert told == [
+        "version '1' of model 'm': its process died: it ended, signal 11 (SIGSEGV); 1 so far",
+        "version '2' of model 'm': its process died: it ended, exit code 1; 1 so far",
+        "version '1' of model 'm': its process died: it ended, unknown; 6 so far",
     ]
 
 

@@ -207,6 +207,14 @@ async def test_what_has_no_effect_is_logged_once_and_told_with_the_version(house
     assert catalog.versions("m")[0].warnings == (line["warning"],)
 
 
+async def test_a_version_that_is_named_and_not_there_is_logged_once(house: House) -> None:
+    house.put("1", scales(2))
+    (house.root / "m" / "model.yaml").write_text("versions: [1, 9]")
+    catalog = await house.started()
+    await catalog.load("m")
+    assert [line["warning"] for line in house.logged("configuration")] == ["version '9' is named and not there"]
+
+
 async def test_a_triton_repository_serves_the_latest_version_reshaped_and_warmed_up(house: House) -> None:
     house.put("1", scales(2))
     house.put("2", scales(3))

@@ -140,7 +140,7 @@ def test_who_is_not_on_this_machine_reads_and_changes_nothing(connect: Callable[
     refused = elsewhere.post(path, json={})
     assert refused.status_code == 403
     assert refused.json()["error"] == (
-        "settings are changed only from the server's own machine, and this request comes from elsewhere"
+        "without keys, settings are changed only from the server's own machine, and this request comes from elsewhere"
     )
     assert connect().post(path, json={}).status_code == 200
     assert connect().post(path, json={}, headers={"Origin": "http://evil"}).status_code == 403

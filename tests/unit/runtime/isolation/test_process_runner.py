@@ -152,8 +152,8 @@ def test_a_process_that_dies_between_runs_costs_none(make: Make) -> None:
 
 def test_processes_that_keep_dying_by_themselves_are_a_crash_loop(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third that dies before its first run makes the version not ready, for ten seconds."""
-    clock = ManualClock()
-    runner = make(graphs.linear(), clock=clock, load_timeout_s=1e9)
+    clock, told = ManualClock(), []
+    runner = make(graphs.linear(), clock=clock, load_timeout_s=1e9, tell=told.append)
     runner.run(ROW)
     load, tries = Child.load, []
 
@@ -169,11 +169,13 @@ def test_processes_that_keep_dying_by_themselves_are_a_crash_loop(make: Make, mo
             runner.run(ROW)
         assert error.value.retry_after_s == 10
     assert len(tries) == 3
+    assert told == ["its processes keep dying by themselves, the next is tried in 10 s"]
     monkeypatch.undo()
     with pytest.raises(NotReady):
         runner.run(ROW)
     clock.advance(61)
     runner.run(ROW)
+    assert len(told) == 1
 
 
 def test_a_process_that_no_longer_fits_is_not_ready(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
