@@ -197,9 +197,10 @@ def test_a_process_that_hangs_is_ended_and_no_thread_is_left_behind(isolated: Se
     answered(take(isolated, 7))
     threads = psutil.Process(isolated.process.pid).num_threads()
     for _ in range(3):  # the third engine given up would end the server
-        for process in processes_of(isolated):
-            os.kill(process.pid, signal.SIGSTOP)
+        assert answered(divide(isolated, 3)) and answered(take(isolated, 7)) == [7]  # so none is on its way
         hanging = processes_of(isolated)
+        for process in hanging:
+            os.kill(process.pid, signal.SIGSTOP)
         refused = take(isolated, 7)
         assert refused.status_code == 503
         assert "the run took longer than 0.5 s" in refused.json()["error"]
