@@ -40,7 +40,7 @@ class Case:
 
 
 def sentence(case: Case) -> str:
-    """What was found, and what follows."""
+    """What was found, and what follows; from the times of an invalid run nothing does."""
     told = [f"{_latency(case.found)}{_rate(case.found)}"]
     agreement = case.found.agreement
     if agreement is not None:
@@ -48,7 +48,13 @@ def sentence(case: Case) -> str:
         told.append(f"agreement {agreement.share:.1%} [{low:.1%}, {high:.1%}] of {agreement.rows} rows")
     if case.card.verdict is not None:
         told.append(f"the gate's verdict: {case.card.verdict}")
-    return "; ".join([*told, advice(case)])
+    said = "; ".join([*told, advice(case)])
+    return said if case.valid else disowned(said)
+
+
+def disowned(seen: str) -> str:
+    """What an invalid run saw, for whoever looks for what went wrong."""
+    return f"this run is invalid and its times prove nothing; what it saw: {seen}"
 
 
 def _latency(found: Versus) -> str:

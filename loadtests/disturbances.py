@@ -69,23 +69,30 @@ def swap(http: httpx.Client, model: str, version: str) -> str:
 
 @contextmanager
 def slow_clients(address: Address, request: bytes, how: SlowClients) -> Iterator[None]:
-    """Keeps so many connections open that send a request byte by byte; one that the server closes is opened again."""
+    """Keeps so many connections open that send a request byte by byte; one that the server closes is opened again.
+
+    All are there from the begin on.
+    """
     ended = threading.Event()
+    with contextlib.ExitStack() as open_ones:
+        clients = [open_ones.enter_context(_Slow(address, request)) for _ in range(how.count)]
 
-    def trickle() -> None:
-        with contextlib.ExitStack() as open_ones:
-            clients = [open_ones.enter_context(_Slow(address, request)) for _ in range(how.count)]
+        def step() -> None:
+            for client in clients:
+                client.step()
+
+        def trickle() -> None:
             while not ended.wait(how.byte_every_s):
-                for client in clients:
-                    client.step()
+                step()
 
-    thread = threading.Thread(target=trickle, name="slow clients", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+        step()
+        thread = threading.Thread(target=trickle, name="slow clients", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 class _Slow:

@@ -79,7 +79,10 @@ def _ask(http: httpx.Client, path: str, request: bytes, what: str) -> dict[str, 
     lines = (line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
     wanted = {"Content-Type", "Inference-Header-Content-Length"}
     headers = {name: value for name, value in lines if name in wanted}
-    answer = http.post(path, content=body, headers=headers)
+    try:
+        answer = http.post(path, content=body, headers=headers)
+    except httpx.HTTPError as error:
+        raise CannotLoad(f"asked {what}, {http.base_url} gives no answer: {error}.") from None
     if answer.status_code != httpx.codes.OK:
         raise CannotLoad(f"asked {what}, {http.base_url} answers {answer.status_code}: {answer.text[:200].strip()}")
     length = int(answer.headers.get("Inference-Header-Content-Length", 0))

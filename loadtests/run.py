@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from loadtests import findings, swaps
-from loadtests.advice import sentence
+from loadtests.advice import disowned, sentence
 from loadtests.comparison import Plan, compare
 from loadtests.contenders import Field, gather
 from loadtests.disturbances import Mark, slow_clients
@@ -161,5 +161,6 @@ def _outcome(going: _Run, began_at: str, machine: Mapping[str, str]) -> Outcome:
 
 def _sentence(going: _Run, one: Versus, figures: Mapping[str, Summary], *, valid: bool) -> str:
     if going.order.scenario.swap is not None:
-        return swaps.sentence(one, figures[one.version], going.marks)
+        said = swaps.sentence(one, figures[one.version], going.marks)
+        return said if valid else disowned(said)
     return sentence(findings.case_of(one, going.field.entries, figures, valid=valid))

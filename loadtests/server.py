@@ -7,10 +7,12 @@ on another machine has no process here.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -18,6 +20,8 @@ import psutil
 
 from loadtests.measures.observed import ServerSide
 from loadtests.pools import Signature
+
+N = TypeVar("N", int, float)
 
 TIMEOUT_S = 10.0
 _RAPL = Path("/sys/class/powercap")
@@ -190,19 +194,22 @@ class Server:
         return told if isinstance(told, dict) else {}
 
     def _cpu_s(self) -> float | None:
-        return None if self._process is None else sum(sum(one.cpu_times()[:2]) for one in self._family())
+        # The system adds up what a process and those of its children have used that have ended meanwhile.
+        return self._of_family(lambda one: sum(one.cpu_times()[:4]))
 
     def _resident_bytes(self) -> int | None:
-        return None if self._process is None else sum(one.memory_info().rss for one in self._family())
+        return self._of_family(lambda one: one.memory_info().rss)
 
-    def _family(self) -> list[psutil.Process]:
-        """The process and its children: some servers answer from workers."""
-        if self._process is None:
-            return []
-        try:
-            return [self._process, *self._process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+    def _of_family(self, read: Callable[[psutil.Process], N]) -> N | None:
+        """Of the process and its children together: some servers answer from workers, any of which may just end."""
+        process, found = self._process, list[N]()
+        if process is None:
+            return None
+        with suppress(psutil.NoSuchProcess):
+            for one in (process, *process.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    found.append(read(one))
+        return sum(found)
 
 
 def signature_of(metadata: dict[str, Any]) -> Signature | None:

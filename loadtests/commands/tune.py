@@ -43,7 +43,6 @@ Exit codes:
 """
 
 CANNOT, INVALID, INTERRUPTED = 1, 4, 130
-MOST_LAG_MS = 5.0
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
@@ -85,8 +84,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 def _run(order: Order) -> Found:
-    from loadtests.rows import BadRows  # noqa: PLC0415
-    from loadtests.server import CannotLoad  # noqa: PLC0415
+    from loadtests.failures import FAILURES  # noqa: PLC0415
     from loadtests.tune.model_yaml import BadYaml  # noqa: PLC0415
     from loadtests.tune.search import search  # noqa: PLC0415
 
@@ -95,7 +93,7 @@ def _run(order: Order) -> Found:
     except KeyboardInterrupt:
         typer.echo("retort: interrupted before anything was measured.", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except (CannotLoad, BadRows, BadYaml) as error:
+    except (*FAILURES, BadYaml) as error:
         _give_up(str(error))
         raise  # never reached: it exits
 
@@ -105,24 +103,21 @@ def _finish(order: Order, found: Found, out: Path | None, write: bool) -> None:
     from loadtests.tune.settings import PRESENT  # noqa: PLC0415
     from loadtests.tune.telling import as_document, table, verdict  # noqa: PLC0415
 
-    valid = found.lag_p99_ms <= MOST_LAG_MS
-    takes = found.better and found.complete and valid
+    takes = found.better and found.complete and found.valid
     text = edited(order.yaml(), found.best if takes else PRESENT)
     typer.echo(table(found))
     typer.echo(verdict(found))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        document: dict[str, Any] = as_document(found, order, valid=valid)
+        document: dict[str, Any] = as_document(found, order)
         (out / "tune.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         (out / "model.yaml").write_text(text, encoding="utf-8")
-    if not valid:
-        typer.echo(f"retort: invalid: the generator was {found.lag_p99_ms:.1f} ms late at p99.", err=True)
     if write and takes:
         replace_file(order.folder / "model.yaml", text)
         typer.echo(f"written: {order.folder / 'model.yaml'}")
     elif takes:
         typer.echo(f"\n{text}", nl=False)
-    raise typer.Exit(INTERRUPTED if not found.complete else 0 if valid else INVALID)
+    raise typer.Exit(INTERRUPTED if not found.complete else 0 if found.valid else INVALID)
 
 
 def _cores(asked: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:

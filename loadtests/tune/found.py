@@ -9,6 +9,7 @@ from loadtests.tune.halving import is_better
 from loadtests.tune.objective import Objective
 from loadtests.tune.pruning import Weighed
 from loadtests.tune.settings import PRESENT, Settings
+from loadtests.verdict import MOST_LAG_MS
 
 
 @dataclass
@@ -40,6 +41,11 @@ class Found:
     left_out: int = 0
     lag_p99_ms: float = 0.0
     weighed: list[Weighed] = field(default_factory=list)
+
+    @property
+    def valid(self) -> bool:
+        """Whether the generator came in time, so that the figures mean what they say."""
+        return self.lag_p99_ms <= MOST_LAG_MS
 
     @property
     def better(self) -> bool:

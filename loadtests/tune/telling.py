@@ -9,6 +9,7 @@ from loadtests.tune.found import Found
 from loadtests.tune.order import Order
 from loadtests.tune.pruning import Weighed
 from loadtests.tune.settings import PRESENT, Settings
+from loadtests.verdict import MOST_LAG_MS
 
 SCHEMA = "retort.tune/1"
 _WHAT = {
@@ -30,6 +31,9 @@ def table(found: Found) -> str:
 
 def verdict(found: Found) -> str:
     """One sentence: what to change, by how much it is better, or why nothing is changed."""
+    if not found.valid:
+        late = f"the generator came {found.lag_p99_ms:.1f} ms late at p99, and at most {MOST_LAG_MS:g} ms are allowed"
+        return f"this run is invalid and proves nothing: {late}"
     if found.ratio is None or found.objective is None:
         seen = f"nothing better was seen among {len(found.tried)} others" if found.tried else "no other was tried"
         why = seen if found.complete else "the search did not come to its end"
@@ -40,7 +44,7 @@ def verdict(found: Found) -> str:
     return told if found.better else f"keep the present configuration: no better one was shown ({told})"
 
 
-def as_document(found: Found, order: Order, *, valid: bool) -> dict[str, Any]:
+def as_document(found: Found, order: Order) -> dict[str, Any]:
     """For tune.json."""
     return {
         "schema": SCHEMA,
@@ -52,7 +56,7 @@ def as_document(found: Found, order: Order, *, valid: bool) -> dict[str, Any]:
         "budget_s": order.budget_s,
         "cores": list(order.server_cores),
         "complete": found.complete,
-        "valid": valid,
+        "valid": found.valid,
         "generator_lag_p99_ms": found.lag_p99_ms,
         "present": found.present.changes(),
         "best": found.best.changes(),

@@ -169,8 +169,8 @@ class Batcher:
 
     @property
     def pending(self) -> int:
-        """Requests that wait for their answer, queued or running."""
-        return len(self._ledger)
+        """Requests of clients that wait for their answer, queued or running."""
+        return self._ledger.clients
 
     @property
     def healthy(self) -> bool:

@@ -16,9 +16,14 @@ from service.core.errors import RetortError
 
 
 class Ledger:
-    """The open tickets of one batcher, owned by the event loop's thread."""
+    """The open tickets of one batcher, owned by the event loop's thread.
+
+    Attributes:
+        clients: how many of them are not the server's own.
+    """
 
     def __init__(self) -> None:
+        self.clients = 0
         self._open: dict[int, Ticket] = {}
         self._deadlines = Times(self._open)
         self._waits = Times(self._open)
@@ -32,6 +37,7 @@ class Ledger:
         self._last_number += 1
         ticket.number = self._last_number
         self._open[ticket.number] = ticket
+        self.clients += not ticket.quiet
         if ticket.deadline_s != math.inf:
             self._deadlines.add(ticket.deadline_s, ticket.number)
         if ticket.wait_until_s != math.inf:
@@ -84,6 +90,7 @@ class Ledger:
         ticket.ended = True
         ticket.pieces = []  # they point back at it: no cycle may keep a request's arrays
         del self._open[ticket.number]
+        self.clients -= not ticket.quiet
         if ticket.future.done():
             return True  # cancelled by its sender, who has not come to say so yet
         if isinstance(outcome, Answer):

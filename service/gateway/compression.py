@@ -1,14 +1,15 @@
 """gzip and deflate, both ways: request bodies are decoded within the body limit, answers encoded when a client asks.
 
 What takes long enough to hold up other requests is done in a thread. The limit holds for the decoded bytes, counted
-as they come out, so that a small body cannot become a large one.
+as they come out, so that a small body cannot become a large one; whoever shares memory out is told of each piece.
 Sources: RFC 9110 sections 8.4 and 12.5.3; RFC 1950, 1951 and 1952.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from service.core.errors import BadInput, TooLarge
 from service.serving.threads import in_thread
@@ -23,13 +24,19 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's `wbits` of each format
 _HEADER_LIMIT = 1024
 
 
-async def decoded(body: bytes, headers: Mapping[bytes, bytes], limit_bytes: int) -> bytes:
+async def decoded(
+    body: bytes,
+    headers: Mapping[bytes, bytes],
+    limit_bytes: int,
+    take: Callable[[int], None] = lambda _: None,
+) -> bytes:
     """The body as it was before its `Content-Encoding`.
 
     Args:
         body: as it arrived.
         headers: by lower-case name.
         limit_bytes: the largest body once decoded.
+        take: told of the bytes of each piece before the next one is decoded; what it raises ends the decoding.
 
     Raises:
         BadInput: another coding than gzip and deflate, or bytes that are not of it.
@@ -41,12 +48,17 @@ async def decoded(body: bytes, headers: Mapping[bytes, bytes], limit_bytes: int)
     name = coding[:_HEADER_LIMIT].decode("latin-1")
     if name not in CODINGS:
         raise BadInput("the request's Content-Encoding is not known, expected gzip, deflate or none")
-    quick = _decode(body, name, min(limit_bytes, INLINE_DECODED_BYTES))
-    if quick is None and limit_bytes > INLINE_DECODED_BYTES:
-        quick = await in_thread("decode a body", lambda: _decode(body, name, limit_bytes))
-    if quick is None:
-        raise TooLarge(f"the body is larger than the limit of {limit_bytes} bytes once decoded")
-    return quick
+    inflating, pieces, size_bytes = _Inflating(body, name), [], 0
+    while not inflating.ended:
+        quick_bytes = INLINE_DECODED_BYTES + 1 - size_bytes
+        most_bytes = min(limit_bytes + 1 - size_bytes, quick_bytes if quick_bytes > 0 else _CHUNK_BYTES)
+        piece = partial(inflating.piece, most_bytes)
+        pieces.append(piece() if quick_bytes > 0 else await in_thread("decode a body", piece))
+        size_bytes += len(pieces[-1])
+        if size_bytes > limit_bytes:
+            raise TooLarge(f"the body is larger than the limit of {limit_bytes} bytes once decoded")
+        take(len(pieces[-1]))
+    return b"".join(pieces)
 
 
 async def encoded(body: bytes, accepted: bytes) -> tuple[bytes, str]:
@@ -88,33 +100,36 @@ def _encode(body: bytes, coding: str) -> bytes:
     return compressor.compress(body) + compressor.flush()
 
 
-def _decode(body: bytes, coding: str, limit_bytes: int) -> bytes | None:
-    """The decoded body; None where it is longer than `limit_bytes`. Raises BadInput."""
-    try:
-        return _inflate(body, _GZIP if coding == "gzip" else _deflate_format(body), limit_bytes)
-    except (zlib.error, EOFError):
-        raise BadInput(f"the body is not {coding}, which the request's Content-Encoding says it is") from None
-
-
 def _deflate_format(body: bytes) -> int:
     """What `deflate` stands for: the zlib format, or the bare one that some clients send; RFC 1950 section 2.2."""
     is_zlib = len(body) > 1 and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
     return _ZLIB if is_zlib else _RAW
 
 
-def _inflate(body: bytes, wbits: int, limit_bytes: int) -> bytes | None:
-    decompressor = zlib.decompressobj(wbits)
-    chunks: list[bytes] = []
-    left_bytes, rest = limit_bytes, body
-    while not decompressor.eof:
-        chunk = decompressor.decompress(rest, min(_CHUNK_BYTES, left_bytes + 1))
-        rest = decompressor.unconsumed_tail
-        if not chunk and not rest and not decompressor.eof:
-            raise EOFError
-        chunks.append(chunk)
-        left_bytes -= len(chunk)
-        if left_bytes < 0:
-            return None
-    if decompressor.unused_data:
-        raise zlib.error("bytes follow the end")
-    return b"".join(chunks)
+class _Inflating:
+    """A body on its way out of its coding, piece by piece; by one thread at a time."""
+
+    def __init__(self, body: bytes, coding: str) -> None:
+        self._coding = coding
+        self._rest = body
+        self._stream = zlib.decompressobj(_GZIP if coding == "gzip" else _deflate_format(body))
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it is out."""
+        return self._stream.eof
+
+    def piece(self, most_bytes: int) -> bytes:
+        """The next bytes, at most so many, which are more than none. Raises BadInput: it is not of its coding."""
+        try:
+            piece = self._stream.decompress(self._rest, most_bytes)
+        except zlib.error:
+            raise self._wrong() from None
+        self._rest = self._stream.unconsumed_tail
+        ends_early = not piece and not self._rest and not self._stream.eof
+        if ends_early or self._stream.unused_data:
+            raise self._wrong()
+        return piece
+
+    def _wrong(self) -> BadInput:
+        return BadInput(f"the body is not {self._coding}, which the request's Content-Encoding says it is")

@@ -54,7 +54,8 @@ async def read_body(
         headers: by lower-case name.
         receive: the ASGI callable, from which nothing was read yet.
         limit_bytes: the largest body, as it arrives and once decoded; one that announces more is refused unread.
-        scope: of the request: its `SHARE`, from which each part is taken as it comes, and what `BROKEN` it.
+        scope: of the request: its `SHARE`, from which each part is taken as it comes, and again once decoded; and
+            what `BROKEN` it.
 
     Raises:
         TooLarge: more than `limit_bytes`, announced or not.
@@ -77,7 +78,7 @@ async def read_body(
             scope[SHARE].take(len(chunks[-1]))
         if not message.get("more_body", False):
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            return await decoded(body, headers, limit_bytes) if b"content-encoding" in headers else body
+            return await _decoded(body, headers, limit_bytes, scope) if b"content-encoding" in headers else body
         message = await receive()
     raise Abandoned("the client went away before the end of its request")
 
@@ -148,6 +149,11 @@ class _Listener(Watch):
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.leave()
+
+
+async def _decoded(body: bytes, headers: Mapping[bytes, bytes], limit_bytes: int, scope: Scope) -> bytes:
+    """A few bytes may become many: these are held against the budget as those that arrive are."""
+    return await decoded(body, headers, limit_bytes, scope[SHARE].take if SHARE in scope else lambda _: None)
 
 
 def _check_announced(headers: Mapping[bytes, bytes], limit_bytes: int) -> None:

@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import onnxruntime
-
+from service.runtime.onnx_runtime import onnxruntime
 from service.runtime.providers import ORT_NAMES, Provider
 
 # In the order in which they need one another. The wheels of TensorRT 10 keep them in the package tensorrt_libs.

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-
 from service.core.errors import BadInput, BadModel, DoesNotFit, RetortError, RunFailed, Stuck
+from service.runtime.onnx_runtime import errors as ort_errors
 
 _READ_CHARACTERS = 4_000
 _LIMIT_CHARACTERS = 300

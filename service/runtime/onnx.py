@@ -8,12 +8,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-import onnxruntime
-
 from service.core.contract import DTYPES, Array, Arrays, TensorSpec
 from service.core.errors import BadInput, RunFailed, Stuck
 from service.runtime import memory, strings
 from service.runtime.failures import run_failure
+from service.runtime.onnx_runtime import onnxruntime
 from service.runtime.providers import Provider, RunnerOptions
 from service.runtime.session import open_session
 from service.runtime.signature import Signature, read_signature

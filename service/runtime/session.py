@@ -21,12 +21,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 
-import onnxruntime
-
 from service.core.contract import TensorSpec
 from service.core.errors import BadModel, Stuck
 from service.runtime import devices, session_options
 from service.runtime.failures import load_failure
+from service.runtime.onnx_runtime import onnxruntime
 from service.runtime.providers import ORT_NAMES, RunnerOptions, provider_list, provider_missing, session_entries
 from service.runtime.signature import read_signature
 
@@ -79,7 +78,6 @@ def open_session(
 
 
 def _session_options(options: RunnerOptions) -> onnxruntime.SessionOptions:
-    onnxruntime.disable_telemetry_events()
     onnxruntime.set_default_logger_severity(_FATAL)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = _FATAL

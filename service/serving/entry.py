@@ -42,7 +42,7 @@ class Slot:
     servable: Servable | None = None
 
     def pending(self) -> int:
-        """Requests that wait in its queue."""
+        """Requests of clients that wait for its answers."""
         return self.servable.batcher.pending if self.servable is not None else 0
 
 

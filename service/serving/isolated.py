@@ -5,6 +5,7 @@ Holds neither runners nor bytes: with the last runner the bytes go, and with the
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from service.runtime.isolation.nursery import Nursery
 from service.runtime.isolation.process_runner import ProcessRunner
 from service.runtime.isolation.recipe import Recipe
 from service.runtime.providers import RunnerOptions
+
+_TOLD_EVERY_S = 1.0
 
 
 class Cells:
@@ -35,9 +38,16 @@ class Cells:
         self._lock = threading.Lock()  # guards the one nursery, which is there for as long as a runner uses it
         self._nursery: weakref.ref[Nursery] | None = None
 
-    def cell(self, own: OwnProcess) -> Cell:
+    def cell(self, own: OwnProcess, model: str, version: str) -> Cell:
         """For one load of one version."""
-        return Cell(self._shared_nursery, own, self._clock, self._load_timeout_s, self._report)
+        where = f"version '{version}' of model '{model}'"
+        return Cell(
+            self._shared_nursery,
+            own,
+            self._clock,
+            self._load_timeout_s,
+            lambda what: self._report(f"{where}: {what}"),
+        )
 
     def _shared_nursery(self) -> Nursery:
         with self._lock:
@@ -56,7 +66,7 @@ class Cell:
         own: what model.yaml says of them.
         clock: monotonic seconds.
         load_timeout_s: of a process that takes another's place.
-        report: told when a process died.
+        report: told when a process died; names the version.
     """
 
     def __init__(
@@ -67,6 +77,9 @@ class Cell:
         load_timeout_s: float,
         report: Callable[[str], None],
     ) -> None:
+        self._lock = threading.Lock()  # guards the deaths, which come on the threads of all instances
+        self._deaths = 0
+        self._told_s = -math.inf
         self._nursery = nursery
         self._report = report
         self._own = own
@@ -88,7 +101,6 @@ class Cell:
         except OSError:
             raise DoesNotFit("there is not enough memory for the bytes of this version") from None
         self._recipe = weakref.ref(recipe)
-        report, where = self._report, f"version '{files.version}' of model '{files.model}'"
         runner = ProcessRunner(
             recipe,
             self._nursery(),
@@ -97,7 +109,8 @@ class Cell:
             clock=self._clock,
             load_timeout_s=self._load_timeout_s,
             spare=self._own.spare,
-            tell=lambda what: report(f"{where}: {what}"),
+            on_death=self._note_death,
+            tell=self._report,
         )
         self._runners.append(weakref.ref(runner))
         return runner
@@ -115,6 +128,15 @@ class Cell:
     def restarts(self) -> int:
         """How often a process took the place of another."""
         return sum(runner.restarts for runner in self._living())
+
+    def _note_death(self, reason: str, ending: str) -> None:
+        """A line for it, but one a second: requests that kill could else fill the log."""
+        with self._lock:
+            self._deaths += 1
+            if self._clock.now_s() - self._told_s < _TOLD_EVERY_S:
+                return
+            self._told_s = self._clock.now_s()
+        self._report(f"its process died: {reason}, {ending}; {self._deaths} so far")
 
     def _living(self) -> Iterator[ProcessRunner]:
         return (runner for one in tuple(self._runners) if (runner := one()) is not None)

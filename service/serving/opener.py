@@ -94,7 +94,8 @@ class Opener:
 
     def _open_here(self, files: VersionFiles, config: ModelConfig, cancel: threading.Event) -> Opened:
         identity = _identity(files, config)
-        cell = self._cells.cell(config.isolation.process) if config.isolation is not None else None
+        own = config.isolation.process if config.isolation is not None else None
+        cell = self._cells.cell(own, files.model, files.version) if own is not None else None
         build = cell.build if cell is not None else _build_here
 
         def make(instance: int) -> Runner:

@@ -24,6 +24,7 @@ import yaml
 from tests.fault.test_swap_under_traffic import DIGITS, RATE_PER_S, Golden
 from tests.support.openloop import drive, percentile
 from tests.support.process import ServerProcess
+from tests.support.waiting import until
 from tests.unit.runtime.isolation import crashes
 from tests.unit.runtime.isolation.runners import alive
 
@@ -36,13 +37,6 @@ def processes_of(server: ServerProcess) -> list[psutil.Process]:
     """The model's, without the cradle they come from."""
     [cradle] = psutil.Process(server.process.pid).children()
     return [one for one in cradle.children() if alive(one)]
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + SETTLES_S
-    while not holds():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -183,6 +177,13 @@ def peak_mib(server: ServerProcess) -> int:
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
 
 
+def test_its_end_is_told_in_the_log(isolated: ServerProcess) -> None:
+    assert divide(isolated, crashes.KILLER).status_code == 500
+    lines = [json.loads(line) for line in isolated.log().splitlines() if "process died" in line]
+    told = "version '1' of model 'divides': its process died: it ended, signal 8 (SIGFPE); 1 so far"
+    assert (lines[0]["level"], lines[0]["event"]) == ("warning", told)
+
+
 def test_a_request_that_wants_much_memory_gets_none_of_the_servers(isolated: ServerProcess) -> None:
     before_mib = peak_mib(isolated)
     refused = take(isolated, 128 * MIB)  # 512 MiB of floats
@@ -196,9 +197,10 @@ def test_a_process_that_hangs_is_ended_and_no_thread_is_left_behind(isolated: Se
     answered(take(isolated, 7))
     threads = psutil.Process(isolated.process.pid).num_threads()
     for _ in range(3):  # the third engine given up would end the server
-        for process in processes_of(isolated):
-            os.kill(process.pid, signal.SIGSTOP)
+        assert answered(divide(isolated, 3)) and answered(take(isolated, 7)) == [7]  # so none is on its way
         hanging = processes_of(isolated)
+        for process in hanging:
+            os.kill(process.pid, signal.SIGSTOP)
         refused = take(isolated, 7)
         assert refused.status_code == 503
         assert "the run took longer than 0.5 s" in refused.json()["error"]

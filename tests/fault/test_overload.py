@@ -9,6 +9,7 @@ figures; a run in which the generator was late, or others took the server's core
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,12 +75,12 @@ def tried(figures: Callable[[int], Figures]) -> Figures:
 
 def knee(traffic: Traffic) -> Figures:
     """The highest rate found whose p99 meets the objective, as it was seen there."""
-    search, best = Search(100.0, ceiling=1000.0), None
+    search, best = Search(1000.0), None
     while not search.done:
         seen = tried(lambda number: traffic.send(steady(search.next_rate, 4.0), seed=number))  # noqa: B023 - at once
         met = not seen.others and not len(seen.refused) and p(seen.answered, 99) <= OBJECTIVE_S
         best = seen if met else best
-        search = search.after(met)
+        search = search.after(met, time.monotonic())
     assert best is not None, "not even the lowest rate meets the objective"
     return best
 

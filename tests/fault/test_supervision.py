@@ -6,7 +6,7 @@ A server process of its own, over real sockets; how soon it must be is held exac
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.support.overload import INFER_JSON, MODEL, write_repository
 from tests.support.process import ServerProcess
+from tests.support.waiting import until
 
 PATIENCE_S = 20.0  # for a machine that does other things beside; what is waited for takes two seconds at most
 
@@ -58,15 +59,6 @@ class Served:
     def close(self) -> None:
         self._clients.shutdown()
         self._channel.close()
-
-
-def until(happens: Callable[[], bool], what: str) -> float:
-    """Waits for it; returns the seconds that it took."""
-    began_s = time.monotonic()
-    while not happens():
-        assert time.monotonic() - began_s < PATIENCE_S, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.01)
-    return time.monotonic() - began_s
 
 
 @contextmanager

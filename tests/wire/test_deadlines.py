@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tests.support.openloop import post
 from tests.support.overload import MODEL, ROW, write_repository
 from tests.support.process import ServerProcess
+from tests.support.waiting import until
 
 URL = f"/v2/models/{MODEL}/infer"
 LONG_ROWS = 240  # more than a second, in runs of four rows
@@ -47,12 +47,6 @@ def counter(server: ServerProcess, name: str, reason: str = "") -> int:
     lines = server.http.get("/metrics").text.splitlines()
     found = [line for line in lines if line.startswith(f"{name}{{") and (not reason or f'reason="{reason}"' in line)]
     return int(found[0].rpartition(" ")[2])
-
-
-def until(happened: Callable[[], bool]) -> None:
-    ends_s = time.monotonic() + 20
-    while not happened():
-        assert time.monotonic() < ends_s
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import queue
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +19,7 @@ import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
 from tests.support.process import ServerProcess
+from tests.support.waiting import until
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
 
@@ -37,25 +38,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     (folder / "repository" / "loop" / "1").mkdir(parents=True)
     (folder / "repository" / "loop" / "1" / "model.onnx").write_bytes(graphs.loop())
     (folder / "repository" / "loop" / "model.yaml").write_text(YAML)
-    with ServerProcess(["--repository", str(folder / "repository")], folder) as running:
+    with ServerProcess(["--repository", str(folder / "repository")], folder, env={"RETORT_ACCESS_LOG": "1"}) as running:
         yield running
 
 
 @pytest.fixture(params=["http", "grpc"])
 def ask(request: pytest.FixtureRequest, server: ServerProcess) -> Ask:
-    """Asks for so many turns, on a connection of its own, and gives the time of the answer."""
+    """Asks for so many turns, under a name, on a connection of its own; gives the time of the answer."""
     module, where = {
         "http": (triton_http, f"127.0.0.1:{server.port}"),
         "grpc": (triton_grpc, server.grpc),
     }[request.param]
 
-    def asked(turns: int, **wish: int) -> float:
+    def asked(turns: int, called: str = "", **wish: int) -> float:
         inputs = []
         for name, array in models.turns(turns).items():
             inputs.append(module.InferInput(name, list(array.shape), "INT64" if array.dtype == np.int64 else "FP32"))
             inputs[-1].set_data_from_numpy(array)
         with module.InferenceServerClient(where) as client:
-            client.infer("loop", inputs, **wish)
+            client.infer("loop", inputs, headers={"x-request-id": called} if called else None, **wish)
         return time.monotonic()
 
     return asked
@@ -70,12 +71,6 @@ def until_pending(server: ServerProcess, requests: int) -> None:
     ends_s = time.monotonic() + 20
     while pending(server) != requests:
         assert time.monotonic() < ends_s, f"{pending(server)} requests are pending, not {requests}"
-
-
-def until(happened: Callable[[], bool]) -> None:
-    ends_s = time.monotonic() + 5  # the engine is busy for longer
-    while not happened():
-        assert time.monotonic() < ends_s
 
 
 @contextmanager
@@ -94,15 +89,23 @@ def busy(server: ServerProcess) -> Iterator[None]:
         yield
 
 
-def test_a_better_priority_overtakes(server: ServerProcess, ask: Ask) -> None:
+def answered(server: ServerProcess, names: Sequence[str]) -> list[str]:
+    """The requests of these names in the order in which the server answered them, by its own log."""
+    until(lambda: all(f'"{name}"' in server.log() for name in names))
+    return sorted(names, key=lambda name: server.log().index(f'"{name}"'))
+
+
+def test_a_better_priority_overtakes(server: ServerProcess, ask: Ask, request: pytest.FixtureRequest) -> None:
+    named = {level: f"level-{level}-{request.node.callspec.id}" for level in (3, 9, 0, 1)}
     with ThreadPoolExecutor(4) as clients:
-        asked: dict[int, Future[float]] = {}
+        asked: list[Future[float]] = []
         with busy(server):
-            for level in (3, 9, 0, 1):
-                asked[level] = clients.submit(ask, 5000, priority=level)
+            for level, name in named.items():
+                asked.append(clients.submit(ask, 1000, name, priority=level))
                 until_pending(server, 1 + len(asked))
-        ends = {level: answer.result(30) for level, answer in asked.items()}
-    assert sorted(ends, key=ends.__getitem__) == [1, 9, 0, 3]  # 9 is no level, and takes the default as 0 does
+        assert all(answer.result(30) for answer in asked)
+    # 9 is no level, and takes the default as 0 does
+    assert answered(server, list(named.values())) == [named[level] for level in (1, 9, 0, 3)]
 
 
 def test_a_timeout_bounds_the_wait_and_not_the_run(server: ServerProcess, ask: Ask) -> None:
@@ -134,11 +137,10 @@ def test_who_leaves_over_grpc_leaves_the_queue(server: ServerProcess, leaves: st
         inputs = turns_over_grpc(1)
         stays = client.async_infer("loop", inputs, told)  # the control: it waits on
         calls = [client.async_infer("loop", inputs, told, client_timeout=timeout_s) for _ in range(leaving)]
-        until(lambda: pending(server) >= 2 + leaving)
+        until(lambda: pending(server) == 2 + leaving)
         for call in calls if timeout_s is None else []:
             call.cancel()
         assert all(ended.get(timeout=10) is not None for _ in range(leaving))
-        until(lambda: pending(server) <= 3)  # the engine's, the control, and at most one probe of the server's own
-        assert pending(server) >= 2
+        until(lambda: pending(server) == 2)  # the engine's, and the control
         assert ended.empty()
         stays.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import tritonclient.http as triton
 
 from tests.support.process import ServerProcess
 from tests.support.remote import Remote
+from tests.support.waiting import until
 from tests.wire.digits import ANSWERS, DIGITS, INPUT, OUTPUT, ROWS, TOLERANCE, tensor
 
 ONNX = (DIGITS / "1" / "model.onnx").read_bytes()
@@ -34,15 +35,6 @@ def repository(tmp_path: Path, remote: Remote) -> Path:
     runner = {"triton": {"url": remote.url, "model": "digits", "timeout_s": 5}}
     (folder / "far" / "model.yaml").write_text(json.dumps({"runner": runner}))
     return folder
-
-
-def until(holds: Callable[[], bool], within_s: float) -> float:
-    """How long it took until `holds()`; fails when it does not."""
-    began_s = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began_s < within_s, f"not within {within_s} s"
-        time.sleep(0.02)
-    return time.monotonic() - began_s
 
 
 def is_ready(server: ServerProcess) -> bool:
@@ -71,13 +63,13 @@ def test_the_remote_s_life_shows_in_readiness_and_answers(repository: Path, remo
     with ServerProcess(["--repository", str(repository)], tmp_path) as server:
         assert is_ready(server)
         remote.stop()
-        assert until(lambda: not is_ready(server), 5.0) < 2.0
+        assert until(lambda: not is_ready(server), within_s=5.0) < 2.0
         refusal = ask(server, ROWS[:1])
         assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "1")
         assert refusal.json() == {"error": "the remote server that runs this model is not reachable or not ready"}
         assert server.http.get("/v2/health/live").status_code == 200
         remote.start()
-        assert until(lambda: is_ready(server), 5.0) < 2.0
+        assert until(lambda: is_ready(server), within_s=5.0) < 2.0
         assert ask(server, ROWS[:1]).status_code == 200
         remote.fails(grpc.StatusCode.INTERNAL, "Traceback: /srv/secret.py")
         failure = ask(server, ROWS[:1])
@@ -94,7 +86,7 @@ def test_a_remote_that_hangs_holds_neither_clients_nor_the_end(
     environment = {"RETORT_DRAIN_TIMEOUT_S": "1"}
     with ServerProcess(["--repository", str(repository)], tmp_path, env=environment) as server:
         remote.hangs()
-        assert until(lambda: not is_ready(server), 5.0) < 2.5
+        assert until(lambda: not is_ready(server), within_s=5.0) < 2.5
         late = server.http.post(INFER, json={"inputs": [tensor(ROWS[:1])]}, headers={"Retort-Timeout-Ms": "300"})
         assert late.status_code == 503
         began_s = time.monotonic()
@@ -111,7 +103,7 @@ def test_a_server_starts_without_its_remote_and_finds_it_later(
         assert [(entry["state"], "not reachable" in entry["reason"]) for entry in index] == [("UNAVAILABLE", True)]
         assert not is_ready(server)
         remote.start()
-        until(lambda: is_ready(server), 10.0)
+        until(lambda: is_ready(server), within_s=10.0)
         assert (
             np.abs(np.reshape(ask(server, ROWS[:2]).json()["outputs"][0]["data"], (2, 10)) - ANSWERS["1"][:2]).max()
             < TOLERANCE

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.process import ServerProcess
+from tests.support.waiting import until
 from tests.wire.conftest import REPOSITORY
 from tests.wire.digits import ANSWERS, ROWS, TOLERANCE, VERSIONS, tensor
 
@@ -37,13 +37,6 @@ def front(tmp_path: Path, back: ServerProcess) -> Iterator[ServerProcess]:
         yield server
 
 
-def until(holds: Callable[[], bool], within_s: float) -> None:
-    end_s = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end_s, f"not within {within_s} s"
-        time.sleep(0.02)
-
-
 def ask(server: ServerProcess, version: str, rows: Any) -> Any:
     answer = server.http.post(f"/v2/models/far-{version}/infer", json={"inputs": [tensor(rows)]})
     assert answer.status_code == 200, answer.text
@@ -62,7 +55,7 @@ def test_the_front_answers_as_the_named_version_behind_it(front: ServerProcess, 
 def test_a_front_is_not_ready_without_its_back(front: ServerProcess, back: ServerProcess) -> None:
     assert front.http.get("/v2/health/ready").status_code == 200
     back.kill()
-    until(lambda: front.http.get("/v2/health/ready").status_code == 503, 2.5)
+    until(lambda: front.http.get("/v2/health/ready").status_code == 503, within_s=2.5)
     refusal = front.http.post("/v2/models/far-1/infer", json={"inputs": [tensor(ROWS[:1])]})
     assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "1")
 

@@ -86,10 +86,11 @@ class Inference:
                 counted.by(holder.statistics)
                 answer = await holder.infer(asked, call.deadline(began_s), origin=call.sender)
             counted.answered(answer)
-            call.share.take(sum(array.nbytes for array in answer.outputs.values()))
-            if is_heavy_answer(answer.outputs, asked.outputs):
-                return await self._heavy.do("write an answer", partial(_written, answer, asked, targets, holder))
-            return _written(answer, asked, targets, holder)
+            write = partial(_written, answer, asked, targets, holder)
+            heavy = is_heavy_answer(answer.outputs, asked.outputs)
+            response = await self._heavy.do("write an answer", write) if heavy else write()
+            call.share.take(_size_bytes(response))
+            return response
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """The answers to a stream of requests, each when it is there; `id` tells which is whose.

@@ -99,14 +99,15 @@ class HttpServer:
 
     async def start(self) -> None:
         """Begins to answer; returns when it does."""
+        connections: Any = self._server.server_state.connections  # ours, each
+        self._sweeper.start(connections)  # first: whoever waits at the socket is accepted with the start, and timed
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="http")
         up = asyncio.create_task(self._server.up.wait())
         await asyncio.wait({self._task, up}, return_when=asyncio.FIRST_COMPLETED)
         up.cancel()
         if self._task.done():
+            self._sweeper.stop()
             self._task.result()
-        connections: Any = self._server.server_state.connections  # ours, each
-        self._sweeper.start(connections)
 
     def hurry(self) -> None:
         """Stops waiting for requests in flight."""

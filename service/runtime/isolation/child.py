@@ -9,6 +9,7 @@ import contextlib
 import select
 import signal
 import socket
+import threading
 import weakref
 from collections.abc import Callable, Mapping
 from os import close
@@ -51,6 +52,7 @@ class Child:
         self.signature = Signature((), (), ())
         self._handle = handle
         self._close_handle = weakref.finalize(self, close, handle)
+        self._ending = threading.Lock()  # guards the handle: once closed its number may be another process's
         self._server = server
         self._lifeline, self._lifeline_there = wire.pair()  # held by this process, for as long as it lives
         self._stops, self._stops_there = wire.pair()
@@ -62,9 +64,14 @@ class Child:
         self._memory_bytes = 0
 
     @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return not self._close_handle.alive
+
+    @property
     def alive(self) -> bool:
         """Whether it has not ended."""
-        return self._close_handle.alive and not self._ended_within(0)
+        return not self.closed and not self._ended_within(0)
 
     @property
     def resident_bytes(self) -> int:
@@ -120,11 +127,14 @@ class Child:
             if answer.get("run") != self._number:
                 raise Gone("it answered another run")
             return self._read(answer.get("outputs"))
+        except PermissionError:
+            raise Gone("it sealed the files that are shared") from None
         except (OSError, MemoryError):
             raise RunFailed("there is not enough memory for this run") from None
         finally:
-            self._inputs.shrink()
-            self._outputs.shrink()
+            for file in (self._inputs, self._outputs):
+                with contextlib.suppress(OSError):  # sealed, which the next run finds
+                    file.shrink()
 
     def stop(self) -> None:
         """Asks it to end the run in flight; returns at once. It is killed if it has not obeyed within half a second."""
@@ -136,15 +146,17 @@ class Child:
 
     def kill(self) -> None:
         """Ends it now, whatever it does."""
-        with contextlib.suppress(ProcessLookupError, OSError):
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        with self._ending, contextlib.suppress(OSError):
+            if not self.closed:
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def close(self) -> None:
         """Ends it and lets everything go that belongs to it; its memory is free then."""
-        if self._close_handle.alive:
+        if not self.closed:
             self.kill()
             self._ended_within(_DEATH_S)
-            self._close_handle()
+            with self._ending:
+                self._close_handle()
         for sock in (self._server, self._stops, self._stops_there, self._lifeline, self._lifeline_there):
             sock.close()
         self._inputs.close()

@@ -18,21 +18,29 @@ from service.runtime.isolation import inside
 from service.runtime.isolation.wire import Gone, readable, receive, send
 
 _REAP_EVERY_S = 1.0
+_MOST_KEPT = 64  # of those that nobody asked about
+
+Ended = dict[int, int]  # child's number -> its status, as waitpid tells it
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Forks a child for each message that comes through the socket; the child takes over the descriptor in it."""
+    """Answers what comes through the socket: forks a child that takes over the descriptor, or tells how one ended."""
     for number in (signal.SIGTERM, signal.SIGINT):  # a supervisor may tell all of a service; the server answers on
         signal.signal(number, signal.SIG_IGN)
     server = socket.socket(fileno=int(arguments[0]))
     memory.share_one_heap()
+    ended: Ended = {}
     while True:
-        _reap()
+        _reap(ended)
         if not readable(server, _REAP_EVERY_S):
             continue
         try:
-            _, descriptors = receive(server)
-            _bear(server, descriptors)
+            message, descriptors = receive(server)
+            if "ended" in message:
+                _reap(ended)
+                send(server, {"status": ended.pop(message["ended"], None)})
+            else:
+                _bear(server, descriptors)
         except Gone:
             os._exit(0)
 
@@ -49,10 +57,13 @@ def _bear(server: socket.socket, descriptors: list[int]) -> None:
     os.close(handle)
 
 
-def _reap() -> None:
+def _reap(ended: Ended) -> None:
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended.pop(found[0], None)  # another's, which had this number before
+            ended[found[0]] = found[1]
+            if len(ended) > _MOST_KEPT:
+                del ended[next(iter(ended))]
 
 
 if __name__ == "__main__":

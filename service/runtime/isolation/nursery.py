@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import threading
 import weakref
+from collections.abc import Sequence
 
 from service.core import interpreter
 from service.core.errors import NotReady
 from service.runtime.isolation import wire
 from service.runtime.isolation.child import Child
-from service.runtime.isolation.wire import Gone
+from service.runtime.isolation.wire import Gone, Message
 
 _ANSWER_S = 10.0
+_UNKNOWN = "unknown"
 _TRIES = 3  # the cradle may have been killed, and its heir too
 _OURS = ("RETORT_", "OTEL_")
 _ENVIRONMENT = {
@@ -47,6 +50,15 @@ class Nursery:
                 self._drop()
         raise NotReady("no process can be started for the model")
 
+    def ending(self, pid: int) -> str:
+        """How a child ended, once it has: by which signal or with which exit code; "unknown" without its cradle."""
+        with self._lock:
+            try:
+                return _ending(self._cradle.status(pid)) if self._cradle is not None else _UNKNOWN
+            except Gone:
+                self._drop()
+                return _UNKNOWN
+
     def _drop(self) -> None:
         if self._cradle is not None:
             self._cradle.end()
@@ -74,16 +86,35 @@ class _Cradle:
         """Forks one. Raises Gone: it cannot."""
         ours, theirs = wire.pair()
         try:
-            wire.send(self._socket, {}, [theirs.fileno()])
-            if not wire.readable(self._socket, _ANSWER_S):
-                raise Gone("the cradle hangs")
-            answer, [handle] = wire.receive(self._socket)
+            answer, [handle] = self._asked({}, [theirs.fileno()])
         except Gone:
             ours.close()
             raise
         finally:
             theirs.close()
         return Child(answer["pid"], handle, ours)
+
+    def status(self, pid: int) -> object:
+        """What waitpid said of a child that has ended; None where that is forgotten. Raises Gone."""
+        return self._asked({"ended": pid})[0].get("status")
+
+    def _asked(self, message: Message, descriptors: Sequence[int] = ()) -> tuple[Message, list[int]]:
+        wire.send(self._socket, message, descriptors)
+        if not wire.readable(self._socket, _ANSWER_S):
+            raise Gone("the cradle hangs")
+        return wire.receive(self._socket)
+
+
+def _ending(status: object) -> str:
+    if not isinstance(status, int):
+        return _UNKNOWN
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:  # of real time, without a name
+        return f"signal {-code}"
 
 
 def _environment() -> dict[str, str]:

@@ -22,6 +22,7 @@ from service.runtime.isolation.wire import Gone
 from service.runtime.signature import Signature
 
 Load = Callable[[Child, Callable[[], bool]], None]
+Died = Callable[[str, str], None]
 
 _REST_S = 10.0  # of a version whose processes die by themselves
 
@@ -37,8 +38,9 @@ class ProcessRunner:
         clock: monotonic seconds.
         load_timeout_s: of a later load, in place of a process that died.
         spare: keeps a second process loaded, to take the place of the first at once.
+        on_death: told why a process is gone that was not closed, and how it ended; on the thread of a run or a load.
         tries: how often rows are run whose process dies; 1 for a test that shows what the second is for.
-        tell: what happened to its processes, for whoever reads the log.
+        tell: told in a sentence that it rests, since its processes keep dying by themselves.
 
     Attributes:
         restarts: processes that took the place of another.
@@ -48,7 +50,7 @@ class ProcessRunner:
         Stuck: cancelled.
     """
 
-    def __init__(  # noqa: PLR0913 (all that a runner is made of; the last three have sensible defaults)
+    def __init__(  # noqa: PLR0913 (all that a runner with processes is made of)
         self,
         recipe: Recipe,
         nursery: Nursery,
@@ -58,10 +60,13 @@ class ProcessRunner:
         clock: Clock,
         load_timeout_s: float,
         spare: bool = False,
+        on_death: Died = lambda _reason, _ending: None,
         tries: int = 2,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._blank: Callable[[], Child] = nursery.child
+        self._ending: Callable[[int], str] = nursery.ending
+        self._on_death = on_death
         self._load: Load = lambda child, given_up: child.load(recipe, device_id, given_up)
         self._clock = clock
         self._load_timeout_s = load_timeout_s
@@ -119,8 +124,10 @@ class ProcessRunner:
                 self._proven = True  # whatever it dies of now, these rows are to blame for
                 try:
                     return self._child.run(arrays)
-                except Gone:
-                    self._child.close()
+                except Gone as gone:
+                    self._bury(
+                        self._child, "it did not end its run when it was asked to" if self._stopped else str(gone)
+                    )
                     if self._stopped or self._closed:
                         raise Stuck("the run was stopped") from None
         raise RunFailed("the model's process died while it ran this request")
@@ -138,21 +145,22 @@ class ProcessRunner:
             self._spare.close()
         with self._busy:
             self._child.close()
-            self._blank, self._load = _closed, _closed  # whoever still holds this holds neither bytes nor cradle
+            # Whoever still holds this holds neither bytes nor cradle.
+            self._blank, self._load, self._ending = _closed, _closed, _closed
 
     def _replace_the_dead(self) -> None:
         if self._closed:
             _closed()
         if self._child.alive:
             return
-        self._child.close()
+        if not self._child.closed:
+            self._bury(self._child, "it ended between two runs")
         if self._clock.now_s() < self._not_before_s:
             raise self._resting()
         if not self._proven:
             self._note_death()
         self._child, self._proven = self._next(), False
         self.restarts += 1
-        self._tell("its process had died, another took its place")
 
     def _next(self) -> Child:
         child = self._spare.take() if self._spare is not None else None
@@ -174,14 +182,20 @@ class ProcessRunner:
                 self._load(child, given_up)
                 if self._signature not in (None, child.signature):
                     raise NotReady("the model's process died, and the next one describes another model")
-            except Gone:
-                child.close()
+            except Gone as gone:
+                self._bury(child, str(gone))
                 self._note_death()
             except BaseException:
                 child.close()
                 raise
             else:
                 return child
+
+    def _bury(self, child: Child, reason: str) -> None:
+        """Lets a dead one's memory go, ends one that lies, and tells of it unless this runner is closed."""
+        child.close()
+        if not self._closed:
+            self._on_death(reason, self._ending(child.pid))
 
     def _note_death(self) -> None:
         """Counts a death that no run is to blame for; the third within a minute is a crash loop."""

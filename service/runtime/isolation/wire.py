@@ -21,6 +21,7 @@ import orjson
 from service.core.contract import DATATYPES, DTYPES, Array, Arrays
 from service.core.errors import BadInput
 
+ENDED = "it ended"
 MOST_MESSAGE_BYTES = 160 << 10  # below what a socket takes at once, by default
 _ANCILLARY_BYTES = socket.CMSG_LEN(8 * np.dtype(np.intc).itemsize)  # eight descriptors
 _MOST_AXES = 64
@@ -49,8 +50,8 @@ def send(sock: socket.socket, message: Message, descriptors: Sequence[int] = ())
     """
     try:
         socket.send_fds(sock, [orjson.dumps(message)], list(descriptors))
-    except OSError as error:
-        raise Gone(str(error)) from None
+    except OSError:
+        raise Gone(ENDED) from None
 
 
 def receive(sock: socket.socket) -> tuple[Message, list[int]]:
@@ -62,8 +63,8 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]]:
     try:
         # Not recv_fds: Python 3.11's drops the flags, and every descriptor would be handed down to what is started.
         data, ancillary, _, _ = sock.recvmsg(MOST_MESSAGE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
-    except OSError as error:
-        raise Gone(str(error)) from None
+    except OSError:
+        raise Gone(ENDED) from None
     descriptors = [int(one) for _, _, payload in ancillary for one in np.frombuffer(payload, np.intc)]
     try:
         message = orjson.loads(data)
@@ -72,7 +73,7 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]]:
     if not isinstance(message, dict):
         for descriptor in descriptors:
             os.close(descriptor)
-        raise Gone("it ended" if not data else "it sent what is no message")
+        raise Gone(ENDED if not data else "it sent what is no message")
     return message, descriptors
 
 
@@ -145,7 +146,10 @@ class MemoryFile:
         for (name, datatype, shape, _), size in zip(described, sizes, strict=True):
             raw = np.empty(size, np.uint8)
             self._get(raw.data, at)
-            arrays[name] = _typed(raw, datatype, shape)
+            try:
+                arrays[name] = _typed(raw, datatype, shape)
+            except ValueError:
+                raise Gone("it described a shape that no tensor has") from None
             at += size
         return arrays
 

@@ -35,6 +35,19 @@ async def test_an_answer_ends_a_ticket() -> None:
     assert (len(ledger), ticket.ended) == (0, True)
 
 
+async def test_the_server_s_own_questions_are_no_clients() -> None:
+    ledger = Ledger()
+    own = Ticket(asyncio.get_running_loop().create_future(), 0.0, math.inf, quiet=True)
+    ledger.open(own)
+    ticket = opened(ledger)
+    assert (len(ledger), ledger.clients) == (2, 1)
+    ledger.answer(ticket, ANSWER, now_s=0.0)
+    assert (len(ledger), ledger.clients) == (1, 0)
+    ledger.fail(own, RunFailed("no"))
+    ledger.fail(own, RunFailed("again"))
+    assert (len(ledger), ledger.clients) == (0, 0)
+
+
 async def test_an_error_ends_a_ticket() -> None:
     ledger = Ledger()
     ticket = opened(ledger)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.errors import BadInput, TooLarge
+from service.core.errors import BadInput, Rejected, TooLarge
 from service.gateway import compression
 from service.gateway.compression import INLINE_BYTES, INLINE_DECODED_BYTES, LEAST_BYTES, chosen, decoded, encoded
 
@@ -88,18 +88,34 @@ async def test_random_bytes_are_refused_or_read(body: bytes, headers: dict[bytes
 
 async def test_long_work_is_done_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
-    real = compression._inflate
+    real = compression._Inflating.piece
 
-    def inflate(body: bytes, wbits: int, limit_bytes: int) -> bytes | None:
+    def piece(self: compression._Inflating, most_bytes: int) -> bytes:
         threads.append(threading.current_thread())
-        return real(body, wbits, limit_bytes)
+        return real(self, most_bytes)
 
-    monkeypatch.setattr(compression, "_inflate", inflate)
+    monkeypatch.setattr(compression._Inflating, "piece", piece)
     await decoded(gzip.compress(bytes(INLINE_DECODED_BYTES)), GZIP, 1 << 22)
-    assert threads == [threading.main_thread()]
-    await decoded(gzip.compress(bytes(INLINE_DECODED_BYTES + 1)), GZIP, 1 << 22)
-    assert threads[1] is threading.main_thread()
-    assert threads[2] is not threading.main_thread()
+    assert set(threads) == {threading.main_thread()}
+    threads.clear()
+    await decoded(gzip.compress(bytes(4 * INLINE_DECODED_BYTES)), GZIP, 1 << 22)
+    assert threads[0] is threading.main_thread()
+    assert threads[-1] is not threading.main_thread()
+
+
+async def test_each_piece_is_told_before_the_next_one_and_may_be_the_last() -> None:
+    told: list[int] = []
+
+    def take(size_bytes: int) -> None:
+        told.append(size_bytes)
+        if sum(told) > 1 << 20:
+            raise Rejected("no room")
+
+    assert len(await decoded(gzip.compress(bytes(1 << 20)), GZIP, 1 << 22, take)) == sum(told) == 1 << 20
+    told.clear()
+    with pytest.raises(Rejected):
+        await decoded(gzip.compress(bytes(64 << 20)), GZIP, 64 << 20, take)
+    assert sum(told) <= (2 << 20) + INLINE_DECODED_BYTES + 1
 
 
 @pytest.mark.parametrize(

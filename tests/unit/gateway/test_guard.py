@@ -225,3 +225,17 @@ def test_a_body_that_came_whole_is_taken_as_it_is_and_from_the_budget() -> None:
 )
 def test_any_other_is_left_to_be_read(scope: dict[str, Any], headers: dict[bytes, bytes], limit_bytes: int) -> None:
     assert body_of(scope, headers, limit_bytes) is None
+
+
+async def test_what_a_compressed_body_becomes_is_held_against_the_budget() -> None:
+    """Else some kilobytes a client would be 64 MiB each, and the budget would never hear of them."""
+    budget = ByteBudget(1 << 20)
+    share, head = Share(budget), {b"content-encoding": b"gzip"}
+    small = gzip.compress(bytes(800 << 10))
+    assert len(await read_body(head, receiver(chunk(small)), 4 << 20, {SHARE: share})) == 800 << 10
+    assert budget.used_bytes == len(small) + (800 << 10)
+    share.end()
+    with pytest.raises(Rejected):
+        await read_body(head, receiver(chunk(gzip.compress(bytes(2 << 20)))), 4 << 20, {SHARE: share})
+    share.end()
+    assert budget.used_bytes == 0

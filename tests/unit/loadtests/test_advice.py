@@ -48,6 +48,13 @@ def test_the_sentence_says_what_was_found_and_what_follows() -> None:
     )
 
 
+def test_an_invalid_run_says_what_it_saw_and_that_it_proves_nothing() -> None:
+    said = sentence(replace(case(), valid=False))
+    begin = "this run is invalid and its times prove nothing; what it saw: 1-int8 carries the same traffic"
+    assert said.startswith(begin)
+    assert said.endswith("whether to ship it is open: the run is invalid")
+
+
 @pytest.mark.parametrize(
     ("difference", "rate", "said"),
     [

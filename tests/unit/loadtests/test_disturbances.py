@@ -17,6 +17,7 @@ from loadtests.disturbances import Mark, slow_clients, swap, swapping
 from loadtests.scenario import SlowClients, Swapping
 from loadtests.server import Server
 from tests.support.scripted import Act, Scripted, answer, routed
+from tests.support.waiting import until
 
 REQUEST = b"POST /infer HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
 SWAP = "POST /v2/repository/models/m/swap"
@@ -147,38 +148,38 @@ def _take(one: socket.socket, into: bytearray, hang_up_after: int | None) -> Non
         one.close()
 
 
-def wait_until(holds: Any) -> None:
-    end_s = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < end_s
-        time.sleep(0.005)
-
-
 class TestSlowClients:
     def test_so_many_connections_each_send_the_request_byte_by_byte(self) -> None:
         with listening() as (address, received, _):
             with slow_clients(address, REQUEST, SlowClients(count=5, byte_every_s=0.002)):
-                wait_until(lambda: len(received) == 5 and min(map(len, received)) >= 10)
+                until(lambda: len(received) == 5 and min(map(len, received)) >= 10)
             assert len(received) == 5
             assert all(REQUEST.startswith(bytes(part)) for part in received)
+
+    def test_they_are_there_before_the_block_begins(self) -> None:
+        with (
+            listening() as (address, received, _),
+            slow_clients(address, REQUEST, SlowClients(count=5, byte_every_s=3600.0)),
+        ):
+            until(lambda: len(received) == 5)
 
     def test_they_leave_with_the_block(self) -> None:
         with listening() as (address, received, kept):
             with slow_clients(address, REQUEST, SlowClients(count=2, byte_every_s=0.002)):
-                wait_until(lambda: len(received) == 2)
-            wait_until(lambda: all(_ended(one) for one in kept))
+                until(lambda: len(received) == 2)
+            until(lambda: all(_ended(one) for one in kept))
         assert not [one for one in threading.enumerate() if one.name == "slow clients"]
 
     def test_whom_the_server_hangs_up_on_comes_again(self) -> None:
         one = SlowClients(count=1, byte_every_s=0.002)
         with listening(hang_up_after=3) as (address, received, _), slow_clients(address, REQUEST, one):
-            wait_until(lambda: len(received) >= 3)
+            until(lambda: len(received) >= 3)
         assert all(REQUEST.startswith(bytes(part)) for part in received)
 
     def test_a_whole_request_is_answered_and_begun_anew(self) -> None:
         with Scripted(lambda *_: Act(answer(b"{}"))) as scripted:
             with slow_clients(scripted.address, REQUEST, SlowClients(count=1, byte_every_s=0.0005)):
-                wait_until(lambda: scripted.count >= 2)  # whole requests
+                until(lambda: scripted.count >= 2)  # whole requests
             assert scripted.connections >= 2
 
     def test_nobody_there_is_no_error(self) -> None:

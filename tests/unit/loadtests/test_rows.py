@@ -12,7 +12,7 @@ import pytest
 from loadtests.pools import MOST_ROWS, Rows, Signature
 from loadtests.rows import MADE_UP_ROWS, BadRows, rows_for, with_reference
 from loadtests.server import CannotLoad, Server
-from tests.support.scripted import Scripted, routed
+from tests.support.scripted import Act, Scripted, routed
 
 IMAGES = np.arange(12, dtype=np.float64).reshape(6, 2)
 METADATA = {"inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 2]}]}
@@ -134,3 +134,12 @@ class TestReference:
         routes = {"POST /v2/models/m/versions/1/infer": doubling}
         with pytest.raises(CannotLoad, match=r"asked m/1 of row 0, .* answers 400: JSON only"):
             referenced(routes)
+
+    def test_a_server_that_hangs_up_in_the_middle_is_told_in_a_sentence(self) -> None:
+        hangs_up = lambda *_: Act(b"", close=True)  # noqa: E731
+        with (
+            Scripted(hangs_up) as scripted,
+            Server(scripted.url) as server,
+            pytest.raises(CannotLoad, match=r"asked m/1 of row 0, .* gives no answer: .+"),
+        ):
+            with_reference(ROWS, server, "m", "1", SIGNATURE)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from loadtests.measures.observed import ServerSide
@@ -182,6 +183,22 @@ worker.communicate(b"\\n")
             process.communicate("\n")
         with server:
             assert server.counters("m", "").cpu_s == 0
+
+    def test_a_worker_that_ends_while_it_is_looked_at_is_left_out(
+        self, ours: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+            gone = psutil.Process(ended.pid)  # there until it is waited for
+        monkeypatch.setattr(psutil.Process, "children", lambda _self, recursive: [gone])
+        now = ours.counters("m", "1")
+        assert now.resident_bytes is not None and now.resident_bytes > 1 << 20
+        assert now.cpu_s is not None and now.cpu_s > 0
+
+    def test_what_a_worker_used_stays_used_when_it_has_ended(self, ours: Server) -> None:
+        before = ours.counters("m", "1").cpu_s
+        subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.5: pass"], check=True)
+        after = ours.counters("m", "1").cpu_s
+        assert before is not None and after is not None and after - before >= 0.5
 
     def test_a_server_elsewhere_has_no_process_here(self) -> None:
         with Server("http://192.0.2.1:9") as server:

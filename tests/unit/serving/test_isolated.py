@@ -20,9 +20,12 @@ from service.core.clock import MonotonicClock
 from service.core.contract import InferRequest
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, RunFailed
+from service.repository.config_sections import OwnProcess
 from service.runtime.isolation.child import Child
 from service.serving.heart import Heart
+from service.serving.isolated import Cells
 from service.serving.servable import Servable
+from tests.fakes import ManualClock
 from tests.unit.runtime import graphs
 from tests.unit.runtime.isolation import crashes
 from tests.unit.runtime.isolation.runners import alive
@@ -117,7 +120,8 @@ async def test_a_killed_process_costs_no_request(house: House) -> None:
     assert servable.statistics.to_triton()["inference_stats"]["fail"]["count"] == 0
     assert servable.statistics.processes is not None
     assert servable.statistics.processes.restarts == 3
-    assert house.reported == ["version '1' of model 'm': its process had died, another took its place"] * 3
+    assert house.reported[0].startswith("version '1' of model 'm': its process died: it ended")
+    assert house.reported[0].endswith(", signal 9 (SIGKILL); 1 so far")
 
 
 async def test_one_row_that_kills_among_eight_seven_right_answers_and_one_typed_error(house: House) -> None:
@@ -133,6 +137,22 @@ async def test_one_row_that_kills_among_eight_seven_right_answers_and_one_typed_
             assert isinstance(answer, dict)
             assert np.array_equal(answer["y"], crashes.quotients(x))
     assert servable.batcher.healthy
+
+
+def test_deaths_are_told_by_version_but_no_more_than_one_a_second() -> None:
+    clock, told = ManualClock(), list[str]()
+    cells = Cells(clock, 1.0, told.append)
+    one, other = (cells.cell(OwnProcess(), "m", version) for version in ("1", "2"))
+    for _ in range(5):
+        one._note_death("it ended", "signal 11 (SIGSEGV)")
+    other._note_death("it ended", "exit code 1")
+    clock.advance(1.0)
+    one._note_death("it ended", "unknown")
+    assert told == [
+        "version '1' of model 'm': its process died: it ended, signal 11 (SIGSEGV); 1 so far",
+        "version '2' of model 'm': its process died: it ended, exit code 1; 1 so far",
+        "version '1' of model 'm': its process died: it ended, unknown; 6 so far",
+    ]
 
 
 async def test_memory_is_told_and_given_back(house: House) -> None:

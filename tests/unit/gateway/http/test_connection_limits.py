@@ -92,12 +92,14 @@ class Service:
     def refused(self, status: int) -> None:
         self.responses[status] += 1
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Service]:
+    def __post_init__(self) -> None:
         entrance = Entrance(self.app, self.infer, Problems(logs.logger("test")), self.responses, None)
         self.server = HttpServer(
             entrance, "127.0.0.1", 0, drain_timeout_s=5, tls=self.tls, limits=self.limits, refused=self.refused
         )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Service]:
         await self.server.start()
         try:
             yield self
@@ -432,3 +434,12 @@ async def test_a_refused_client_that_sends_on_is_let_go_after_a_while() -> None:
             while len(service.server._server.server_state.connections):
                 client.send(b"x")
                 await asyncio.sleep(0.02)
+
+
+async def test_who_was_there_before_the_server_answered_is_timed_like_others() -> None:
+    """The socket listens from the moment it is made: the first ones are accepted together with the start."""
+    service = Service(Limits(look_s=0.01))
+    async with service.client() as early, service.running():
+        await asyncio.sleep(0.2)  # some looks
+        early.send(HEAD % 4 + b"good")
+        assert await early.answer() == (200, b"good")

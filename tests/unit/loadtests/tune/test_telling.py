@@ -24,6 +24,16 @@ def found(ratio: Figure | None, *, best: Settings = EIGHT, complete: bool = True
     return Found(NOW, objective, best, ratio, 8 if ratio else 0, tried, {Settings(threads=9): "no"}, complete)
 
 
+def test_a_run_whose_generator_was_late_proves_nothing() -> None:
+    seen = found(Figure(1.3, (1.1, 1.5)))
+    assert seen.valid
+    seen.lag_p99_ms = 5.1
+    assert verdict(seen) == (
+        "this run is invalid and proves nothing: the generator came 5.1 ms late at p99, and at most 5 ms are allowed"
+    )
+    assert as_document(seen, ORDER)["valid"] is False
+
+
 @pytest.mark.parametrize(
     ("seen", "words", "better"),
     [
@@ -59,7 +69,7 @@ def test_what_a_change_back_cost_is_told() -> None:
         "threads put back beside max_batch_size 8: 1.01x [0.90, 1.10], no loss",
         "max_batch_size put back beside threads 2: 0.50x [0.40, 0.60], it matters",
     ]
-    document = json.loads(json.dumps(as_document(seen, ORDER, valid=True)))
+    document = json.loads(json.dumps(as_document(seen, ORDER)))
     assert [(one["put_back"], one["matters"]) for one in document["weighed"]] == [
         ("threads", False),
         ("max_batch_size", True),
@@ -67,11 +77,11 @@ def test_what_a_change_back_cost_is_told() -> None:
 
 
 def test_the_document_is_plain_json() -> None:
-    document = json.loads(json.dumps(as_document(found(Figure(1.3, (1.1, 1.5))), ORDER, valid=True)))
+    document = json.loads(json.dumps(as_document(found(Figure(1.3, (1.1, 1.5))), ORDER)))
     assert document["schema"] == "retort.tune/1"
     assert (document["best"], document["better"], document["interval"]) == ({"max_batch_size": 8}, True, [1.1, 1.5])
     assert document["tried"][0] == {"settings": {"max_batch_size": 1}, "ratio": 0.5, "rounds": 2}
-    assert as_document(found(None), ORDER, valid=True)["interval"] is None
+    assert as_document(found(None), ORDER)["interval"] is None
 
 
 def test_settings_without_time_are_told() -> None:

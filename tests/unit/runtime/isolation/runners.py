@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ import psutil
 
 from service.runtime.isolation.process_runner import ProcessRunner
 from service.runtime.providers import RunnerOptions
+from tests.support.waiting import until
 
 CPU = RunnerOptions()
 MIB = 1 << 20
@@ -35,10 +35,3 @@ def alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -176,11 +177,41 @@ def test_no_memory_for_an_input_fails_that_run(puppet: Puppet, monkeypatch: pyte
             puppet.child.run(ROW)
 
 
+@pytest.mark.parametrize("seal", [fcntl.F_SEAL_WRITE, fcntl.F_SEAL_GROW])
+def test_one_that_seals_what_it_is_to_read_is_dead(puppet: Puppet, seal: int) -> None:
+    puppet.load({"ready": READY})
+    fcntl.fcntl(puppet.inputs.descriptor, fcntl.F_ADD_SEALS, seal)
+    with pytest.raises(Gone, match="sealed"):
+        puppet.child.run(ROW)
+
+
+def test_one_that_seals_what_it_wrote_costs_no_answer(puppet: Puppet) -> None:
+    puppet.load({"ready": READY})
+    fcntl.fcntl(puppet.outputs.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    os.ftruncate(puppet.outputs.descriptor, 65 * MIB)
+    assert_array_equal(puppet.run({}, ROW)["x"], ROW["x"])
+
+
 def test_an_input_larger_than_its_memory_starts_no_run(puppet: Puppet) -> None:
     puppet.load({"ready": READY})
     with pytest.raises(RunFailed, match="not enough memory"):
         puppet.child.run({"x": np.zeros((MIB, 2), np.float32)})
     assert_array_equal(puppet.run({}, ROW)["x"], ROW["x"])
+
+
+def test_to_kill_a_closed_one_harms_nobody(puppet: Puppet) -> None:
+    """Its handle's number is given to the next that is opened, which may be another process's."""
+    puppet.load({"ready": READY})
+    asleep = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(asleep, stdin=subprocess.PIPE) as other:
+        puppet.child.close()
+        handles = [os.pidfd_open(other.pid) for _ in range(40)]
+        assert puppet.child._handle in handles
+        puppet.child.kill()
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.2)
+        for handle in handles:
+            os.close(handle)
 
 
 def test_a_closed_one_is_dead_and_holds_nothing(puppet: Puppet) -> None:

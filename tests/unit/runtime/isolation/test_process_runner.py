@@ -26,10 +26,11 @@ from service.runtime.isolation.recipe import Recipe
 from service.runtime.onnx import OnnxRunner
 from service.runtime.runner import Runner
 from tests.fakes import ManualClock
+from tests.support.waiting import until
 from tests.unit.runtime import graphs
 from tests.unit.runtime.graphs import WEIGHTS, value
 from tests.unit.runtime.isolation import crashes
-from tests.unit.runtime.isolation.runners import CPU, ROW, Make, alive, end, pid_of, until
+from tests.unit.runtime.isolation.runners import CPU, ROW, Make, alive, end, pid_of
 from tests.unit.runtime.isolation.test_wire import text
 
 
@@ -174,7 +175,7 @@ def test_processes_that_keep_dying_by_themselves_are_a_crash_loop(make: Make, mo
         runner.run(ROW)
     clock.advance(61)
     runner.run(ROW)
-    assert told[1:] == ["its process had died, another took its place"]
+    assert len(told) == 1
 
 
 def test_a_process_that_no_longer_fits_is_not_ready(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

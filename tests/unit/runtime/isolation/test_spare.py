@@ -10,8 +10,9 @@ import pytest
 from service.core.errors import BadModel
 from service.runtime.isolation.child import Child
 from service.runtime.isolation.process_runner import ProcessRunner
+from tests.support.waiting import until
 from tests.unit.runtime import graphs
-from tests.unit.runtime.isolation.runners import ROW, Make, end, pid_of, until
+from tests.unit.runtime.isolation.runners import ROW, Make, end, pid_of
 
 
 @pytest.fixture

@@ -83,6 +83,8 @@ FLOATS = ["x", "FP32", [2], 8]
         [["x", "FP32", [2], 9]],
         [["x", "FP32", [1 << 62], 1 << 64]],
         [["x", "FP32", [1] * 65, 4]],
+        [["x", "FP32", [0, 1 << 63], 0]],  # as large as it says, and no shape
+        [["x", "BYTES", [1 << 62, 0, 4], 0]],
         [["x", "FP32", [1 << 20], 4 << 20]],  # more than there is
         [["x", "BYTES", [3], 8]],  # lengths alone take 12
         [["x", "BYTES", [1], 8]],  # a length of more than there is behind it

@@ -1,0 +1,28 @@
+"""What a search fails with is a sentence and exit code 1, never a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from loadtests.commands.tune import app
+from loadtests.generator.process import GeneratorDied
+from loadtests.rows import BadRows
+from loadtests.server import CannotLoad
+from loadtests.tune import search
+from loadtests.tune.model_yaml import BadYaml
+
+
+@pytest.mark.parametrize(
+    "error", [CannotLoad("it does."), BadRows("it does."), BadYaml("it does."), GeneratorDied("it does.")], ids=repr
+)
+def test_every_failure_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(search, "search", fails)
+    (tmp_path / "m").mkdir()
+    seen = CliRunner().invoke(app, ["m", "--repository", str(tmp_path)])
+    assert (seen.exit_code, seen.output.strip()) == (1, "retort: it does.")
