@@ -15,8 +15,9 @@ from tests.wire.digits import INPUT, OUTPUT, ROWS, image, tensor
 from tests.wire.test_hostile_http import BODIES
 
 ANSWER_LIMIT_BYTES = 4096
-GREEDY_ROWS = 20_000  # 5 MB
+GREEDY_ROWS = 5_000  # 1.3 MB, and 157 runs
 LATE_S = 20.0  # an answer that is not there by then hangs
+OVERLOADED = "the model is overloaded"
 _CHECKED_ROWS = 50
 
 
@@ -44,6 +45,8 @@ class Clients:
         """JSON; the answer must be that of the version that it names."""
         row = self._row()
         answer = await self._infer("good", world.SWAPPED, row)
+        if self._is_turned_away(answer):
+            return
         if answer.status_code != 200:
             self._tally.complain(f"a good request got {answer.status_code}: {answer.text[:200]}")
             return
@@ -57,7 +60,7 @@ class Clients:
         try:
             told = await self._grpc.infer(world.SWAPPED, [image(triton, ROWS[row : row + 1])], client_timeout=LATE_S)
         except InferenceServerException as error:
-            self._tally.complain(f"a good call got {error}")
+            self._hear(error, "a good call")
             return
         self._tally.calls["OK"] += 1
         self._judge(world.SWAPPED, told.get_response().model_version, row, told.as_numpy(OUTPUT))
@@ -71,10 +74,21 @@ class Clients:
         elif answer.status_code not in (404, 503):
             self._tally.complain(f"a visit got {answer.status_code}: {answer.text[:200]}")
 
+    async def isolated(self) -> None:
+        """A good request to the model whose process is killed: its answer, whatever became of the process."""
+        row = self._row()
+        answer = await self._infer("isolated", world.ISOLATED, row)
+        if answer.status_code == 200:
+            self._judge(world.ISOLATED, "1", row, answer.json()["outputs"][0]["data"])
+        else:
+            self._tally.complain(f"a request to an isolated model got {answer.status_code}: {answer.text[:200]}")
+
     async def bad(self) -> None:
         """One body of the hostile corpus."""
         name = self._random.choice(sorted(BODIES))
         answer = await self._post("bad", f"/v2/models/{world.SWAPPED}/infer", content=BODIES[name])
+        if self._is_turned_away(answer):
+            return
         if not 400 <= answer.status_code < 500 or len(answer.content) > ANSWER_LIMIT_BYTES:
             self._tally.complain(f"the body {name!r} got {answer.status_code} and {len(answer.content)} bytes")
 
@@ -87,7 +101,7 @@ class Clients:
         try:
             told = await self._grpc.infer(world.SWAPPED, [asked], client_timeout=LATE_S)
         except InferenceServerException as error:
-            self._tally.complain(f"{GREEDY_ROWS} rows got {error}")
+            self._hear(error, f"{GREEDY_ROWS} rows")
             return
         self._tally.calls["OK"] += 1
         version, logits = told.get_response().model_version, told.as_numpy(OUTPUT)
@@ -106,6 +120,18 @@ class Clients:
         answer = await self._post("too greedy", f"/v2/models/{world.SWAPPED}/infer", content=bytes(65 * 2**20))
         if answer.status_code != 413:
             self._tally.complain(f"65 MiB got {answer.status_code}")
+
+    def _is_turned_away(self, answer: httpx.Response) -> bool:
+        """Whether the model said that it has too much to do now, and when to come back."""
+        refused = answer.status_code == 503 and OVERLOADED in answer.text and "retry-after" in answer.headers
+        self._tally.turned_away += refused
+        return refused
+
+    def _hear(self, error: InferenceServerException, who: str) -> None:
+        if error.status() == "StatusCode.UNAVAILABLE" and OVERLOADED in str(error):
+            self._tally.turned_away += 1
+        else:
+            self._tally.complain(f"{who} got {error}")
 
     def _row(self) -> int:
         return self._random.randrange(len(ROWS))

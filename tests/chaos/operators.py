@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import httpx
+import psutil
 
 from tests.chaos import world
 from tests.chaos.tally import Tally
@@ -51,6 +53,12 @@ class Operators:
     async def unload(self) -> None:
         """And goes."""
         await self._post("unload", f"{world.VISITOR}/unload", {}, {200, 404, 409})
+
+    async def kill(self) -> None:
+        """`kill -9` of one of the processes that the server has begun."""
+        self._tally.sent["kill"] += 1
+        with suppress(psutil.NoSuchProcess, IndexError):
+            self._random.choice(psutil.Process(self._pid).children(recursive=True)).kill()
 
     async def look(self) -> None:
         """What probes and dashboards read all the time."""

@@ -20,6 +20,7 @@ class Tally:
         answers: HTTP status -> answers that were read to their end.
         calls: gRPC code -> calls that ended.
         right: model -> inference requests answered, and rightly.
+        turned_away: requests that a model refused for now, since others had filled its queue.
         left: HTTP requests whose answer nobody waited for.
         complaints: what no client may ever see, a sentence each.
         sent: kind of client -> what it sent.
@@ -28,6 +29,7 @@ class Tally:
     answers: Counter[int] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)
+    turned_away: int = 0
     left: int = 0
     complaints: list[str] = field(default_factory=list)
     sent: Counter[str] = field(default_factory=Counter)

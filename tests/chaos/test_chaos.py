@@ -1,7 +1,8 @@
 """Everything at once, and at the end nothing is left of it (`make chaos`).
 
-Good, bad, slow, abandoned and huge requests, swaps, broken versions, loads and unloads go on together; then every
-gauge is 0, every count adds up, memory, descriptors and threads are back, and one good request works.
+Good, bad, slow, abandoned and huge requests, swaps, broken versions, loads, unloads and kills of models' processes go
+on together; then every gauge is 0, every count adds up, memory, descriptors and threads are back, and one good request
+works.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tests.support.process import ServerProcess
 
 SEED = 20
 GROWN_BYTES = 48 * 2**20
+MOST_TURNED_AWAY = 0.02  # of all: two greedy ones at once fill the queue of a machine that does other work
 FEW = 2  # of what comes and goes by itself: a connection to scrape, a thread of a pool
 CALM_S = 15.0  # for what was begun to end
 GAUGES = ("nv_inference_pending_request_count", "retort_sequences_open")
@@ -55,6 +57,7 @@ async def test_at_the_end_nothing_is_left_of_it(tmp_path: Path, warm_up_s: float
         after = Body.of(server.process.pid)
         print(told(tally, before, after))  # noqa: T201 - shown by `pytest -rP`, for docs/promises.md
         assert not tally.complaints, "\n".join(tally.complaints[:20])
+        assert tally.turned_away <= MOST_TURNED_AWAY * sum(tally.sent.values())
         check_accounts(tally, books)
         assert after.descriptors <= before.descriptors + FEW
         assert after.threads <= before.threads + FEW
@@ -72,6 +75,7 @@ async def rage(server: ServerProcess, tally: Tally, seconds: float, seed: int) -
         Habit(clients.good, 40),
         Habit(clients.good_call, 20),
         Habit(clients.visit, 10),
+        Habit(clients.isolated, 10),
         Habit(clients.bad, 10),
         Habit(clients.greedy, 0.5),
         Habit(clients.too_greedy, 0.1),
@@ -84,6 +88,7 @@ async def rage(server: ServerProcess, tally: Tally, seconds: float, seed: int) -
         Habit(operators.break_in, 0.5),
         Habit(operators.load, 1),
         Habit(operators.unload, 0.5),
+        Habit(operators.kill, 0.3),
         Habit(operators.look, 2),
     )
     chosen = random.Random(seed)
@@ -119,7 +124,7 @@ async def calm_down(server: ServerProcess, tally: Tally) -> Books:
 
 def check_accounts(tally: Tally, books: Books) -> None:
     """What clients saw is what the server counted; whoever did not look may account for the rest, and no more."""
-    for model in (world.SWAPPED, world.VISITOR):
+    for model in (world.SWAPPED, world.VISITOR, world.ISOLATED):
         assert books.value("nv_inference_request_success", model=model) == tally.right[model]
     assert books.by("retort_grpc_calls", "code")["OK"] == tally.calls["OK"]
     counted = books.by("retort_http_responses", "code")
@@ -135,6 +140,6 @@ def told(tally: Tally, before: Body, after: Body) -> str:
     grown = (after.resident_bytes - before.resident_bytes) / 2**20
     return (
         f"chaos: {sum(tally.sent.values())} requests {dict(tally.sent)}, HTTP {dict(sorted(tally.answers.items()))}, "
-        f"{tally.left} left unread, resident {grown:+.1f} MiB, "
+        f"{tally.turned_away} turned away, {tally.left} left unread, resident {grown:+.1f} MiB, "
         f"descriptors {before.descriptors} -> {after.descriptors}, threads {before.threads} -> {after.threads}"
     )

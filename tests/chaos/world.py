@@ -1,4 +1,4 @@
-"""The repository that is abused: one model that is swapped, one that comes and goes, one that takes its time."""
+"""The repository that is abused: models that are swapped, come and go, take their time, or lose their process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.unit.runtime import graphs
 from tests.wire.digits import ANSWERS, DIGITS, TOLERANCE
 
-SWAPPED, VISITOR, SLOW = "digits", "visitor", "slow"
+SWAPPED, VISITOR, SLOW, ISOLATED = "digits", "visitor", "slow", "isolated"
 BROKEN = "1-broken"
 _TURN = 200  # rows and columns of what a slow request multiplies, again and again
 
@@ -25,15 +25,18 @@ def build(repository: Path) -> Path:
     shutil.copytree(DIGITS / "1-int8", digits / BROKEN)
     with (digits / BROKEN / "model.onnx").open("r+b") as file:
         file.truncate(1000)
-    visitor = repository / VISITOR
-    visitor.mkdir()
-    (visitor / "1").mkdir()
-    shutil.copy(DIGITS / "1" / "model.onnx", visitor / "1" / "model.onnx")
-    (visitor / "model.yaml").write_text(yaml.safe_dump({"threads": 1}))
+    _one_file(repository / VISITOR, threads=1)
+    _one_file(repository / ISOLATED, threads=1, isolation="process")
     slow = repository / SLOW / "1"
     slow.mkdir(parents=True)
     (slow / "model.onnx").write_bytes(slow_model())
     return repository
+
+
+def _one_file(model: Path, **config: object) -> None:
+    (model / "1").mkdir(parents=True)
+    shutil.copy(DIGITS / "1" / "model.onnx", model / "1" / "model.onnx")
+    (model / "model.yaml").write_text(yaml.safe_dump(config))
 
 
 def _configure(model: Path, **changed: object) -> None:
