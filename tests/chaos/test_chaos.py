@@ -53,6 +53,8 @@ async def test_at_the_end_nothing_is_left_of_it(tmp_path: Path, warm_up_s: float
         await calm_down(server, tally)
         before = Body.of(server.process.pid)
         await rage(server, tally, seconds, SEED + 1)
+        await calm_down(server, tally)
+        await one_good_request(server, tally)
         books = await calm_down(server, tally)
         after = Body.of(server.process.pid)
         print(told(tally, before, after))  # noqa: T201 - shown by `pytest -rP`, for docs/promises.md
@@ -107,6 +109,14 @@ async def indulge(habit: Habit, end_s: float, chosen: random.Random, everybody: 
         if time.monotonic() >= end_s:
             return
         everybody.create_task(habit.act())
+
+
+async def one_good_request(server: ServerProcess, tally: Tally) -> None:
+    """It is answered, and rightly; `tally` complains where it is not."""
+    clients, before = Clients(server.url, server.grpc, tally, SEED), tally.right[world.SWAPPED]
+    await clients.good()
+    await clients.close()
+    assert tally.right[world.SWAPPED] == before + 1, tally.complaints
 
 
 async def calm_down(server: ServerProcess, tally: Tally) -> Books:
