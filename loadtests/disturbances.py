@@ -10,7 +10,7 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -47,13 +47,8 @@ def swapping(server: Server, model: str, versions: Sequence[str], how: Swapping,
                 began_s = time.perf_counter()
                 marks.append(Mark(began_s, swap(http, model, version)))
 
-    thread = threading.Thread(target=swap_in_turn, name="swaps", daemon=True)
-    thread.start()
-    try:
+    with _beside("swaps", swap_in_turn, ended):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def swap(http: httpx.Client, model: str, version: str) -> str:
@@ -86,13 +81,20 @@ def slow_clients(address: Address, request: bytes, how: SlowClients) -> Iterator
                 step()
 
         step()
-        thread = threading.Thread(target=trickle, name="slow clients", daemon=True)
-        thread.start()
-        try:
+        with _beside("slow clients", trickle, ended):
             yield
-        finally:
-            ended.set()
-            thread.join()
+
+
+@contextmanager
+def _beside(name: str, work: Callable[[], None], ended: threading.Event) -> Iterator[None]:
+    """Has a thread do `work` while the block runs, then sets `ended` and waits for it."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class _Slow:
