@@ -13,11 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from structlog.testing import capture_logs
 
 from service.app import Server
 from service.assembly import CannotStart
 from service.repository.store import VersionFiles
+from tests.support.logs import capture_logs
 from tests.unit.server_parts import one_model, settings
 
 IMPORT_LIMIT_S = 2.0  # it takes 0.7 on a quiet machine; a noisy one doubles that, an import of torch triples it

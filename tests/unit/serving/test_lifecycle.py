@@ -1,12 +1,14 @@
 """What is loaded, which version answers, and what a reload or a restart makes of files that changed meanwhile."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
 
 from service.core.contract import ModelRef
 from service.core.errors import BadModel, DoesNotFit, NotFound, NotReady, Refused, Stuck
+from service.repository.store import VersionFiles
 from service.runtime.onnx import OnnxRunner
 from service.serving import load_job
 from tests.unit.serving import models
@@ -35,6 +37,27 @@ async def test_residency_says_what_is_loaded_and_the_active_version_always_is(
     assert states(catalog) == expected
     assert catalog.active_version("m") == "3"
     assert (await ask(catalog, x=ROWS)).version == "3"
+
+
+async def test_the_active_version_answers_while_others_are_still_loaded(house: House) -> None:
+    for version in ("1", "2", "3"):
+        house.put(version, models.scales(float(version)))
+    house.configure(active="2", versions="all")
+    go, tried = threading.Event(), []
+
+    def slow(files: VersionFiles, _options: object, _cancel: object) -> None:
+        tried.append(files.version)
+        assert files.version == "2" or go.wait(20)
+
+    catalog = house.catalog(trial=slow)
+    starting = asyncio.ensure_future(catalog.start())
+    await until(lambda: len(tried) == 2)
+    assert (await ask(catalog, x=ROWS)).version == "2"
+    assert not starting.done()
+    go.set()
+    await starting
+    assert tried == ["2", "1", "3"]
+    assert set(states(catalog).values()) == {"READY"}
 
 
 @pytest.mark.parametrize(("active", "expected"), [(None, "10"), ("2", "2"), ("1-int8", "1-int8")])
