@@ -149,7 +149,9 @@ class Server:
             return
         if not served:
             self._log.warning("no model is served", repository=[str(folder) for folder in self._settings.repository])
-        self._say(f"retort ready: {fronts.urls} (models: {', '.join(served) or 'none'})")
+        ready = self._health.ready()
+        told = f"{fronts.urls} (models: {', '.join(served) or 'none'})"
+        self._say(f"retort ready: {told}" if ready.ok else f"retort not ready: {told}: {ready.reason}")
 
     def _loaded(self, loading: asyncio.Task[None]) -> None:
         """A model that does not load is its own affair; anything else that fails here leaves nothing to serve."""

@@ -150,7 +150,10 @@ class Lifecycle:
     async def _first_activation(self, entry: Entry, version: str, failures: list[RetortError]) -> None:
         servable = entry.servable(version)
         if servable is None:
-            entry.reason = entry.slot(version).reason
+            if isinstance(failures[-1], NotFound) and entry.config is not None and entry.config.active == version:
+                told = f"the configuration of model '{entry.name}' says `active: {version}`, and it has no such version"
+                failures[-1] = NotFound(told)
+            entry.reason = str(failures[-1])
             return
         try:
             self._pointer.check_gate(servable, force=self._pointer.was_forced(entry, version))

@@ -19,7 +19,7 @@ import pytest
 from service.core.clock import MonotonicClock
 from service.core.contract import InferRequest
 from service.core.deadline import Deadline
-from service.core.errors import BadInput, RunFailed
+from service.core.errors import BadInput, DoesNotFit, RunFailed
 from service.repository.config_sections import OwnProcess
 from service.runtime.isolation.child import Child
 from service.serving.heart import Heart
@@ -185,6 +185,16 @@ async def test_a_request_that_wants_too_much_memory_fails_alone(house: House) ->
         await ask(servable, n=np.array([1 << 27]))
     assert (await ask(servable, n=np.array([1000])))["y"] == [1000]
     assert of_models() == [process]
+
+
+@pytest.mark.parametrize("bound_bytes", [16 << 20, 24 << 20])
+async def test_a_bound_that_is_too_small_is_named_with_its_value(house: House, bound_bytes: int) -> None:
+    house.put("1", graphs.mlp(8))
+    house.configure(isolation={"process": {"memory_bytes": bound_bytes}})
+    told = f"'isolation.process.memory_bytes' is {bound_bytes}, and loading it takes more, of which "
+    with pytest.raises(DoesNotFit, match=told):
+        await house.catalog().load("m")
+    assert of_models() == []
 
 
 async def test_a_bad_input_is_one_as_ever(house: House) -> None:

@@ -1,6 +1,7 @@
 """What is loaded, which version answers, and what a reload or a restart makes of files that changed meanwhile."""
 
 import asyncio
+import re
 import threading
 
 import numpy as np
@@ -74,7 +75,10 @@ async def test_an_active_version_that_is_not_there_is_told_and_the_others_answer
     house.put("1", models.scales(2.0))
     house.configure(active="7")
     catalog = await house.started()
-    assert "7" in catalog.ready("m").reason
+    told = "the configuration of model 'm' says `active: 7`, and it has no such version"
+    assert told in catalog.ready("m").reason
+    with pytest.raises(NotFound, match=re.escape(told)):
+        await catalog.load("m")
     assert (await ask(catalog, version="1", x=ROWS)).version == "1"
 
 
