@@ -231,9 +231,7 @@ SELDOM |= {"cryptography", "requests", "aiohttp", "ml_dtypes", "psutil", "opente
 
 def imported_by(statement: str) -> tuple[float, set[str]]:
     """CPU seconds, and the packages and their parts that are there then, of a fresh interpreter."""
-    shown = (
-        "print(time.process_time()); print(*{'.'.join(name.split('.')[:n]) for name in sys.modules for n in (1, 2)})"
-    )
+    parts = "{'.'.join(name.split('.')[:length]) for name in sys.modules for length in (1, 2)}"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     command = [sys.executable, "-c", f"import sys, time; {statement}; print(time.process_time()); print(*{parts})"]
     took, names = subprocess.run(command, capture_output=True, text=True, check=True, env=clean).stdout.splitlines()
