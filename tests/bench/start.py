@@ -132,7 +132,8 @@ def main() -> int:
         was = f", was {kept[name].middle:.2f}" if name in kept else ""
         print(f"{name}: {ratio.middle:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) of the least{was}")  # noqa: T201
     if options.keep:
-        KEPT.write_text(json.dumps({name: [round(part, 2) for part in ratio] for name, ratio in measured.items()}))
+        lines = [f"  {json.dumps(name)}: {[round(part, 2) for part in ratio]}" for name, ratio in measured.items()]
+        KEPT.write_text("{\n" + ",\n".join(lines) + "\n}\n")
         return 0
     for name in worse:
         print(f"worse: {name}")  # noqa: T201
