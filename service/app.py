@@ -125,7 +125,7 @@ class Server:
         return self._ending.exit_code
 
     async def _load(self, fronts: Fronts, watchers: list[Supervisor]) -> None:
-        await self._catalog.start()
+        await self._catalog.start(first=self._settings.required_models or ())
         self._health.started()
         for watcher in watchers:
             watcher.start()
