@@ -8,9 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import orjson
-from onnx import TensorProto, helper, numpy_helper
 
 _SIZES = ((64, 128), (128,), (128, 10), (10,))
 
@@ -27,6 +25,9 @@ def write_repository(folder: Path, models: int = 1) -> None:
 
 
 def _write(version: Path, seed: int) -> None:
+    import onnx  # noqa: PLC0415 - takes half a second that clients do not have
+    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415
+
     version.mkdir(parents=True)
     random = np.random.default_rng(seed)
     weights = [

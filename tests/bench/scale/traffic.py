@@ -16,8 +16,8 @@ from tests.bench.tiny import write_repository
 MODELS = (1, 10, 50, 200)
 CONNECTIONS = (1, 16, 64, 256, 1000)
 BUSY = 16  # of many connections of which most rest
-SECONDS = 0.6
-REST_S = 3.0
+SECONDS = 0.5
+REST_S = 2.0
 
 
 @contextmanager
