@@ -22,7 +22,7 @@ from service.serving.entry import Entry
 from service.serving.gate import FORCED
 from service.serving.lifecycle import Lifecycle
 from service.serving.operations import Operations
-from service.serving.reports import Readiness, SwapReport, VersionView
+from service.serving.reports import READY, Readiness, SwapReport, VersionView
 from service.serving.servable import Servable, State
 from service.serving.start import load_all
 from service.serving.threads import in_thread
@@ -126,7 +126,7 @@ class Catalog:
             return Readiness(False, f"model '{model}' does not answer: {entry.heart.reason}")
         if not servable.batcher.healthy:
             return Readiness(False, f"model '{model}' does not answer: its batcher is being restarted")
-        return Readiness(True)
+        return READY
 
     async def start(self, first: Collection[str] = ()) -> None:
         """Loads what the repository holds, those `first` that are named; one that does not load keeps its reason."""

@@ -50,4 +50,5 @@ def _fill(axes: Any, part: str, lines: Mapping[str, Any]) -> None:
         axes.set_xscale("symlog" if part == "queue" else "log")
         axes.axhline(1.0, color=QUIET, linewidth=0.8)
         axes.set_ylim(0, max(2.0, axes.get_ylim()[1]))
-    axes.legend(frameon=False, fontsize=7)
+    if lines:
+        axes.legend(frameon=False, fontsize=7)
