@@ -65,13 +65,13 @@ def requests(model: str = "tiny") -> dict[str, bytes]:
         }
     )
     length = f"Inference-Header-Content-Length: {len(header)}\r\n"
-    as_json = orjson.dumps({"inputs": [{**tensor, "data": flat}]})
+    path, as_json = f"/v2/models/{model}/infer", orjson.dumps({"inputs": [{**tensor, "data": flat}]})
     return {
-        "json": _written(model, as_json, "Content-Type: application/json\r\n"),
-        "binary": _written(model, header + values.tobytes(), f"Content-Type: application/octet-stream\r\n{length}"),
+        "json": written(path, as_json, "Content-Type: application/json\r\n"),
+        "binary": written(path, header + values.tobytes(), f"Content-Type: application/octet-stream\r\n{length}"),
     }
 
 
-def _written(model: str, body: bytes, fields: str) -> bytes:
-    line, length = f"POST /v2/models/{model}/infer HTTP/1.1\r\n", f"Content-Length: {len(body)}\r\n"
-    return f"{line}Host: bench\r\n{fields}{length}\r\n".encode() + body
+def written(path: str, body: bytes, fields: str) -> bytes:
+    """A whole request."""
+    return f"POST {path} HTTP/1.1\r\nHost: bench\r\n{fields}Content-Length: {len(body)}\r\n\r\n".encode() + body

@@ -1,7 +1,7 @@
 """`python -m tests.bench.scale [--rounds N] [--out FOLDER] [PART ...]`: is what one more costs the same at any size?
 
-Prints what it measures, and writes scale.json and scale.svg into the folder that is named. Parts: models, connections,
-queue, loading.
+Prints what it measures, and writes scale.json and scale.svg into the folder that is named, where parts that were not
+measured now stay as they were. Parts: models, connections, queue, loading.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    found: dict[str, Any] = {}
+    kept = options.out / "scale.json" if options.out is not None else None
+    found: dict[str, Any] = json.loads(kept.read_text())["parts"] if kept is not None and kept.exists() else {}
     for part in options.parts or PARTS:
         lines = PARTS[part](options.rounds)
         found[part] = by_name(lines)
         _print(part, lines)
-    if options.out is not None:
-        load = " ".join(f"{one:.1f}" for one in os.getloadavg())
-        document = {"cores": len(os.sched_getaffinity(0)), "load_average": load, "parts": found}
-        (options.out / "scale.json").write_text(json.dumps(document, indent=1) + "\n")
-        (options.out / "scale.svg").write_text(picture.drawn(found))
+    if kept is not None:
+        document = {"cores": len(os.sched_getaffinity(0)), "parts": found}
+        kept.write_text(json.dumps(document, indent=1) + "\n")
+        kept.with_suffix(".svg").write_text(picture.drawn(found))
     return 0
 
 
