@@ -12,7 +12,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from service.observe.histogram import COUNT_BOUNDS, TIME_BOUNDS_NS, Histogram
-from service.observe.names import CLOSE_REASONS, DROP_REASONS, FAILURE_REASONS, REFUSAL_REASONS, SWAP_OUTCOMES
+from service.observe.names import (
+    CLOSE_REASONS,
+    DROP_REASONS,
+    FAILURE_REASONS,
+    REFUSAL_REASONS,
+    STANDINGS,
+    SWAP_OUTCOMES,
+)
 from service.observe.sequence_counts import SequenceCounts
 
 
@@ -268,10 +275,12 @@ class ModelStatistics:
 
     Attributes:
         active: id of the active version, None without one.
+        standing: one of `names.STANDINGS`.
         swaps: outcome -> how often a swap or rollback ended so.
     """
 
     def __init__(self, model: str) -> None:
         self.model = model
         self.active: str | None = None
+        self.standing = STANDINGS[-1]
         self.swaps = Counter(dict.fromkeys(SWAP_OUTCOMES, 0))
