@@ -75,13 +75,14 @@ class Served:
     """The server, and the clients that ask it."""
 
     def __init__(self, server: Server, request: Path) -> None:
+        self.port = server.port
         self._server = server
         self._request = request
 
     def part(self, connections: int, seconds: float) -> tuple[Part, Runs]:
         """So many connections for so long."""
         before, before_s = self._counts(), self._server.taken_s()
-        clients = ["-m", "tests.bench.pace", self._server.port, str(connections), str(seconds), str(self._request)]
+        clients = ["-m", "tests.bench.pace", self.port, str(connections), str(seconds), str(self._request)]
         asking = psutil.Popen([sys.executable, *clients], stdout=subprocess.PIPE, text=True)
         asking.cpu_affinity([last_core()])
         told = json.loads(asking.communicate()[0] or "null")
@@ -94,7 +95,7 @@ class Served:
 
     def _counts(self) -> tuple[int, int, int]:
         """Runs, rows, and nanoseconds in the engine so far."""
-        url = f"http://127.0.0.1:{self._server.port}/v2/models/{NAME}/stats"
+        url = f"http://127.0.0.1:{self.port}/v2/models/{NAME}/stats"
         with urllib.request.urlopen(url) as answer:
             [stats] = json.load(answer)["model_stats"]
         infer_ns = sum(size["compute_infer"]["ns"] for size in stats["batch_stats"])
