@@ -27,6 +27,7 @@ OBJECTIVE_S = 0.06
 OBJECTIVE_US = 60_000
 HOUR_US = 3_600_000_000
 TRIES = 3
+SEARCH_S = 60.0
 CORES = os.sched_getaffinity(0)
 
 
@@ -75,7 +76,7 @@ def tried(figures: Callable[[int], Figures]) -> Figures:
 
 def knee(traffic: Traffic) -> Figures:
     """The highest rate found whose p99 meets the objective, as it was seen there."""
-    search, best = Search(1000.0), None
+    search, best = Search(1000.0, most_s=SEARCH_S), None
     while not search.done:
         seen = tried(lambda number: traffic.send(steady(search.next_rate, 4.0), seed=number))  # noqa: B023 - at once
         met = not seen.others and not len(seen.refused) and p(seen.answered, 99) <= OBJECTIVE_S
@@ -85,10 +86,15 @@ def knee(traffic: Traffic) -> Figures:
     return best
 
 
+@pytest.fixture(scope="module")
+def at_knee(tmp_path_factory: pytest.TempPathFactory) -> Figures:
+    with serving(tmp_path_factory.mktemp("knee") / "endless", HOUR_US) as endless:
+        return knee(endless)
+
+
 @pytest.mark.slow
-def test_goodput_and_latency_hold_at_twice_and_ten_times_the_knee(tmp_path: Path) -> None:
-    with serving(tmp_path / "knee", HOUR_US) as endless:
-        at_knee = knee(endless)
+@pytest.mark.timeout(600)
+def test_goodput_and_latency_hold_at_twice_and_ten_times_the_knee(at_knee: Figures, tmp_path: Path) -> None:
     with serving(tmp_path / "limited", OBJECTIVE_US) as limited:
         for factor, least in ((2, 0.95), (5, 0.9), (10, 0.9)):
             seen = tried(lambda n, f=factor: limited.send(steady(f * at_knee.rate, 10.0), seed=n))  # type: ignore[misc]
@@ -101,9 +107,11 @@ def test_goodput_and_latency_hold_at_twice_and_ten_times_the_knee(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_after_a_burst_of_ten_times_the_knee_latency_is_as_before_within_two_seconds(tmp_path: Path) -> None:
-    with serving(tmp_path / "knee", HOUR_US) as endless:
-        rate = knee(endless).rate
+@pytest.mark.timeout(600)
+def test_after_a_burst_of_ten_times_the_knee_latency_is_as_before_within_two_seconds(
+    at_knee: Figures, tmp_path: Path
+) -> None:
+    rate = at_knee.rate
     with serving(tmp_path / "limited", OBJECTIVE_US) as limited:
         before = tried(lambda n: limited.send(steady(rate / 2, 5.0), seed=n))
         burst = tried(lambda n: limited.send([*steady(10 * rate, 10.0), *steady(rate / 2, 7.0)], seed=n))
