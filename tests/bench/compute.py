@@ -14,7 +14,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -167,14 +167,9 @@ def both(folder: Path, model: Path | None, inputs: Path | None, form: str, side:
     row, kept, request = row_of(file, inputs), folder / "row.npz", folder / "request"
     np.savez(kept, **row)
     request.write_bytes(requests_of(row)[form])
-    server = ours(folder / "repository", folder / "state")
-    raw = Raw(file, kept)
-    try:
+    with closing(ours(folder / "repository", folder / "state")) as server, closing(Raw(file, kept)) as raw:
         check_answer(server.port, row, file)
         yield raw, Served(server, request)
-    finally:
-        raw.close()
-        server.close()
 
 
 def told(found: Found) -> Iterator[str]:
