@@ -19,7 +19,9 @@ from service.gateway.quote import quote
 _LENGTH = struct.Struct("<I")
 
 
-def array_at(body: bytes, offset: int, size_bytes: int, shape: Sequence[int], datatype: str, name: str) -> Array:
+def array_at(
+    body: bytes | memoryview, offset: int, size_bytes: int, shape: Sequence[int], datatype: str, name: str
+) -> Array:
     """The array whose bytes are `body[offset:offset + size_bytes]`, which lie inside `body`.
 
     Args:

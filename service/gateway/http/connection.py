@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.flow_control import FlowControl
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.core.errors import BadInput, TooSlow
 from service.gateway.guard import BROKEN
 from service.gateway.http.bounds import Bounds
+from service.gateway.http.flow import Flow
+from service.gateway.http.large_body import LargeBody, offer
 from service.gateway.http.shortcut import END_OF_HEAD, Shortcut
 from service.gateway.problems import problem
 
@@ -43,6 +44,7 @@ class Connection(HttpToolsProtocol):
         self._sweeper = bounds.sweeper
         self._refused = bounds.refused
         self._shortcut = Shortcut(self, bounds.heads)
+        self.large: LargeBody | None = None  # that is read past the parser
         self._inside = False  # a message whose end has not come yet
         self._in_head = False
         self._leaving = False  # what it still sends is dropped
@@ -55,7 +57,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody came."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self.pipeline)
+        self.flow = Flow(transport, self.pipeline)
         over = len(self.connections) - self._limits.connections
         if over > 0:
             self._sweeper.turned_away()
@@ -131,7 +133,10 @@ class Connection(HttpToolsProtocol):
         else:
             self._since_s = self._sweeper.now_s
             self._wire_bytes = self._body_bytes = self._window_bytes = 0
+            waits = self._is_answering()
             super().on_headers_complete()
+            if not waits:
+                offer(self, self.headers)
             self.headers = []  # trailers end here, unread
 
     def on_body(self, body: bytes) -> None:
@@ -139,6 +144,16 @@ class Connection(HttpToolsProtocol):
         if not self._leaving:
             self._body_bytes += len(body)
             super().on_body(body)
+
+    def body_came(self, size_bytes: int) -> None:
+        """Bytes of a large body came."""
+        self._window_bytes += size_bytes
+
+    def body_is_whole(self) -> None:
+        """A large body has come to its end, of which the parser knows nothing."""
+        self.parser, self.large = httptools.HttpRequestParser(self), None
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.on_message_complete()
 
     def on_message_complete(self) -> None:
         """A request has come to its end."""
@@ -261,6 +276,8 @@ class Connection(HttpToolsProtocol):
             return
         scope: Any = self.cycle.scope
         scope[BROKEN] = error
+        if self.large is not None:
+            self.large.fail(error)
         self.cycle.keep_alive = self.cycle.more_body = False
         self.cycle.message_event.set()
 
@@ -271,15 +288,3 @@ class Connection(HttpToolsProtocol):
     def _leave(self) -> None:
         self._leaving = True
         self._since_s = self._sweeper.now_s
-
-
-class _Flow(FlowControl):
-    """Reads nothing more while requests wait for their turn: uvicorn would, whenever a handler looks for its client."""
-
-    def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
-        super().__init__(transport)
-        self._waiting = waiting
-
-    def resume_reading(self) -> None:
-        if not self._waiting:
-            super().resume_reading()

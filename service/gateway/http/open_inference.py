@@ -16,7 +16,7 @@ from service.gateway import codec, describe
 from service.gateway.access import check_shared_memory
 from service.gateway.classification import classified
 from service.gateway.extensions import server_metadata
-from service.gateway.guard import body_of, hold_answer, read_body, while_client_waits
+from service.gateway.guard import Body, body_of, hold_answer, read_tensors, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
@@ -76,9 +76,9 @@ class OpenInference:
         if (turn := self._turns.take()) is not None:
             await turn
         turn_away(self._catalog, ref := ref_of(request))
-        body = body_of(request.scope, headers, self._max_body_bytes)
+        body: Body | None = body_of(request.scope, headers, self._max_body_bytes)
         if body is None:
-            body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
+            body = await read_tensors(headers, request.receive, self._max_body_bytes, request.scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
             length = header_length_of(headers)
