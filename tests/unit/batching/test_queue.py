@@ -100,6 +100,14 @@ def test_discard_works_anywhere_and_twice() -> None:
     assert take_all(queue, 8) == [[a.pieces[0], c.pieces[0]]]
 
 
+def test_a_piece_of_a_queue_that_was_given_up_is_no_business_of_the_next() -> None:
+    old, new = ticket(), ticket()
+    queue_of(old)
+    queue = queue_of(new)
+    queue.discard(old.pieces[0])
+    assert take_all(queue, 8) == [new.pieces]
+
+
 def test_discarding_the_last_of_a_shape_forgets_the_shape() -> None:
     queue = queue_of(a := ticket(), ticket(width=2))
     queue.discard(a.pieces[0])
