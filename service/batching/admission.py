@@ -83,7 +83,8 @@ class Admission:
             self._standing[level].idle()
             return None
         wait_s = self._forecast.wait_s(queue, level, now_s)
-        if (waiting := queue.requests_of(level)) >= places:
+        waiting = queue.requests_of(level) if level else queue.requests
+        if waiting >= places:
             which = f"the queue of priority level {level}" if level else "the queue"
             sentence = f"{which} is full: {waiting} requests wait already"
             self._refuse(RefusalReason.FULL, sentence, wait_s, quiet=quiet)

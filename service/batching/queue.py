@@ -109,12 +109,12 @@ class Queue:
         return len(self._buckets)
 
     def requests_of(self, level: int) -> int:
-        """Tickets of `level` with a piece in the queue."""
-        return self._requests_at[level] if level else self.requests
+        """Tickets of `level`, 1 or more, with a piece in the queue; without levels, `requests` says it."""
+        return self._requests_at[level]
 
     def rows_before(self, level: int) -> int:
-        """Rows that a newcomer of `level` waits for: those of its own level and of better ones."""
-        return sum(rows for at, rows in self._rows_at.items() if at <= level) if level else self.rows
+        """Rows that a newcomer of `level`, 1 or more, waits for: of its own and better ones; without levels, `rows`."""
+        return sum(rows for at, rows in self._rows_at.items() if at <= level)
 
     def _remove(self, bucket: Bucket, pieces: Sequence[Piece]) -> None:
         self._everyone.leave(pieces)

@@ -73,8 +73,17 @@ class Run:
         self._phases_ns = (0, 0, 0)
         self.traced: list[Ticket] = []
         for piece in pieces:
-            if piece.ticket.wanted:
-                self._take(piece)
+            ticket = piece.ticket
+            if not ticket.wanted:
+                continue
+            piece.run = self
+            self.pieces.append(piece)
+            self.rows += piece.weight
+            if not ticket.quiet:
+                self.counted_rows += piece.weight
+                self.counted_requests += 1
+            if ticket.trace is not None and ticket not in self.traced:
+                self.traced.append(ticket)
         self.wanted = len(self.pieces)
 
     def execute(self, engine: Engine, clock: Clock) -> None:
@@ -111,14 +120,3 @@ class Run:
         """The run as those see it that follow single requests; `now_s` is when one ended that failed."""
         traces = tuple((ticket.trace, ticket.arrived_s) for ticket in self.traced if ticket.trace is not None)
         return TracedRun(traces, self.report(), self.started_s, self.ended_s or now_s, self.error)
-
-    def _take(self, piece: Piece) -> None:
-        ticket = piece.ticket
-        piece.run = self
-        self.pieces.append(piece)
-        self.rows += piece.weight
-        if not ticket.quiet:
-            self.counted_rows += piece.weight
-            self.counted_requests += 1
-        if ticket.trace is not None and ticket not in self.traced:
-            self.traced.append(ticket)

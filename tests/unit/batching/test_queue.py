@@ -162,10 +162,10 @@ def test_each_level_is_counted_and_a_newcomer_waits_for_its_own_and_better_ones(
     first, second, third = levelled(2, 2), levelled(4, 3), levelled(6, 11)
     queue = queue_of(first, second, third)
     assert [queue.rows_before(level) for level in (1, 2, 3)] == [2, 5, 16]
-    assert [queue.requests_of(level) for level in (0, 1, 2, 3)] == [3, 1, 1, 1]
+    assert [queue.requests, *(queue.requests_of(level) for level in (1, 2, 3))] == [3, 1, 1, 1]
     take_all(queue, 8)
-    assert [queue.rows_before(level) for level in (0, 1, 2, 3)] == [0, 0, 0, 0]
-    assert [queue.requests_of(level) for level in (0, 1, 2, 3)] == [0, 0, 0, 0]
+    assert [queue.rows, *(queue.rows_before(level) for level in (1, 2, 3))] == [0, 0, 0, 0]
+    assert [queue.requests, *(queue.requests_of(level) for level in (1, 2, 3))] == [0, 0, 0, 0]
 
 
 def test_who_is_delayed_waits_behind_its_level_and_keeps_its_counts() -> None:
