@@ -59,7 +59,7 @@ class Frames:
         frame, text = body[:begin] + body[end:], body[begin : end + 1]
         known = self._known.get(frame)
         if known is not None and known.specs is specs and len(values := _values(text)) == known.elements:
-            array = json_tensors.array_of(values, known.shape, known.datatype, known.name)
+            array = json_tensors.array_of_flat(values, known.shape, known.datatype, known.name)
             return InferRequest({known.name: array}, *known.others), known.form
         request, form = codec.decode(body, None, specs, regions)
         if _is_plain(request, form, len(_values(text))) and _holds_one_list(frame, key + len(_KEY), begin):
