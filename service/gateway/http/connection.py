@@ -88,11 +88,14 @@ class Connection(HttpToolsProtocol):
             if (end if end >= 0 else len(data)) > self._limits.head_bytes:
                 self._refuse_head()
                 return
-        if not self._in_head:
             self._offers.begin()
         size_bytes, before = len(data), self._messages
         self._usage.read_bytes = size_bytes
-        super().data_received(self._offers.hidden(data) if self._in_head or not self._inside else data)
+        if self._in_head or not self._inside:
+            data = self._offers.hidden(data)
+        else:
+            self._offers.passed(data)
+        super().data_received(data)
         if self._inside and not self._leaving:
             # Behind the end of another message nobody knows where this one began: its bytes count from the next read.
             self._count(size_bytes if self._messages == before else 0)

@@ -21,11 +21,15 @@ class Offers:
     __slots__ = ("_before",)
 
     def __init__(self) -> None:
-        self._before = b""  # the last bytes of the head that is coming
+        self._before = b""  # the last bytes of what came before, nothing at the beginning of a message
 
     def begin(self) -> None:
-        """What comes next is no more of the same head."""
+        """What comes next is the beginning of a message."""
         self._before = b""
+
+    def passed(self, data: bytes) -> None:
+        """What comes next may go on with a head that began at the end of `data`, which was none."""
+        self._before = data[-_KEPT_BYTES:]
 
     def hidden(self, data: bytes) -> bytes:
         """More of a head, and what may follow it, without offers."""

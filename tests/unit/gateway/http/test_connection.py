@@ -64,6 +64,14 @@ async def test_an_offer_that_comes_in_two_reads_costs_no_more(at: int) -> None:
     assert await exchange(octets[:at], octets[at:] + post(b"", b"next"), answers=2) == [BODY, b"next"]
 
 
+async def test_a_head_that_began_behind_a_body_ends_where_it_ends() -> None:
+    """What follows its empty line is a body, whatever that looks like."""
+    first, second = post(b"", b"first"), post(b"")
+    end = second.index(b"\r\n\r\n")
+    pieces = first[:-3], first[-3:] + second[:end], second[end:]
+    assert await exchange(*pieces, answers=2) == [b"first", BODY]
+
+
 async def test_without_a_disguise_the_body_would_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Offers, "hidden", lambda _self, data: data)
     assert await exchange(post(OFFERS)) == [b""]

@@ -44,6 +44,16 @@ def test_other_fields_are_left_alone(field: bytes) -> None:
     assert read(head) == head
 
 
+@pytest.mark.parametrize("at", range(1, len(HEAD)))
+def test_a_head_that_began_behind_a_body_and_goes_on(at: int) -> None:
+    """What of it came with the body is not seen; the rest is, and the body behind it is left alone."""
+    offers = Offers()
+    offers.passed(b"the end of a body" + HEAD[:at])
+    rest = offers.hidden(HEAD[at:] + BODY)
+    assert rest.endswith(b"Content-Length: 12\r\n\r\n"[-(len(HEAD) - at) :] + BODY)
+    assert rest.count(b"-offer:") == HEAD[at - 1 :].lower().count(b"e:")
+
+
 def test_the_end_of_one_message_is_no_part_of_the_next() -> None:
     offers = Offers()
     offers.hidden(b"GET / HTTP/1.1\r\nA: \nupgrade")
