@@ -11,7 +11,8 @@ import re
 
 END_OF_HEAD = b"\r\n\r\n"
 _NAME = re.compile(rb"\nupgrade(?=:)", re.IGNORECASE)
-_KEPT_BYTES = len(b"\nupgrade")
+_OFFER = b"\nupgrade:"
+_KEPT_BYTES = len(_OFFER) - 1
 _ANOTHER = rb"\g<0>-offer"  # a field that means nothing; what the parser has read of its name stays as it is
 
 
@@ -38,6 +39,6 @@ class Offers:
         end = seen.find(END_OF_HEAD, 0 if before else len(data) - len(data.lstrip(b"\r\n")))
         head = seen if end < 0 else seen[:end]
         self._before = seen[-_KEPT_BYTES:]
-        if _NAME.search(head) is None:
+        if _OFFER not in head.lower():  # which is quicker than to search for the pattern
             return data
         return _NAME.sub(_ANOTHER, head)[before:] + seen[len(head) :]
