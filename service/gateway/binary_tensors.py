@@ -20,7 +20,9 @@ _LENGTH = struct.Struct("<I")
 _SMALL_BYTES = 16 << 10  # quicker copied than viewed
 
 
-def array_at(body: bytes, offset: int, size_bytes: int, shape: Sequence[int], datatype: str, name: str) -> Array:
+def array_at(
+    body: bytes | memoryview, offset: int, size_bytes: int, shape: Sequence[int], datatype: str, name: str
+) -> Array:
     """The array whose bytes are `body[offset:offset + size_bytes]`, which lie inside `body`.
 
     Args:

@@ -16,11 +16,15 @@ from starlette.types import Receive, Scope
 from service.core.errors import Abandoned, TooLarge
 from service.gateway.compression import decoded
 
+Body = bytes | memoryview
+
 PATIENCE_S = 0.02
 BROKEN = "retort.broken"  # key of a scope: the error that ends a request whose body cannot be read to its end
 SHARE = "retort.share"  # key of a scope: what the request holds of the budget, a `Share`
 BODY = "retort.body"  # key of a scope: all of the body, where it came whole
+INTO = "retort.into"  # key of a scope: reads a large body into memory that is aligned at an offset
 WATCH = "retort.watch"  # key of a scope: the `Watch` over its client
+HEADER_LENGTH = b"inference-header-content-length"
 _NOTHING: Scope = {}
 _LENGTH_DIGITS = 19
 
@@ -43,6 +47,18 @@ def body_of(scope: Scope, headers: Mapping[bytes, bytes], limit_bytes: int) -> b
         return None
     if SHARE in scope:
         scope[SHARE].take(len(body))
+    return body
+
+
+async def read_tensors(headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int, scope: Scope) -> Body:
+    """The same as `read_body`; a large body of binary tensors is read to where it stays, aligned for them."""
+    offset = headers.get(HEADER_LENGTH, b"").lstrip(b"0")
+    direct = INTO in scope and BROKEN not in scope and b"content-encoding" not in headers
+    if not direct or not offset.isdigit() or len(offset) > _LENGTH_DIGITS:
+        return await read_body(headers, receive, limit_bytes, scope)
+    _check_announced(headers, limit_bytes)
+    take = scope[SHARE].take if SHARE in scope else lambda _: None
+    body: memoryview = await scope[INTO](int(offset), take)
     return body
 
 

@@ -56,14 +56,14 @@ class Layouts:
         self._frames = Frames()
 
     def decode(
-        self, body: bytes, header_length: int | None, specs: Specs, regions: Regions | None = None
+        self, body: bytes | memoryview, header_length: int | None, specs: Specs, regions: Regions | None = None
     ) -> tuple[InferRequest, Form]:
         """The same as `codec.decode`."""
         if header_length is None:
             return self._frames.decode(body, specs, regions)
         if not header_length or header_length > _MOST_BYTES:
             return codec.decode(body, header_length, specs, regions)
-        header = body[:header_length]
+        header = bytes(body[:header_length])
         known = self._known.get(header)
         if known is not None and known.specs is specs and known.size_bytes == len(body):
             inputs = {place.name: _array(body, place) for place in known.places}
@@ -77,7 +77,7 @@ class Layouts:
         return request, form
 
 
-def _array(body: bytes, place: _Place) -> Array:
+def _array(body: bytes | memoryview, place: _Place) -> Array:
     array = np.frombuffer(body, place.dtype, place.elements, place.offset).reshape(place.shape)
     return array if array.flags.aligned else array.copy()
 

@@ -11,12 +11,14 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.core.errors import BadInput, TooSlow
 from service.gateway.guard import BROKEN
 from service.gateway.http.bounds import Bounds
 from service.gateway.http.flow import Flow
+from service.gateway.http.large_body import LargeBody, offer
 from service.gateway.http.offers import END_OF_HEAD, Offers
 from service.gateway.http.reader_watch import ReaderWatch
 from service.gateway.http.refusal import refusal
@@ -40,6 +42,7 @@ class Connection(HttpToolsProtocol):
         self._sweeper = bounds.sweeper
         self._refused = bounds.refused
         self._shortcut = Shortcut(self, bounds.heads)
+        self.large: LargeBody | None = None  # that is read past the parser
         self._inside = False  # a message whose end has not come yet
         self._in_head = False
         self._leaving = False  # what it still sends is dropped
@@ -127,7 +130,10 @@ class Connection(HttpToolsProtocol):
         else:
             self._since_s = self._sweeper.now_s
             self._usage.begin_body()
+            waits = self._is_answering()
             super().on_headers_complete()
+            if not waits:
+                offer(self, self.headers)
             self.headers = []  # trailers end here, unread
 
     def on_body(self, body: bytes) -> None:
@@ -135,6 +141,16 @@ class Connection(HttpToolsProtocol):
         if not self._leaving:
             self._usage.body_bytes += len(body)
             super().on_body(body)
+
+    def body_came(self, size_bytes: int) -> None:
+        """Bytes of a large body came."""
+        self._usage.body_came(size_bytes)
+
+    def body_is_whole(self) -> None:
+        """A large body has come to its end, of which the parser knows nothing."""
+        self.parser, self.large = httptools.HttpRequestParser(self), None
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.on_message_complete()
 
     def on_message_complete(self) -> None:
         """A request has come to its end."""
@@ -239,6 +255,8 @@ class Connection(HttpToolsProtocol):
             return
         scope: Any = self.cycle.scope
         scope[BROKEN] = error
+        if self.large is not None:
+            self.large.fail(error)
         self.cycle.keep_alive = self.cycle.more_body = False
         self.cycle.message_event.set()
 

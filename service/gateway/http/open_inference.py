@@ -16,7 +16,7 @@ from service.gateway import codec, describe
 from service.gateway.access import check_shared_memory
 from service.gateway.classification import classified
 from service.gateway.extensions import server_metadata
-from service.gateway.guard import body_of, hold_answer, read_body, while_client_waits
+from service.gateway.guard import Body, body_of, hold_answer, read_tensors, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
@@ -76,10 +76,10 @@ class OpenInference:
         if (turn := self._turns.take()) is not None:
             await turn
         scope, ref = request.scope, ref_of(request)
-        body = body_of(scope, headers, self._max_body_bytes)
+        body: Body | None = body_of(scope, headers, self._max_body_bytes)
         if body is None:
             turn_away(self._catalog, ref)  # a lease is not held while a body comes
-            body = await read_body(headers, request.receive, self._max_body_bytes, scope)
+            body = await read_tensors(headers, request.receive, self._max_body_bytes, scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             check_room(servable)
             regions = self._shared_memory.for_request(partial(check_shared_memory, scope))

@@ -56,6 +56,10 @@ class Usage:
         fields_bytes = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in fields)
         return len(url) + fields_bytes > self._limits.head_bytes
 
+    def body_came(self, size_bytes: int) -> None:
+        """So much of a body came that has nothing around it."""
+        self._window_bytes += size_bytes
+
     def is_framing_over(self, size_bytes: int) -> bool:
         """Whether a body that goes on, with so many bytes more, has too much around it."""
         self._window_bytes += size_bytes
