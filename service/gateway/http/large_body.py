@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from service.core.errors import Abandoned, Rejected
+from service.core.errors import Abandoned, Rejected, TooLarge
 from service.gateway.guard import INTO
 
 LEAST_BYTES = 64 << 10
@@ -60,7 +60,7 @@ class LargeBody(asyncio.BufferedProtocol):
         reader: the connection.
         size_bytes: of the whole body.
         aligned_at: the offset, in bytes, that lies well for arrays.
-        take: hears of the bytes as they come; may raise `Rejected`, which ends the wait.
+        take: hears of the bytes as they come; may raise `Rejected` or `TooLarge`, which ends the wait.
 
     Attributes:
         whole: the body, read-only, once all of it is there; or why it will not be.
@@ -76,7 +76,7 @@ class LargeBody(asyncio.BufferedProtocol):
         self._memory = room.data[start : start + size_bytes]
 
     def begin(self, begun: bytes | bytearray) -> None:
-        """Takes what came already, and from now on what the transport reads. Raises `Rejected`."""
+        """Takes what came already, and from now on what the transport reads. Raises what `take` does."""
         self._take(len(begun))
         self._memory[: len(begun)] = begun
         self._missing_bytes -= len(begun)
@@ -101,7 +101,7 @@ class LargeBody(asyncio.BufferedProtocol):
         if not self.whole.done():
             try:
                 self._take(nbytes)
-            except Rejected as error:
+            except (Rejected, TooLarge) as error:
                 self.whole.set_exception(error)
         if not self._missing_bytes:
             self._reader.transport.set_protocol(self._reader)

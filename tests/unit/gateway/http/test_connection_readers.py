@@ -26,5 +26,7 @@ async def test_who_takes_it_slowly_gets_all_of_it() -> None:
         client.send((HEAD % 0).replace(b"/echo", b"/large"))
         got = 0
         while got < 30 << 20:
-            got += len(await client.reader.read(1 << 20))
+            octets = await client.reader.read(1 << 20)
+            assert octets, "it was cut"
+            got += len(octets)
             await asyncio.sleep(0.005)

@@ -43,6 +43,7 @@ class Echo:
 
     limit_bytes: int = 1 << 24
     budget_bytes: int = 1 << 24
+    used_bytes: int = 0  # of it, by others
     late: asyncio.Event = field(default_factory=asyncio.Event)
     bodies: list[Body] = field(default_factory=list)
     errors: list[RetortError] = field(default_factory=list)
@@ -50,7 +51,9 @@ class Echo:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.late.wait()
-        scope[SHARE] = Share(ByteBudget(self.budget_bytes))
+        budget = ByteBudget(self.budget_bytes)
+        Share(budget).take(self.used_bytes)
+        scope[SHARE] = Share(budget)
         try:
             body = await read_tensors(dict(scope["headers"]), receive, self.limit_bytes, scope)
         except RetortError as error:
@@ -174,7 +177,7 @@ async def test_one_that_announces_too_much_is_refused_unread() -> None:
 
 
 async def test_the_budget_is_taken_as_it_comes_and_the_rest_is_read_over() -> None:
-    async with served(echo := Echo(budget_bytes=400_000)) as client:
+    async with served(echo := Echo(budget_bytes=1_000_000, used_bytes=500_000)) as client:
         await client.sends(head(), BODY[:200_000])
         assert not echo.errors
         await client.sends(BODY[200_000:400_000])
@@ -182,6 +185,13 @@ async def test_the_budget_is_taken_as_it_comes_and_the_rest_is_read_over() -> No
         await client.sends(BODY[400_000:], head(4) + b"then")
         await client.answers(b"then")
     assert isinstance(echo.errors[0], Rejected)
+
+
+async def test_one_that_the_budget_never_has_room_for_is_refused_unread() -> None:
+    async with served(echo := Echo(budget_bytes=400_000)) as client:
+        await client.sends(head())
+        await client.answers(b"no")
+    assert isinstance(echo.errors[0], TooLarge)
 
 
 @pytest.mark.parametrize("late", [False, True])
