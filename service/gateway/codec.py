@@ -28,6 +28,8 @@ BINARY = "application/octet-stream"
 _CONTAINERS_LIMIT = 1_000_000
 HEADER_LENGTH = "inference-header-content-length"
 
+Specs = Mapping[str, TensorSpec]
+
 
 class Form(NamedTuple):
     """How outputs go out.

@@ -1,4 +1,4 @@
-"""Whether a connection is read from: uvicorn's flow control, which waits for the requests that wait for their turn."""
+"""uvicorn's flow control, which reads nothing more of a client while requests of it wait for their turn."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 
 class Flow(FlowControl):
-    """Reads nothing more while requests wait for their turn: uvicorn would, whenever a handler looks for its client.
+    """Of one connection; uvicorn's own would read on whenever a handler looks for its client.
 
     Args:
-        transport: of the connection.
-        waiting: its requests that wait for their turn.
+        transport: to the client.
+        waiting: requests behind the one that is being answered.
     """
 
     def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
@@ -22,6 +22,6 @@ class Flow(FlowControl):
         self._waiting = waiting
 
     def resume_reading(self) -> None:
-        """Reads on, where nobody waits."""
+        """Reads on where nothing waits."""
         if not self._waiting:
             super().resume_reading()
