@@ -56,7 +56,7 @@ async def read_tensors(headers: Mapping[bytes, bytes], receive: Receive, limit_b
     direct = INTO in scope and BROKEN not in scope and b"content-encoding" not in headers
     if not direct or not offset.isdigit() or len(offset) > _LENGTH_DIGITS:
         return await read_body(headers, receive, limit_bytes, scope)
-    _check_announced(headers, limit_bytes)
+    _check_announced(headers, limit_bytes, scope)
     take = scope[SHARE].take if SHARE in scope else lambda _: None
     body: memoryview = await scope[INTO](int(offset), take)
     return body

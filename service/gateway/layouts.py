@@ -60,7 +60,7 @@ class Layouts:
     ) -> tuple[InferRequest, Form]:
         """The same as `codec.decode`."""
         if header_length is None:
-            return self._frames.decode(body, specs, regions)
+            return self._frames.decode(bytes(body), specs, regions)
         if not header_length or header_length > _MOST_BYTES:
             return codec.decode(body, header_length, specs, regions)
         header = bytes(body[:header_length])
