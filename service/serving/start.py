@@ -9,8 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from structlog.stdlib import BoundLogger
-
+from service.observe.logs import Log
 from service.serving.entry import Entry
 
 TOLD_EVERY_S = 2.0
@@ -22,7 +21,7 @@ async def load_all(
     *,
     first: Collection[str],
     at_once: int,
-    log: BoundLogger,
+    log: Log,
 ) -> None:
     """Returns when all have been loaded, or not.
 
@@ -51,7 +50,7 @@ async def load_all(
 class _Progress:
     """What is told of a start."""
 
-    def __init__(self, count: int, log: BoundLogger) -> None:
+    def __init__(self, count: int, log: Log) -> None:
         self._count = count
         self._log = log
         self._ended = 0
