@@ -41,7 +41,14 @@ class Server:
         self.port = found[1]
 
     def cost_us(
-        self, form: str, connections: int, *, models: int = 1, idle: int = 0, seconds: float = SECONDS
+        self,
+        form: str,
+        connections: int,
+        *,
+        models: int = 1,
+        idle: int = 0,
+        seconds: float = SECONDS,
+        resting: float = 0.0,
     ) -> float:
         """Microseconds of processor time for each answer to clients in a closed loop.
 
@@ -51,6 +58,7 @@ class Server:
             models: that are asked in turn.
             idle: connections beside, that have asked once and rest.
             seconds: for so long.
+            resting: share of a core that it takes in any case, and that is no request's.
         """
         clients = [sys.executable, "-m", "tests.bench.load", self.port, str(connections), str(seconds), form]
         clients += ["--models", str(models), "--idle", str(idle)]
@@ -58,11 +66,11 @@ class Server:
         begun.cpu_affinity([last_core()])
         with begun:
             begun.stdout.readline()  # all are connected
-            before_s = self.taken_s()
+            before_s, began_s = self.taken_s(), time.monotonic()
             begun.stdin.write("\n")
             begun.stdin.flush()
             answers = begun.stdout.readline()
-            taken_s = self.taken_s() - before_s
+            taken_s = self.taken_s() - before_s - resting * (time.monotonic() - began_s)
         if begun.returncode:
             raise SystemExit(f"the clients ended with {begun.returncode}")
         return taken_s / int(answers) * 1e6

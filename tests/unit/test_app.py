@@ -77,7 +77,7 @@ async def test_a_signal_during_the_load_ends_it(repository: Path, monkeypatch: p
     said: list[str] = []
     server = Server(settings(repository), said.append)
     forever = asyncio.Event()
-    monkeypatch.setattr(server._catalog, "start", forever.wait)
+    monkeypatch.setattr(server._catalog, "start", lambda **_named: forever.wait())
     running = asyncio.ensure_future(server.run())
     await asyncio.sleep(0.05)
     signal.raise_signal(signal.SIGTERM)

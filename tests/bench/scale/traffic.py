@@ -35,7 +35,7 @@ def servers(sizes: tuple[int, ...]) -> Iterator[dict[int, Server]]:
 
 
 def models(rounds: int) -> list[Line]:
-    """By loaded models: one of them asked, and all in turn; memory, and what the server takes that nobody asks."""
+    """By loaded models: a request to one of them, and to all in turn; and what the server takes that nobody asks."""
     lines = {
         (asked, connections): Line(f"{asked}, {connections} connections", "us")
         for asked in ("one of them asked", "all asked in turn")
@@ -47,17 +47,18 @@ def models(rounds: int) -> list[Line]:
     with servers(MODELS) as running:
         for number in range(rounds + 1):
             for size, server in running.items():
-                costs = {
-                    (asked, connections): server.cost_us(
-                        "binary", connections, models=size if asked.startswith("all") else 1, seconds=SECONDS
+                resting_ms = _resting_ms(server)
+                costs = {}
+                for asked, connections in lines:
+                    count = size if asked.startswith("all") else 1
+                    costs[asked, connections] = server.cost_us(
+                        "binary", connections, models=count, seconds=SECONDS, resting=resting_ms / 1e3
                     )
-                    for asked, connections in lines
-                }
                 if not number:
                     continue  # the first round warms them up
                 for what, cost_us in costs.items():
                     lines[what].add(size, cost_us)
-                rest.add(size, _resting_ms(server))
+                rest.add(size, resting_ms)
                 taken_ms, size_bytes = _scrape(server)
                 scrape.add(size, taken_ms)
                 scraped.add(size, size_bytes / 1e3)
