@@ -6,12 +6,11 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from structlog.stdlib import BoundLogger
-
 from service.core.clock import Clock
 from service.gateway.keyring import Keyring
 from service.gateway.renewal import Renewal
 from service.gateway.tls import Certificate
+from service.observe.logs import Log
 
 
 class Credentials:
@@ -30,9 +29,7 @@ class Credentials:
         KeysRefused, CertificateRefused: what was named cannot be used.
     """
 
-    def __init__(
-        self, keys: Path | None, certificate: tuple[Path, Path] | None, clock: Clock, log: BoundLogger
-    ) -> None:
+    def __init__(self, keys: Path | None, certificate: tuple[Path, Path] | None, clock: Clock, log: Log) -> None:
         readers: dict[tuple[Path, ...], Callable[[], None]] = {}
         self.keyring = self.certificate = None
         if keys is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from structlog.stdlib import BoundLogger
+from service.observe.logs import Log
 
 HANDSHAKE_LIMIT_S = 5.0  # of a client that connects and does not get on with it; what the head of a request has too
 GOODBYE_LIMIT_S = 1.0  # of a client that does not take part in closing
@@ -35,7 +35,7 @@ class Certificate:
         CertificateRefused: a file cannot be read, is no such thing, or they do not belong together.
     """
 
-    def __init__(self, chain: Path, key: Path, log: BoundLogger) -> None:
+    def __init__(self, chain: Path, key: Path, log: Log) -> None:
         self._chain = chain
         self._key = key
         self._log = log

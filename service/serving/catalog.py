@@ -10,10 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 
-from structlog.stdlib import BoundLogger
-
 from service.core.contract import ModelRef, SequenceStep
 from service.core.errors import BadInput, Conflict, NotFound, Refused, RetortError
+from service.observe.logs import Log
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.overlay import Overlay, Override
 from service.runtime.threads import usable_cores
@@ -37,7 +36,7 @@ class Catalog:
         log: structured log.
     """
 
-    def __init__(self, source: Overlay, lifecycle: Lifecycle, log: BoundLogger) -> None:
+    def __init__(self, source: Overlay, lifecycle: Lifecycle, log: Log) -> None:
         self._source = source
         self._lifecycle = lifecycle
         self._log = log

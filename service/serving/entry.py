@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from structlog.stdlib import BoundLogger
-
+from service.observe.logs import Log
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.card import Card
 from service.repository.model_config import ModelConfig
@@ -70,7 +69,7 @@ class Entry:
     heart: Heart | None = None
     holders: SequenceHolders = field(default_factory=SequenceHolders)
 
-    def seat(self, slot: Slot, servable: Servable, log: BoundLogger) -> None:
+    def seat(self, slot: Slot, servable: Servable, log: Log) -> None:
         """Puts a loaded version into its slot, and logs that."""
         slot.servable, slot.card, slot.reason, slot.passing = servable, servable.card, "", False
         self.holders.add(servable)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.stdlib import BoundLogger
-
 from service.core.clock import Clock
 from service.core.deadline import Deadline
 from service.core.errors import Expired, Rejected, RetortError
+from service.observe.logs import Log
 from service.serving.nearness import near
 from service.serving.servable import PROBE_ORIGIN, Servable
 
@@ -30,7 +29,7 @@ class Heart:
         reason: one sentence when not ok.
     """
 
-    def __init__(self, servable: Servable, clock: Clock, log: BoundLogger | None = None) -> None:
+    def __init__(self, servable: Servable, clock: Clock, log: Log | None = None) -> None:
         self._servable = servable
         self._clock = clock
         self._log = log

@@ -7,11 +7,11 @@ import ssl
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from service.gateway.tls import Certificate, CertificateRefused
 from service.observe import logs
 from tests.support.certificates import Pair, make_pair
+from tests.support.logs import capture_logs
 
 LOG = logs.logger("test")
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.testclient import TestClient
@@ -21,6 +20,7 @@ from service.gateway.http import build
 from service.gateway.http.entrance import Entrance, Problems
 from service.observe import logs
 from service.observe.tracing import TRACE
+from tests.support.logs import capture_logs
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
 
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 1, 2, 3]}
@@ -65,7 +65,7 @@ def test_a_path_or_method_that_is_none_is_told_in_the_same_form(
 
 def test_an_internal_error_says_only_its_id_and_is_logged_whole(client: TestClient, servable: FakeServable) -> None:
     servable.error = ValueError("/secret/path")
-    with structlog.testing.capture_logs() as lines:
+    with capture_logs() as lines:
         answer = client.post(INFER, json={"inputs": [X]}, headers={"X-Request-Id": "id-5"})
     assert answer.status_code == 500
     assert answer.json() == {"error": "internal error, request id id-5"}
@@ -74,14 +74,14 @@ def test_an_internal_error_says_only_its_id_and_is_logged_whole(client: TestClie
 
 def test_an_internal_error_behind_fastapi_is_the_same(client: TestClient, catalog: FakeCatalog) -> None:
     catalog.error = ValueError("/secret/path")
-    with structlog.testing.capture_logs() as lines:
+    with capture_logs() as lines:
         answer = client.post("/v2/repository/models/m/load", json={}, headers={"X-Request-Id": "id-5"})
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error, request id id-5"})
     assert [line["event"] for line in lines].count("internal error") == 1
 
 
 def test_an_error_that_was_meant_is_not_logged_with_a_traceback(client: TestClient) -> None:
-    with structlog.testing.capture_logs() as lines:
+    with capture_logs() as lines:
         client.post(INFER, json={"inputs": []})
     assert [line["event"] for line in lines] == ["request"]
 
@@ -96,7 +96,6 @@ def log() -> Iterator[Callable[[], str]]:
     yield stream.getvalue
     root.handlers = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_a_request_is_one_line_in_the_log_and_cannot_forge_another(client: TestClient, log: Callable[[], str]) -> None:
@@ -135,7 +134,7 @@ async def drive(
 
 def entrance_of(handler: Any, app: Any = None) -> tuple[Entrance, Counter[int]]:
     responses: Counter[int] = Counter()
-    return Entrance(app or handler, handler, Problems(structlog.get_logger()), responses, None), responses
+    return Entrance(app or handler, handler, Problems(logs.logger("test")), responses, None), responses
 
 
 async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_is_taken() -> None:
@@ -157,7 +156,7 @@ async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    entrance = Entrance(infer, infer, Problems(structlog.get_logger()), Counter(), None, budget=budget)  # type: ignore[arg-type]
+    entrance = Entrance(infer, infer, Problems(logs.logger("test")), Counter(), None, budget=budget)  # type: ignore[arg-type]
     scope = {"type": "http", "method": "POST", "path": INFER, "headers": []}
     answering = asyncio.create_task(entrance(scope, receive, send))
     await handed_over.wait()
