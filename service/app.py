@@ -135,7 +135,7 @@ class Server:
         return self._ending.exit_code
 
     async def _load(self, fronts: Fronts, watchers: list[Supervisor]) -> None:
-        await self._catalog.start()
+        await self._catalog.start(first=self._settings.required_models or ())
         if self._ahead is not None:
             self._ahead.close()
         self._health.started()

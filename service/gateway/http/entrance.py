@@ -105,7 +105,10 @@ class Entrance:
         trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
         if TRACE.get() is not trace:  # the task of a pipelined request inherits what the request before it had
             TRACE.set(trace)
-        sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
+        headers = [(b"x-request-id", request_id.encode())]
+        if trace is not None:
+            headers += traced.headers_of(trace)
+        sender = _Sender(send, headers)
         scope[SHARE] = share = Share(self._budget)
         try:
             if _asks_for_inference(scope):

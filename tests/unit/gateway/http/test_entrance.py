@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from service.core.errors import Abandoned
-from service.gateway.budget import ByteBudget
+from service.gateway.budget import ByteBudget, Share
 from service.gateway.guard import hold_answer
 from service.gateway.http import build
 from service.gateway.http.entrance import Entrance, Problems
@@ -46,7 +46,8 @@ def test_an_answer_without_one_gets_an_id_of_its_own(client: TestClient) -> None
         ("GET", "/" + "x" * 5000, 404, "nothing is found at '/xxx"),
         ("DELETE", "/v2", 405, "the method 'DELETE' is not known at '/v2'"),
         ("GET", INFER, 405, "the method 'GET' is not known at"),
-        ("HEAD", "/metrics", 405, ""),
+        ("HEAD", INFER, 405, ""),
+        ("HEAD", "/nowhere", 404, ""),
         ("POST", "/v2/health/live", 405, "the method 'POST'"),
     ],
 )
@@ -167,7 +168,9 @@ async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_
 
 
 def test_without_room_an_answer_is_503_and_the_request_a_failure(catalog: FakeCatalog, servable: FakeServable) -> None:
-    app = build(cast("Any", catalog), cast("Any", FakeHealth()), max_body_bytes=10_000, budget=ByteBudget(150))
+    budget = ByteBudget(1000)
+    Share(budget).take(850)
+    app = build(cast("Any", catalog), cast("Any", FakeHealth()), max_body_bytes=10_000, budget=budget)
     with TestClient(cast("Any", app)) as client:
         answer = client.post(INFER, json={"inputs": [X]})
     assert answer.status_code == 503
