@@ -1,7 +1,7 @@
 """Every way in, as one part: HTTP and gRPC bind together, answer together, and stop together.
 
-What both share is made here once: the regions of shared memory, the counts of answers, and the budget of the bytes in
-flight.
+What both share is made here once: the regions of shared memory, the counts of answers, the budget of the bytes in
+flight, and the turns of the loop.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from service.gateway.credentials import Credentials
 from service.gateway.http.limits import Limits, connections_within
 from service.gateway.http.server import HttpServer
 from service.gateway.shared_memory import SharedMemory
+from service.gateway.turns import Turns
 from service.observe.names import GRPC_CODES
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
@@ -111,7 +112,7 @@ class Fronts:
         budget = ByteBudget(listening.max_in_flight_bytes)
         max_body_bytes = min(listening.max_body_bytes, budget.large_limit_bytes)
         shared_memory = SharedMemory(listening.shared_memory, max_body_bytes)
-        keyring = credentials.keyring
+        keyring, turns = credentials.keyring, Turns(clock)
         calls, responses = Counter(dict.fromkeys(GRPC_CODES, 0)), Counter[int]()
         app = http.build(
             catalog,
@@ -126,6 +127,7 @@ class Fronts:
             clock=clock,
             controls=controls,
             keyring=keyring,
+            turns=turns,
         )
         host, drain_timeout_s, tls = listening.host, listening.drain_timeout_s, credentials.context
         limits = Limits(connections=connections_within(listening.descriptors))
@@ -157,6 +159,7 @@ class Fronts:
                     budget=budget,
                     keyring=keyring,
                     certificate=credentials.certificate,
+                    turns=turns,
                 ),
                 f"{host}:{listening.grpc_port}",
                 "--grpc-port",

@@ -43,6 +43,7 @@ GRPC_CODE: Mapping[type[errors.RetortError], str] = MappingProxyType(
     {
         errors.BadInput: "INVALID_ARGUMENT",
         errors.TooLarge: "RESOURCE_EXHAUSTED",
+        errors.TooSlow: "DEADLINE_EXCEEDED",
         Unauthenticated: "UNAUTHENTICATED",
         Forbidden: "PERMISSION_DENIED",
         OverQuota: "RESOURCE_EXHAUSTED",

@@ -2,7 +2,7 @@
 
 A loop that reads from hundreds of sockets in one turn would begin all of their requests before it comes to anything
 else: an engine that is done would wait for its next batch, and a health check for its answer. Whoever is not an
-inference goes past this. Knows nothing of what the requests are.
+inference goes past this. One share for all transports of a process. Knows nothing of what the requests are.
 """
 
 from __future__ import annotations

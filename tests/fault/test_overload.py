@@ -56,6 +56,7 @@ def test_a_flood_is_answered_or_refused_to_the_last(tmp_path: Path, protocol: Pr
     assert len(flood.refused) > len(flood.answered)
     assert flood.waited_ms < 10 * OBJECTIVE_S * 1e3, "a queue without a limit waits for seconds, see the control"
     assert len(calm.answered) > len(calm.refused), "who comes after the flood is served"
+    assert p(flood.probes, 95) < OBJECTIVE_S * 10, "the checks of its health too (O7)"
 
 
 def test_control_without_the_limit_whoever_is_let_in_waits_for_the_whole_queue(tmp_path: Path) -> None:
@@ -104,6 +105,17 @@ def test_goodput_and_latency_hold_at_twice_and_ten_times_the_knee(at_knee: Figur
             assert p(seen.answered, 99) <= 2 * OBJECTIVE_S
             assert p(seen.refused, 99) <= 0.02
             assert p(seen.probes, 99) <= 0.05, "live, ready and metrics (O7)"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_health_checks_are_answered_in_a_flood_over_grpc(at_knee: Figures, tmp_path: Path) -> None:
+    with serving(tmp_path / "limited", OBJECTIVE_US, "grpc") as limited:
+        for factor in (2, 10):
+            seen = tried(lambda n, f=factor: limited.send(steady(f * at_knee.rate, 10.0), seed=n))  # type: ignore[misc]
+            print(f"O7 over gRPC at {factor}K, K = {at_knee.rate:.0f}/s: {seen}")  # noqa: T201
+            assert not seen.others
+            assert p(seen.probes, 99) <= 0.05, "ServerLive, and ready over HTTP"
 
 
 @pytest.mark.slow

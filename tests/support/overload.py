@@ -1,7 +1,8 @@
 """A server that is asked for more than it can: one core for it, another for an open-loop generator, one slow model.
 
-Health checks travel among the inferences, on the generator's own clock: a client beside it would measure its wait for
-the generator's core. Figures are those of one block; whoever asks judges them.
+Health checks travel among the inferences over HTTP, on the generator's own clock: a client beside it measures its wait
+for the generator's core too, as it does beside inferences over gRPC. Figures are those of one block; whoever asks
+judges them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from loadtests.generator.block import GRPC, OK, Block, Sent
 from loadtests.generator.process import Generator
 from loadtests.grpc_messages import messages_of
 from loadtests.pools import Pool, Protocol, Rows, Signature
+from tests.support.probing import PROBES_PER_S, Prober
 from tests.support.process import ServerProcess
 from tests.unit.runtime import graphs
 
@@ -29,7 +31,6 @@ MODEL = "burner"
 LAG_LIMIT_S = 0.005
 FOREIGN_LIMIT = 0.05
 PROBES = ("/v2/health/live", "/v2/health/ready", "/metrics")
-PROBES_PER_S = 20.0
 REFUSALS = (503, GRPC + 14)
 ROW = [0.1, 0.2, 0.3, 0.4]
 INFER_JSON = json.dumps({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": ROW}]}).encode()
@@ -109,7 +110,7 @@ class Traffic:
     Args:
         server: with the model of `write_repository`.
         generator: prepared here.
-        protocol: of the inferences; health checks travel over HTTP only.
+        protocol: of the inferences.
     """
 
     def __init__(self, server: ServerProcess, generator: Generator, protocol: Protocol = "http") -> None:
@@ -126,7 +127,7 @@ class Traffic:
         generator.prepare({protocol: Pool(address, requests, rows, _SIGNATURE, "y", "", protocol=protocol)})
 
     def send(self, profile: arrivals.Profile, *, seed: int = 0, answer_within_s: float = 5.0) -> Figures:
-        """One block of Poisson arrivals, with health checks among them over HTTP.
+        """One block of Poisson arrivals, with health checks among them over HTTP, or beside them over both transports.
 
         Args:
             profile: seconds and rates.
@@ -144,8 +145,11 @@ class Traffic:
             planned_s, kinds = np.concatenate([planned_s, probes_s])[order], kinds[order]
         block = Block(self._protocol, planned_s, kinds, answer_within_s, 64)
         before = self._look()
-        sent = self._generator.send(block)
-        return _figures(sent, lasts_s, before, self._look())
+        if self._protocol == "http":
+            return _figures(self._generator.send(block), lasts_s, before, self._look())
+        with Prober(self._server) as prober:
+            sent = self._generator.send(block)
+        return replace(_figures(sent, lasts_s, before, self._look()), probes=prober.latencies_s)
 
     def _look(self) -> _Look:
         lines = self._server.http.get("/metrics").text.splitlines()

@@ -1,48 +1,64 @@
-"""Thousands of calls at once: those of others are answered, or refused as what they are, and never as cancelled."""
+"""Thousands of calls at once: those of others are answered, or refused as what they are; health checks do not wait."""
 
 from __future__ import annotations
 
 import socket
-import struct
+import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tests.support.http2 import INFER, SETTLED, whole
+from tests.support.openloop import percentile
 from tests.support.process import ServerProcess
 
 CONNECTIONS, CALLS_EACH = 4, 1000  # below the server's limit of calls; gRPC's own of waiting calls is 3000
 MINE = 300
-_DATA, _HEADERS, _SETTINGS, _END_STREAM, _END_HEADERS = 0, 1, 4, 1, 4
+LIVE = b"/inference.GRPCInferenceService/ServerLive"
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
-
-def plain(name: str, value: str) -> bytes:
-    """A header as HPACK's literal without indexing."""
-    return b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-
-
-def test_a_flood_of_calls_cancels_no_call_of_another_client(server: ServerProcess) -> None:
+@contextmanager
+def flooded(server: ServerProcess, path: bytes, message: bytes = b"") -> Iterator[Any]:
+    """A stub of `server`, to which so many calls were sent a moment ago."""
     host, port = server.grpc.rsplit(":", 1)
-    path = "/inference.GRPCInferenceService/ServerLive"
-    pairs = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "content-type": "application/grpc"}
-    opening = b"".join(plain(name, value) for name, value in {**pairs, "te": "trailers"}.items())
-    streams = [2 * at + 1 for at in range(CALLS_EACH)]
-    empty = b"\0" * 5  # of a message: not compressed, no bytes
-    calls = b"".join(
-        frame(_HEADERS, _END_HEADERS, at, opening) + frame(_DATA, _END_STREAM, at, empty) for at in streams
-    )
-    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(_SETTINGS, 0, 0)
+    calls = SETTLED + whole(CALLS_EACH, path, message)
     with ExitStack() as open_ones, grpc.insecure_channel(server.grpc) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         assert stub.ServerLive(service_pb2.ServerLiveRequest()).live
         for _ in range(CONNECTIONS):
-            sent = open_ones.enter_context(socket.create_connection((host, int(port))))
-            sent.sendall(preface + calls)
+            open_ones.enter_context(socket.create_connection((host, int(port)))).sendall(calls)
+        yield stub
+
+
+def test_a_flood_of_calls_cancels_no_call_of_another_client(server: ServerProcess) -> None:
+    with flooded(server, LIVE) as stub:
         mine = [stub.ServerLive.future(service_pb2.ServerLiveRequest(), timeout=60) for _ in range(MINE)]
         codes = Counter(call.code().name for call in mine)
     assert codes == {"OK": MINE}, codes
+
+
+def test_a_crowd_of_calls_keeps_no_health_check_waiting(server: ServerProcess) -> None:
+    """O7; a call of another kind is the control: it waits until its turn comes."""
+    message = service_pb2.ModelInferRequest(model_name="none").SerializeToString()
+    server.http.get("/v2/health/ready")
+    with flooded(server, INFER, message) as stub:
+        began_s, took_s = time.monotonic(), []
+        other = stub.ServerMetadata.future(service_pb2.ServerMetadataRequest(), timeout=60)
+        while not other.done():
+            for ask in (lambda: stub.ServerReady(service_pb2.ServerReadyRequest()), health_of(server)):
+                asked_s = time.monotonic()
+                ask()
+                took_s.append(time.monotonic() - asked_s)
+        waited_s = time.monotonic() - began_s
+    assert other.result().name == "retort"
+    most_s = percentile(took_s, 95)
+    print(f"95 of 100 of {len(took_s)} checks within {most_s:.3f} s, the other call {waited_s:.3f} s")  # noqa: T201
+    assert most_s < waited_s / 3
+
+
+def health_of(server: ServerProcess) -> Any:
+    return lambda: server.http.get("/v2/health/ready").raise_for_status()

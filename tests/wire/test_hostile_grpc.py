@@ -15,32 +15,31 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tests.support.http2 import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    PRIORITY,
+    PUSH,
+    RESET,
+    SETTINGS,
+    SETTLED,
+    WINDOW,
+    frame,
+    literal,
+    opening,
+)
 from tests.support.process import ServerProcess
 from tests.wire.digits import INPUT, ROWS, is_answer_of
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
-END_STREAM, END_HEADERS = 1, 4
 LEAKS = ("Traceback", "Error:", "site-packages", "service.", ".py", "/tmp", "/work", "object at 0x")
 
 
-def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"", length: int | None = None) -> bytes:
-    size = len(payload) if length is None else length
-    return struct.pack(">I", size)[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
-
-def literal(name: bytes, value: bytes) -> bytes:
-    """A header as HPACK's literal without indexing, of fewer than 127 bytes each."""
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-
-def opening(path: bytes = b"/inference.GRPCInferenceService/ModelInfer", **more: bytes) -> bytes:
-    named = {b":method": b"POST", b":scheme": b"http", b":path": path, b":authority": b"x"}
-    named |= {b"content-type": b"application/grpc", b"te": b"trailers"}
-    return b"".join(literal(name, value) for name, value in named.items())
-
-
-SETTLED = PREFACE + frame(SETTINGS)
 CALL = frame(HEADERS, END_HEADERS, 1, opening())
 
 CORPUS: dict[str, bytes] = {
@@ -73,6 +72,8 @@ CORPUS: dict[str, bytes] = {
     "headers without a path": SETTLED + frame(HEADERS, END_HEADERS, 1, literal(b":method", b"POST")),
     "an unknown path": SETTLED + frame(HEADERS, END_HEADERS | END_STREAM, 1, opening(b"/../../etc/passwd")),
     "a call half sent": SETTLED + CALL + frame(DATA, 0, 1, b"\0" + struct.pack(">I", 1000) + bytes(10)),
+    "a call without a message": SETTLED + frame(HEADERS, END_HEADERS | END_STREAM, 1, opening()),
+    "a call of two messages": SETTLED + CALL + frame(DATA, END_STREAM, 1, bytes(10)),
     "a message longer than any": SETTLED + CALL + frame(DATA, 0, 1, b"\0" + struct.pack(">I", 2**32 - 1) + bytes(10)),
     "a compressed message that is none": SETTLED
     + CALL

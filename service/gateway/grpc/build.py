@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -13,6 +14,7 @@ from tritonclient.grpc import service_pb2_grpc
 from service.core.clock import Clock
 from service.gateway.budget import ByteBudget
 from service.gateway.controls import Controls
+from service.gateway.grpc.arrivals import Arrivals
 from service.gateway.grpc.calls import Calls
 from service.gateway.grpc.health import INFERENCE, HealthService
 from service.gateway.grpc.inference import Inference
@@ -23,6 +25,7 @@ from service.gateway.grpc.settings import Settings
 from service.gateway.keyring import Keyring
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.tls import Certificate
+from service.gateway.turns import Turns
 from service.observe import logs
 from service.serving.catalog import Catalog
 from service.serving.readiness import Health
@@ -46,6 +49,7 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
     budget: ByteBudget | None = None,
     keyring: Keyring | None = None,
     certificate: Certificate | None = None,
+    turns: Turns | None = None,
 ) -> GrpcServer:
     """The gRPC side of the service, bound and not yet answering.
 
@@ -64,22 +68,27 @@ def build(  # noqa: PLR0913 - all of it is the composition root's to say
         budget: of the bytes in flight; None for as many as come.
         keyring: who may do what; None for the rules of a server without keys.
         certificate: shown to clients; None for plain connections.
+        turns: of the loop, for inference requests; None for turns that nobody else takes.
 
     Raises:
         OSError: the address cannot be bound.
     """
     access = logs.logger("service.access") if access_log else None
-    calls = Calls(responses, logs.logger("service.gateway.grpc"), access, keyring, budget)
+    budget = budget or ByteBudget(sys.maxsize)
+    arrivals = Arrivals(budget, max_body_bytes)
+    calls = Calls(responses, logs.logger("service.gateway.grpc"), access, keyring, budget, arrivals)
     controls = controls or Controls()
     stopping = asyncio.Event()
-    inference = Inference(calls, catalog, clock, shared_memory, controls.tracing, stopping)
+    turns = turns or Turns(clock)
+    inference = Inference(calls, catalog, clock, shared_memory, controls.tracing, stopping, turns)
     settings, version = Settings(catalog, controls), installed_version("retort")
     service = InferenceService(calls, inference, catalog, health, shared_memory, settings, version)
 
     def register(bare: Any) -> None:
         server = TolerantServer(bare)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(HealthService(catalog, health, stopping, keyring), server)
+        about = HealthService(catalog, health, stopping, arrivals, keyring)
+        health_pb2_grpc.add_HealthServicer_to_server(about, server)
 
     return GrpcServer(
         register,

@@ -19,6 +19,7 @@ from service.core.deadline import Deadline
 from service.core.errors import RetortError
 from service.gateway.access import check_admin_call, check_settings_call, check_shared_memory_call
 from service.gateway.budget import ByteBudget, Share
+from service.gateway.grpc.arrivals import Arrivals
 from service.gateway.grpc.readable import ARRIVED_BYTES
 from service.gateway.grpc.rights import key_of, right_of
 from service.gateway.keyring import Keyring
@@ -100,6 +101,7 @@ class Calls:
         access_log: gets one line an answer; None logs none.
         keyring: who may do what; None for a server without keys.
         budget: of the bytes in flight; None for as many as come.
+        arrivals: where calls wait for their messages; None for some of its own.
     """
 
     def __init__(
@@ -109,9 +111,11 @@ class Calls:
         access_log: Log | None = None,
         keyring: Keyring | None = None,
         budget: ByteBudget | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self._keyring = keyring
         self._budget = budget or ByteBudget(sys.maxsize)
+        self._arrivals = arrivals or Arrivals(self._budget)
         self._responses = responses
         self._log = log
         self._access_log = access_log
@@ -135,15 +139,16 @@ class Calls:
         if self._keyring is not None and (right := right_of(call.path)) is not Right.OPEN:
             call.holder = self._keyring.identify(key_of(call.metadata), right)
 
-    async def answer(self, context: Context, path: str, handler: Callable[[Call], Awaitable[T]]) -> T:
-        """What `handler` returns; an error ends the call by its code, with the request's id beside it."""
+    async def answer(self, context: Context, path: str, handler: Callable[[Any, Call], Awaitable[T]]) -> T:
+        """What `handler` makes of the message; an error ends the call by its code, with the request's id beside it."""
         call = self.call(context, path)
         # The context tells when the answer is sent, of which a large one takes its time.
         context.add_done_callback(lambda _: call.share.end())
         try:
             self.admit(call)
+            message = await self._arrivals.message(context)
             call.share.take(ARRIVED_BYTES.get())
-            answer = await handler(call)
+            answer = await handler(message, call)
         except asyncio.CancelledError:
             self.ended("CANCELLED", call)
             raise

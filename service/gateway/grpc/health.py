@@ -14,7 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.core.errors import NotFound, RetortError
-from service.gateway.grpc.readable import check_readable
+from service.gateway.grpc.arrivals import Arrivals
 from service.gateway.grpc.rights import key_of
 from service.gateway.keyring import Keyring
 from service.gateway.problems import call_problem_of
@@ -37,29 +37,36 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         catalog: asked about models.
         health: asked about the server.
         stopping: set when the server stops, which ends every watch.
+        arrivals: where calls wait for their messages.
         keyring: who may ask about models; about the server everybody may. None: everybody may ask anything.
     """
 
     def __init__(
-        self, catalog: Catalog, health: Health, stopping: asyncio.Event, keyring: Keyring | None = None
+        self,
+        catalog: Catalog,
+        health: Health,
+        stopping: asyncio.Event,
+        arrivals: Arrivals,
+        keyring: Keyring | None = None,
     ) -> None:
+        self._arrivals = arrivals
         self._keyring = keyring
         self._catalog = catalog
         self._health = health
         self._stopping = stopping
         self._watchers = 0
 
-    async def Check(self, request: Any, context: Any) -> Any:
+    async def Check(self, _requests: Any, context: Any) -> Any:
         """The status of a service now; NOT_FOUND for a name that nothing here has."""
-        await self._check(request, context)
+        request = await self._asked(context)
         status = self._status(request.service)
         if status == _Status.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no service or model of that name")
         return _Status(status=status)
 
-    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+    async def Watch(self, _requests: Any, context: Any) -> AsyncIterator[Any]:
         """The status now, and again whenever it changes, until the client leaves or the server stops."""
-        await self._check(request, context)
+        request = await self._asked(context)
         if self._watchers >= WATCHERS_LIMIT:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"there are {WATCHERS_LIMIT} watchers already")
         self._watchers += 1
@@ -77,15 +84,17 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         finally:
             self._watchers -= 1
 
-    async def _check(self, request: Any, context: Any) -> None:
+    async def _asked(self, context: Any) -> Any:
+        """What a call asks for; ends the call where that may not be."""
         try:
-            check_readable(request)
+            request = await self._arrivals.message(context)
             if self._keyring is not None and request.service not in _SERVER:
                 metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
                 self._keyring.identify(key_of(metadata), Right.INFER)
         except RetortError as error:
             problem = call_problem_of(error, "")
             await context.abort(grpc.StatusCode[problem.code], problem.sentence)
+        return request
 
     def _status(self, service: str) -> int:
         try:

@@ -11,7 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
 from service.core.contract import InferRequest, InferResponse, ModelRef
-from service.core.errors import BadInput, Draining
+from service.core.errors import BadInput, Draining, Rejected
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
@@ -22,12 +22,14 @@ from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
 from service.gateway.problems import CallProblem, call_problem_of
 from service.gateway.region_tensors import Target
 from service.gateway.shared_memory import SharedMemory
+from service.gateway.turns import Turns
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
 from service.serving.refusal import check_room
 from service.serving.servable import Servable
 
+STREAMS_LIMIT = 512  # open ones, of the 4,096 calls at once: nobody can tell one that rests from one half sent
 _ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"
 
 
@@ -41,6 +43,7 @@ class Inference:
         shared_memory: the regions in which tensors may lie.
         tracing: follows requests.
         stopping: set when the server reads no more from streams.
+        turns: of the loop, which requests share.
     """
 
     def __init__(
@@ -51,7 +54,10 @@ class Inference:
         shared_memory: SharedMemory,
         tracing: Tracing,
         stopping: asyncio.Event,
+        turns: Turns,
     ) -> None:
+        self._turns = turns
+        self._streams = 0
         self._heavy = Heavy()
         self._tracing = tracing
         self._calls = calls
@@ -71,6 +77,8 @@ class Inference:
 
     async def _infer(self, request: Any, call: Call) -> Any:
         began_s = self._clock.now_s()
+        if (turn := self._turns.take()) is not None:
+            await turn
         ref = ModelRef(request.model_name, request.model_version or None)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             check_room(servable)
@@ -118,13 +126,18 @@ class Inference:
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
         await self._calls.open(context, "ModelStreamInfer")
+        self._streams += 1
         try:
+            if self._streams > STREAMS_LIMIT:
+                raise Rejected(f"{STREAMS_LIMIT} streams are open already")
             async for one in answers_to(requests, answer, turn=_turn, size_bytes=_size_bytes, stopping=self._stopping):
                 if isinstance(one, CallProblem):
                     await self._calls.end(context, one)
                 yield one
-        except (Draining, BadInput) as error:
+        except (Draining, BadInput, Rejected) as error:
             await self._calls.end(context, call_problem_of(error, ""))
+        finally:
+            self._streams -= 1
 
 
 def _turn(request: Any) -> tuple[str, Any] | None:

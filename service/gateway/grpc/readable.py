@@ -19,6 +19,9 @@ UNREADABLE: Final = object()
 ARRIVED_BYTES: Final = ContextVar("arrived_bytes", default=0)
 """Of the message that was read last: grpc.aio reads a call's in the task that then runs its handler."""
 
+PROBES = frozenset({"ServerLive", "ServerReady", "Check"})
+"""Methods that are registered besides: the core keeps their calls apart, so that they wait for no crowd of others."""
+
 Deserializer = Callable[[bytes], Any]
 
 
@@ -44,6 +47,9 @@ def tolerant(deserializer: Deserializer) -> Deserializer:
 class TolerantServer:
     """A server of grpc.aio to which the stubs add services: each of their methods reads tolerantly.
 
+    A method that takes one message gets the call before it, to read it in a time of its own choice: to a client that is
+    the same.
+
     The generated code hands each method over twice; it is passed on once, to be looked up by its name.
 
     Args:
@@ -58,8 +64,19 @@ class TolerantServer:
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Adds the methods of a service."""
-        readers = {
-            name: handler._replace(request_deserializer=tolerant(handler.request_deserializer))
-            for name, handler in handlers.items()
-        }
+        readers = {name: _reading(handler) for name, handler in handlers.items()}
+        probes = {name: reader for name, reader in readers.items() if name in PROBES}
+        self._server.add_registered_method_handlers(service, probes)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, readers),))
+
+
+def _reading(handler: Any) -> Any:
+    """`handler`, which reads its messages itself, and tolerantly."""
+    return handler._replace(
+        request_deserializer=tolerant(handler.request_deserializer),
+        request_streaming=True,
+        unary_unary=None,
+        unary_stream=None,
+        stream_unary=handler.stream_unary or handler.unary_unary,
+        stream_stream=handler.stream_stream or handler.unary_stream,
+    )

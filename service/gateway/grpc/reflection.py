@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from service.gateway.grpc.readable import UNREADABLE, tolerant
 
+REST_S = 10.0  # between two questions: a stream that brings none is over
 V1 = "grpc.reflection.v1.ServerReflection"
 
 
@@ -42,12 +43,12 @@ def add_reflection(server: Any, services: Sequence[str], stopping: asyncio.Event
 
 
 async def until(stopping: asyncio.Event, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """The items that come before `stopping` is set, or before one that cannot be read."""
+    """The items that come before `stopping` is set, or before one that cannot be read or is not there in time."""
     stop = asyncio.create_task(stopping.wait())
     try:
         while True:
             following = asyncio.ensure_future(anext(items, None))
-            await asyncio.wait({stop, following}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stop, following}, timeout=REST_S, return_when=asyncio.FIRST_COMPLETED)
             if not following.done():
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)

@@ -22,7 +22,8 @@ _PENDING_LIMIT = 16 << 10  # not seen by the loop yet: beyond, gRPC ends calls a
 _CALLS_OF_CONNECTION_LIMIT = 1024  # beyond, a call waits at its client
 _PINGS_APART_MS = 10_000
 _SILENCE_MS = 120_000  # after which a client is asked whether it is still there
-_IDLE_MS = 300_000  # without a call: beyond, the connection is closed, and the client's next call opens another
+_IDLE_MS = 75_000  # without a call: beyond, the connection is closed, and the client's next call opens another
+_CONNECTIONS_LIMIT = 4096  # beyond, a connection is closed as it comes
 
 Register = Callable[[Any], None]
 
@@ -84,6 +85,9 @@ class GrpcServer:
                 ("grpc.max_metadata_size", _METADATA_LIMIT_BYTES),
                 ("grpc.absolute_max_metadata_size", _METADATA_LIMIT_BYTES),
                 ("grpc.max_connection_idle_ms", _IDLE_MS),
+                ("grpc.max_allowed_incoming_connections", _CONNECTIONS_LIMIT),
+                # Else the window of a call that nobody reads grows as the line is quick: to 128 MiB on loopback.
+                ("grpc.http2.bdp_probe", 0),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _PINGS_APART_MS),
                 ("grpc.server.max_pending_requests", _PENDING_LIMIT),
                 ("grpc.server.max_pending_requests_hard_limit", _PENDING_LIMIT),

@@ -6,7 +6,7 @@ Source: Triton's grpc_service.proto.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -19,7 +19,6 @@ from service.gateway.extensions import server_metadata
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.messages import values_of
-from service.gateway.grpc.readable import check_readable
 from service.gateway.grpc.settings import Settings
 from service.gateway.load_order import check_unload_order, read_load_order
 from service.gateway.shared_memory import SharedMemory
@@ -35,12 +34,8 @@ def _answered(handler: Handler) -> Callable[..., Awaitable[Any]]:
     """A handler as grpc.aio calls it."""
 
     @wraps(handler)
-    async def answer(service: InferenceService, request: Any, context: Context) -> Any:
-        def handle(call: Call) -> Awaitable[Any]:
-            check_readable(request)
-            return handler(service, request, call)
-
-        return await service.calls.answer(context, handler.__name__, handle)
+    async def answer(service: InferenceService, _requests: Any, context: Context) -> Any:
+        return await service.calls.answer(context, handler.__name__, partial(handler, service))
 
     return answer
 

@@ -31,6 +31,7 @@ from service.gateway.http.shared_memory import SharedMemoryRoutes
 from service.gateway.keyring import Keyring
 from service.gateway.rights import Right
 from service.gateway.shared_memory import SharedMemory
+from service.gateway.turns import Turns
 from service.observe import logs
 from service.observe.collector import StatisticsCollector
 from service.observe.machine import Machine
@@ -61,6 +62,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     clock: Clock | None = None,
     controls: Controls | None = None,
     keyring: Keyring | None = None,
+    turns: Turns | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
 
@@ -77,9 +79,11 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         clock: monotonic seconds, for deadlines.
         controls: what is traced and logged; None for nothing that could be changed.
         keyring: who may do what; None for the rules of a server without keys.
+        turns: of the loop, for inference requests; None for turns that nobody else takes.
     """
     clock = clock or MonotonicClock()
     controls = controls or Controls()
+    turns = turns or Turns(clock)
     shared_memory = shared_memory or SharedMemory(False, max_body_bytes)
     version = installed_version("retort")
     responses = Counter() if responses is None else responses
@@ -92,10 +96,10 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         Machine(),
         {} if keyring is None else keyring.requests,
     )
-    inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory)
+    inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory, turns)
     routes = [
         *inference.routes(),
-        *Predict(catalog, clock, max_body_bytes).routes(),
+        *Predict(catalog, clock, max_body_bytes, turns).routes(),
         *HealthRoutes(catalog, health).routes(),
         *RepositoryRoutes(catalog, max_body_bytes).routes(),
         *SettingsRoutes(catalog, controls).routes(),

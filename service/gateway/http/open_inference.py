@@ -41,14 +41,21 @@ class OpenInference:
         max_body_bytes: the largest request body.
         version: the server's own.
         shared_memory: the regions in which tensors may lie.
+        turns: of the loop, which requests share.
     """
 
     def __init__(
-        self, catalog: Catalog, clock: Clock, max_body_bytes: int, version: str, shared_memory: SharedMemory
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        max_body_bytes: int,
+        version: str,
+        shared_memory: SharedMemory,
+        turns: Turns,
     ) -> None:
         self._heavy = Heavy()
         self._layouts = Layouts()
-        self._turns = Turns(clock)
+        self._turns = turns
         self._catalog = catalog
         self._shared_memory = shared_memory
         self._clock = clock

@@ -33,11 +33,12 @@ class Predict:
         catalog: who answers.
         clock: monotonic seconds, for deadlines.
         max_body_bytes: the largest request body.
+        turns: of the loop, which requests share.
     """
 
-    def __init__(self, catalog: Catalog, clock: Clock, max_body_bytes: int) -> None:
+    def __init__(self, catalog: Catalog, clock: Clock, max_body_bytes: int, turns: Turns) -> None:
         self._heavy = Heavy()
-        self._turns = Turns(clock)
+        self._turns = turns
         self._catalog = catalog
         self._clock = clock
         self._max_body_bytes = max_body_bytes

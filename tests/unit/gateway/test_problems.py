@@ -102,7 +102,7 @@ def test_values_json_does_not_know_are_written_as_text() -> None:
 
 CODES = {
     errors.BadInput: "INVALID_ARGUMENT",
-    errors.TooSlow: "INVALID_ARGUMENT",
+    errors.TooSlow: "DEADLINE_EXCEEDED",
     errors.TooLarge: "RESOURCE_EXHAUSTED",
     errors.NotRepresentable: "INVALID_ARGUMENT",
     errors.NotFinite: "INVALID_ARGUMENT",

@@ -58,9 +58,10 @@ def test_each_method_of_a_service_is_found_once_and_reads_tolerantly() -> None:
     registry = Registry()
     health_pb2_grpc.add_HealthServicer_to_server(health_pb2_grpc.HealthServicer(), TolerantServer(registry))
     (generic,) = registry.generic
-    assert registry.registered == {}
+    assert registry.registered["grpc.health.v1.Health"].keys() == {"Check"}, "a probe, which waits in no line"
     for method in ("Check", "Watch"):
         handler = generic.service(Details(f"/grpc.health.v1.Health/{method}"))
         assert handler.request_deserializer(GARBAGE) is UNREADABLE
-        assert handler.unary_unary or handler.unary_stream
+        assert handler.request_streaming, "it reads its message itself"
+        assert handler.stream_unary or handler.stream_stream
     assert generic.service(Details("/grpc.health.v1.Health/None")) is None

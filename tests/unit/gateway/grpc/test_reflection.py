@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
+
 from service.gateway.grpc.readable import UNREADABLE
 from service.gateway.grpc.reflection import until
 
@@ -30,6 +32,14 @@ async def test_what_cannot_be_read_ends_the_questions() -> None:
         yield 2
 
     assert [item async for item in until(asyncio.Event(), asked())] == [1]
+
+
+async def test_who_asks_nothing_for_a_while_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.gateway.grpc.reflection.REST_S", 0.05)
+    left = asyncio.Event()
+    async with asyncio.timeout(20):
+        assert [item async for item in until(asyncio.Event(), questions(left, more=True))] == [1, 2]
+    assert left.is_set()
 
 
 async def test_what_stops_ends_the_wait_for_the_next_item() -> None:

@@ -1,20 +1,23 @@
-"""What grpc itself logs: only what is news. Who connects and does not say that it speaks HTTP/2 is let go."""
+"""What grpc itself logs: only what is news. Who connects and says or calls nothing is let go."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 import pytest
 from grpc._cython import cygrpc  # type: ignore[import-untyped]
 
 from service.gateway.grpc.server import GrpcServer, _is_news
+from tests.support.http2 import PREFACE, SETTINGS, frame
 
-SILENT = {"nothing": b"", "half a preface": b"PRI * HTTP/2.0\r\n", "no settings": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}
+SETTLED = PREFACE + frame(SETTINGS) + frame(SETTINGS, 1)
+SILENT = {"nothing": b"", "half a preface": PREFACE[:16], "no settings": PREFACE}
 
 
-async def still_open(within_s: float) -> list[str]:
-    """Which of `SILENT` a server has not closed in time."""
+async def still_open(within_s: float, silent: Mapping[str, bytes] = SILENT) -> list[str]:
+    """Which of these connections a server has not closed in time."""
     stopping = asyncio.Event()
     server = GrpcServer(
         lambda _: None,
@@ -43,8 +46,8 @@ async def still_open(within_s: float) -> list[str]:
         return False
 
     try:
-        opened = await asyncio.gather(*(one(octets) for octets in SILENT.values()))
-        return [name for name, is_open in zip(SILENT, opened, strict=True) if is_open]
+        opened = await asyncio.gather(*(one(octets) for octets in silent.values()))
+        return [name for name, is_open in zip(silent, opened, strict=True) if is_open]
     finally:
         await server.stop()
 
@@ -60,6 +63,29 @@ async def test_who_does_not_begin_to_speak_is_let_go(monkeypatch: pytest.MonkeyP
 async def test_without_that_time_they_would_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LIMIT, 60.0)
     assert await still_open(within_s=1.5) == list(SILENT)
+
+
+IDLE = "service.gateway.grpc.server._IDLE_MS"
+CALLS_NOTHING = {"settled": SETTLED}
+
+
+async def test_who_calls_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IDLE, 500)
+    assert await still_open(20, CALLS_NOTHING) == []
+
+
+async def test_without_that_time_who_calls_nothing_would_stay() -> None:
+    assert await still_open(1.5, CALLS_NOTHING) == ["settled"]
+
+
+CONNECTIONS = "service.gateway.grpc.server._CONNECTIONS_LIMIT"
+CROWD = {str(number): SETTLED for number in range(8)}
+
+
+@pytest.mark.parametrize("limit", [3, 8])
+async def test_more_connections_than_the_limit_are_closed(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr(CONNECTIONS, limit)
+    assert len(await still_open(1.5, CROWD)) == limit
 
 
 @pytest.mark.parametrize(("error", "told"), [(cygrpc.ExecuteBatchError("x"), False), (ValueError("x"), True)])
