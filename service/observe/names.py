@@ -59,6 +59,7 @@ ACTIVE = Name("retort_active_version", "gauge", "1 for the version that answers 
 REMOTE_RETRIES = Name("retort_remote_retries", "counter", "Calls of a remote server made again, its connection broken")
 PROCESS_BYTES = Name("retort_process_resident_bytes", "gauge", "Memory of the processes of an isolated version, bytes")
 PROCESS_RESTARTS = Name("retort_process_restarts", "counter", "Processes of an isolated version that replaced another")
+CERTIFICATE_S = Name("retort_certificate_seconds_left", "gauge", "Until the certificate in use ends; below 0 after")
 RESPONSES = Name("retort_http_responses", "counter", "HTTP answers by status code")
 CALLS = Name("retort_grpc_calls", "counter", "gRPC calls, and requests on streams, by the code that ended them")
 KEY_REQUESTS = Name("retort_key_requests", "counter", 'Requests by the holder of their key, "" for nobody\'s')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     clock: Clock | None = None,
     controls: Controls | None = None,
     keyring: Keyring | None = None,
+    certificate_left_s: Callable[[], float] | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
 
@@ -77,6 +78,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         clock: monotonic seconds, for deadlines.
         controls: what is traced and logged; None for nothing that could be changed.
         keyring: who may do what; None for the rules of a server without keys.
+        certificate_left_s: until the certificate ends, for the metrics; None where there is none.
     """
     clock = clock or MonotonicClock()
     controls = controls or Controls()
@@ -91,6 +93,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         calls or {},
         Machine(),
         {} if keyring is None else keyring.requests,
+        certificate_left_s,
     )
     inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory)
     routes = [
