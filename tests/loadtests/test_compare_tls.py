@@ -71,4 +71,7 @@ def test_an_authority_that_is_not_named_is_not_trusted(secure: ServerProcess, tm
 def test_a_file_that_holds_no_certificate_is_refused_in_a_sentence(secure: ServerProcess, tmp_path: Path) -> None:
     (tmp_path / "ca").write_text("nothing")
     done = compare(secure, tmp_path, "--ca", str(tmp_path / "ca"))
-    assert (done.returncode, done.stderr) == (1, f"retort: {tmp_path / 'ca'} holds no certificates in PEM form.\n")
+    assert (done.returncode, done.stderr.lstrip()) == (
+        1,
+        f"retort: {tmp_path / 'ca'} holds no certificates in PEM form.\n",
+    )
