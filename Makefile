@@ -26,7 +26,7 @@ PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve workshop test slow promises chaos soak compare conformance perf-analyzer triton bench check digits lock clean
+.PHONY: help serve workshop test slow promises chaos soak compare conformance perf-analyzer triton bench bench-start bench-scale check digits lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -70,8 +70,14 @@ perf-analyzer: $(VENV)/.dev $(VENV)/.project  ## fetch Triton's load generator a
 	$(BIN)/python -m tests.support.perf_analyzer .perf-analyzer
 	PERF_ANALYZER=$(CURDIR)/.perf-analyzer/perf_analyzer $(BIN)/python -m pytest tests/wire/test_perf_analyzer.py $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev $(VENV)/.project  ## what a request of a tiny network costs the server, in ratios to an echo; fails when one is worse than the kept ones
+bench: $(VENV)/.dev $(VENV)/.project bench-start  ## what a request of a tiny network costs the server, in ratios to an echo; fails when one is worse than the kept ones
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-start: $(VENV)/.dev $(VENV)/.project  ## a server's memory and its first answer, in ratios to imports and a session alone
+	$(BIN)/python -m tests.bench.start
+
+bench-scale: $(VENV)/.dev $(VENV)/.project  ## what one request more costs by loaded models, connections and requests that wait; a quarter of an hour
+	$(BIN)/python -m tests.bench.scale $(ARGS)
 
 check: $(VENV)/.dev $(VENV)/.project  ## lint, format, types, direction of imports
 	$(BIN)/ruff check .

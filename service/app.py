@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import uvloop
-from structlog.stdlib import BoundLogger
 
 from service import assembly
 from service.core.clock import MonotonicClock
@@ -25,7 +24,9 @@ from service.gateway.controls import Controls
 from service.gateway.fronts import Fronts
 from service.observe import logs
 from service.observe.log_settings import LogSettings
+from service.observe.logs import Log
 from service.runtime import memory
+from service.runtime.trial_process import TrialAhead
 from service.serving.readiness import Health
 from service.serving.threads import in_thread
 from service.settings import Settings
@@ -35,12 +36,13 @@ _YOUNG_OBJECTS = 10_000  # before a look for cycles among them: those of 64 requ
 CLOSE_AT_LEAST_S = 1.0  # closing a model that nobody uses takes milliseconds, and is not given up for haste
 
 
-def serve(settings: Settings, say: Callable[[str], None]) -> int:
+def serve(settings: Settings, say: Callable[[str], None], ahead: TrialAhead | None = None) -> int:
     """Serves until SIGTERM or SIGINT.
 
     Args:
         settings: of this process.
         say: gets one line when the server is ready.
+        ahead: a process that waits for the first trial; closed once the models are loaded.
 
     Returns:
         The exit code: 0 after a signal, 1 when a part gave up for good.
@@ -50,7 +52,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     """
     memory.share_one_heap()
     output = logs.configure(settings.log_level, settings.log_format)
-    server = Server(settings, say, LogSettings(output, settings.log_level))
+    server = Server(settings, say, LogSettings(output, settings.log_level), ahead)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         exit_code = runner.run(server.run())
     if server.left_runs_behind:  # the interpreter would end under a thread inside ONNX Runtime, which aborts
@@ -86,15 +88,22 @@ class Server:
         settings: of this process.
         say: gets one line when the server is ready.
         log_settings: what clients may change of the log; None for nothing.
+        ahead: a process that waits for the first trial.
 
     Attributes:
         left_runs_behind: whether models did not close in time, so that runs may still go on.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None], log_settings: LogSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        say: Callable[[str], None],
+        log_settings: LogSettings | None = None,
+        ahead: TrialAhead | None = None,
+    ) -> None:
         self._settings = settings
         self._say = say
-        self._log: BoundLogger = logs.logger("service")
+        self._log: Log = logs.logger("service")
         self._ending = _Ending()
         self.left_runs_behind = False
         self._clock = MonotonicClock()
@@ -102,7 +111,8 @@ class Server:
         self._traces = assembly.traces_of(settings)
         tracing = self._traces.tracing
         self._controls = Controls(tracing, log_settings) if log_settings is not None else Controls(tracing)
-        self._catalog = assembly.catalog_of(settings, self._clock, self._log, self._fatal)
+        self._catalog = assembly.catalog_of(settings, self._clock, self._log, self._fatal, ahead)
+        self._ahead = ahead
         self._health = Health(self._catalog, settings.required_models)
 
     async def run(self) -> int:
@@ -127,7 +137,9 @@ class Server:
         return self._ending.exit_code
 
     async def _load(self, fronts: Fronts, watchers: list[Supervisor]) -> None:
-        await self._catalog.start()
+        await self._catalog.start(first=self._settings.required_models or ())
+        if self._ahead is not None:
+            self._ahead.close()
         self._health.started()
         for watcher in watchers:
             watcher.start()
@@ -139,7 +151,9 @@ class Server:
             return
         if not served:
             self._log.warning("no model is served", repository=[str(folder) for folder in self._settings.repository])
-        self._say(f"retort ready: {fronts.urls} (models: {', '.join(served) or 'none'})")
+        ready = self._health.ready()
+        told = f"{fronts.urls} (models: {', '.join(served) or 'none'})"
+        self._say(f"retort ready: {told}" if ready.ok else f"retort not ready: {told}: {ready.reason}")
 
     def _loaded(self, loading: asyncio.Task[None]) -> None:
         """A model that does not load is its own affair; anything else that fails here leaves nothing to serve."""

@@ -13,8 +13,6 @@ from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-from structlog.stdlib import BoundLogger
-
 from service.core.clock import Clock
 from service.core.errors import ProviderMissing
 from service.core.supervise import Supervisor
@@ -24,16 +22,17 @@ from service.gateway.fronts import AddressRefused, Fronts, Listening
 from service.gateway.http.limits import raise_descriptor_limit
 from service.gateway.key_file import KeysRefused
 from service.gateway.tls import CertificateRefused
+from service.observe.logs import Log
 from service.observe.opentelemetry_setup import BadVariable
 from service.observe.trace_outlets import TraceOutlets
 from service.repository.layout import Repositories, SingleFile, Source
 from service.repository.overlay import Overlay
 from service.repository.state_file import StateFile
-from service.runtime import memory
+from service.runtime import memory, trial_memory
 from service.runtime.devices import find_obstacles
 from service.runtime.providers import Provider, choose_provider
-from service.runtime.trial import TrialLimits
 from service.runtime.trial_memory import TrialMemory
+from service.runtime.trial_process import TrialAhead, limits_within
 from service.serving.catalog import Catalog
 from service.serving.comeback import Comeback
 from service.serving.lifecycle import Lifecycle
@@ -44,7 +43,6 @@ from service.serving.trial import FirstTrial, no_trial
 from service.settings import Settings
 
 _OF_MEMORY = 4  # a quarter of it for requests and answers in flight
-TRIAL_SHARE = 0.9  # of the time of a load: the trial ends before the load is given up, and can say what took so long
 
 
 class CannotStart(Exception):
@@ -66,6 +64,7 @@ def loader_of(
     clock: Clock,
     report: Callable[[str], None],
     on_fatal: Callable[[str], None],
+    ahead: TrialAhead | None = None,
 ) -> Loader:
     """What loads versions as the settings say; without a state folder it keeps neither trials nor engines."""
     state_dir = settings.state_dir
@@ -77,9 +76,9 @@ def loader_of(
         obstacles,
         state_dir / "engines" if state_dir else None,
     )
-    limits = TrialLimits(settings.trial_memory_bytes, settings.load_timeout_s * TRIAL_SHARE)
-    memory = TrialMemory(state_dir / "trials.json" if state_dir else None, report)
-    trial = FirstTrial(memory, limits) if settings.trial_memory_bytes else no_trial
+    limits = limits_within(settings.load_timeout_s, settings.trial_memory_bytes)
+    memory = TrialMemory(state_dir / trial_memory.FILE if state_dir else None, report)
+    trial = FirstTrial(memory, limits, ahead) if settings.trial_memory_bytes else no_trial
     return Loader(source, options, trial=trial, clock=clock, report=report, on_fatal=on_fatal)
 
 
@@ -94,8 +93,12 @@ def state_path(settings: Settings) -> Path | None:
     return settings.state_dir / hashlib.sha256(b"\0".join(roots)).hexdigest()[:16] / "active.json"
 
 
-def catalog_of(settings: Settings, clock: Clock, log: BoundLogger, on_fatal: Callable[[str], None]) -> Catalog:
+def catalog_of(
+    settings: Settings, clock: Clock, log: Log, on_fatal: Callable[[str], None], ahead: TrialAhead | None = None
+) -> Catalog:
     """Which models there are and which version of each answers; nothing is loaded yet.
+
+    The first trial of a new file takes the process that waits `ahead`.
 
     Raises:
         CannotStart: the provider that was asked for is not to be had.
@@ -109,7 +112,7 @@ def catalog_of(settings: Settings, clock: Clock, log: BoundLogger, on_fatal: Cal
         log.info("provider", **asdict(choose_provider(settings.provider, obstacles)))
     except ProviderMissing as error:
         raise CannotStart(str(error)) from error
-    loader = loader_of(settings, overlay, obstacles, clock=clock, report=log.warning, on_fatal=on_fatal)
+    loader = loader_of(settings, overlay, obstacles, clock=clock, report=log.warning, on_fatal=on_fatal, ahead=ahead)
     state = StateFile(state_path(settings))
     if state.problem:
         log.warning("state not read", reason=state.problem)
@@ -128,7 +131,7 @@ def traces_of(settings: Settings) -> TraceOutlets:
         raise CannotStart(str(error)) from error
 
 
-def credentials_of(settings: Settings, clock: Clock, log: BoundLogger) -> Credentials:
+def credentials_of(settings: Settings, clock: Clock, log: Log) -> Credentials:
     """The keys and the certificate that the settings name.
 
     Raises:
@@ -176,7 +179,7 @@ def watchers_of(
     catalog: Catalog,
     health: Health,
     clock: Clock,
-    log: BoundLogger,
+    log: Log,
     on_fatal: Callable[[str], None],
     credentials: Credentials,
 ) -> list[Supervisor]:
@@ -198,7 +201,7 @@ def watchers_of(
     return [probe, comeback, *_watchers_of_credentials(credentials, clock, log)]
 
 
-def _watchers_of_credentials(credentials: Credentials, clock: Clock, log: BoundLogger) -> list[Supervisor]:
+def _watchers_of_credentials(credentials: Credentials, clock: Clock, log: Log) -> list[Supervisor]:
     watches = {}
     if credentials.renewal is not None:
         watches["looking for new credentials"] = credentials.renewal.watch
@@ -216,5 +219,5 @@ def _watchers_of_credentials(credentials: Credentials, clock: Clock, log: BoundL
     ]
 
 
-def _tell(log: BoundLogger, event: str, error: Exception) -> None:
+def _tell(log: Log, event: str, error: Exception) -> None:
     log.error(event, exc_info=error)

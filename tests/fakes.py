@@ -214,7 +214,7 @@ class ManualLine:
         self.ended = False
         engine.on_stop = self._asked_to_stop
 
-    def put(self, run: Run) -> None:
+    def put(self, run: Run) -> bool:
         assert self.run is None and not self.ended, "an engine got a second run, or one after its end"
         self.run = run
         self._act = self._engine.next_act()
@@ -222,6 +222,7 @@ class ManualLine:
         self._threads.on_start(run)
         if self._act.fault not in (Fault.HANGS, Fault.DEAF):
             self._timer = self._threads.loop.call_later(self._act.seconds, self._finish)
+        return False
 
     def end(self) -> None:
         self.ended = True

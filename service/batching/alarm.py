@@ -1,5 +1,7 @@
 """One timer for many points in time: it rings at the earliest that was asked for, and costs nothing per point.
 
+The next iteration of the loop is such a point too, and needs no timer.
+
 Whoever is rung finds out himself what is due, and asks for the next point.
 """
 
@@ -29,6 +31,13 @@ class Alarm:
         self._ring = ring
         self._at_s = math.inf
         self._handle: asyncio.TimerHandle | None = None
+        self._is_soon = False
+
+    def soon(self) -> None:
+        """Rings once the callbacks of this iteration of the loop are through, whatever else was asked for."""
+        if not self._is_soon:
+            self._is_soon = True
+            self._loop.call_soon(self._ring_now)
 
     def at(self, at_s: float) -> None:
         """Rings at `at_s` or before; `inf` asks for nothing."""
@@ -38,11 +47,15 @@ class Alarm:
             self._handle = self._loop.call_later(max(0.0, at_s - self._clock.now_s()), self._due)
 
     def cancel(self) -> None:
-        """Forgets every point asked for."""
+        """Forgets every point asked for, but `soon`."""
         if self._handle is not None:
             self._handle.cancel()
         self._handle = None
         self._at_s = math.inf
+
+    def _ring_now(self) -> None:
+        self._is_soon = False
+        self._ring(self._clock.now_s())
 
     def _due(self) -> None:
         at_s, now_s = self._at_s, self._clock.now_s()

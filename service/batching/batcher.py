@@ -23,7 +23,7 @@ from service.batching.expiry import Expiry
 from service.batching.forecast import Forecast
 from service.batching.forming import Former
 from service.batching.guard import Guard
-from service.batching.intake import Intake, Wish
+from service.batching.intake import Intake
 from service.batching.ledger import Ledger
 from service.batching.order import Order
 from service.batching.outcomes import Outcomes
@@ -77,7 +77,7 @@ class Batcher:
             clock,
             seams.restart_after_s,
             on_crash=self._crashed,
-            on_restart=self._wake,
+            on_restart=lambda: self._forming.soon(),  # noqa: PLW0108 (made with this guard)
             on_give_up=lambda: on_fatal("the batcher keeps failing: the third crash within a minute"),
         )
         threads = seams.threads or LoopThreads(loop, clock, Quick(config.inline_limit_s, curve.predict_s, clock))
@@ -92,9 +92,7 @@ class Batcher:
         answer = self._ledger.answer if self._order is None else self._order.answer
         self._outcomes = Outcomes(answer, self._former, suspects, observer, curve, self._fail, limits)
         self._expiry = Expiry(self._ledger, self._fail, self._delay, lambda ring: Alarm(loop, clock, guard.wrap(ring)))
-        self._hold = Alarm(loop, clock, guard.wrap(self._pump))
-        self._pump_soon = guard.wrap(self._pump_once)
-        self._pump_is_due = False
+        self._forming = Alarm(loop, clock, guard.wrap(self._pump))
         self._closing = False
         self._drained = asyncio.Event()
 
@@ -136,7 +134,8 @@ class Batcher:
             NotReady: the batcher failed and is about to start again.
             Draining: it is closing.
         """
-        ticket = self._enter(inputs, rows, Wish(deadline.at_s, origin, quiet, priority, timeout_s, trace))
+        ticket = Ticket(self._loop.create_future(), self._clock.now_s(), deadline.at_s, origin, quiet, trace)
+        self._enter(ticket, inputs, rows, priority, timeout_s)
         try:
             return await ticket.future
         except asyncio.CancelledError:
@@ -160,12 +159,12 @@ class Batcher:
         self._crew.stop_replacing()
         if not drain or not self._crew.size:
             self._end_all(draining)
-        self._wake()
+        self._forming.soon()
         self._note_drained()
         await self._drained.wait()
         await self._crew.end()
         self._expiry.cancel()
-        self._hold.cancel()
+        self._forming.cancel()
 
     @property
     def pending(self) -> int:
@@ -192,13 +191,9 @@ class Batcher:
 
     def run_returned(self, run: Run) -> None:
         """A run came back and its engine is idle: the next batch goes first, then its own requests hear of it."""
-        now_s = self._clock.now_s()
         if run.error is None and not self._former.empty:
-            self._pump(now_s)
-        self._outcomes.judge(run, now_s)
-        if self._crew.idle and not self._former.empty:
-            self._pump(now_s)
-        self._note_drained()
+            self._pump(self._clock.now_s())
+        self._judge(run)
 
     def run_lost(self, run: Run) -> None:
         """A run was given up with its engine."""
@@ -208,23 +203,22 @@ class Batcher:
         """An engine joined, or the last one is gone: without any to come, nobody need wait."""
         if self._without_engines:
             self._end_all(lambda: Stuck("the model's engine hangs and could not be replaced"))
-        self._wake()
+        self._forming.soon()
 
-    def _enter(self, inputs: Arrays, rows: int | None, wish: Wish) -> Ticket:
-        now_s = self._clock.now_s()
+    def _enter(self, ticket: Ticket, inputs: Arrays, rows: int | None, priority: int, timeout_s: float | None) -> None:
         if self._closing:
             raise draining()
         if not self._guard.up or self._without_engines:
             raise recovering()
         held = self._order.held if self._order is not None else 0
-        ticket = self._intake.ticket(self._former.queue, inputs, rows, wish, held=held, now_s=now_s)
+        queue = self._former.queue
+        self._intake.take(queue, ticket, inputs, rows, priority=priority, timeout_s=timeout_s, held=held)
         self._ledger.open(ticket)
-        if self._order is not None and not wish.quiet:
+        if self._order is not None and not ticket.quiet:
             self._order.enter(ticket)
         self._former.add(ticket)
         self._expiry.watch(ticket)
-        self._wake()
-        return ticket
+        self._forming.soon()
 
     def _fail(self, ticket: Ticket, error: RetortError, drop: DropReason | None = None) -> None:
         """Ends a ticket and makes queue and engines forget it."""
@@ -262,17 +256,8 @@ class Batcher:
             self._crew.stop(run)
         self._note_drained()
 
-    def _wake(self) -> None:
-        """Forms batches once the callbacks of this loop iteration are through: they may bring more requests."""
-        if not self._pump_is_due:
-            self._pump_is_due = True
-            self._loop.call_soon(self._pump_soon)
-
-    def _pump_once(self) -> None:
-        self._pump_is_due = False
-        self._pump(self._clock.now_s())
-
     def _pump(self, now_s: float) -> None:
+        """Forms batches: once the callbacks of a loop iteration are through, since they may bring more requests."""
         if not self._guard.up:
             return
         self._on_pump()
@@ -280,9 +265,18 @@ class Batcher:
         while self._crew.idle:
             run = self._former.next_run(now_s, self._crew.idle, draining=self._closing)
             if run is None:
-                self._hold.at(self._former.hold_until_s)
+                self._forming.at(self._former.hold_until_s)
                 return
-            self._crew.dispatch(run, now_s)
+            if self._crew.dispatch(run, now_s):
+                self._judge(run)
+                return  # so that the loop turns between two runs of its own
+
+    def _judge(self, run: Run) -> None:
+        """The requests of a run that is back hear of it; what still waits, halves of it perhaps, is next."""
+        self._outcomes.judge(run, self._clock.now_s())
+        if self._crew.idle and not self._former.empty:
+            self._forming.soon()
+        self._note_drained()
 
     @property
     def _without_engines(self) -> bool:

@@ -112,7 +112,7 @@ class Crew:
         self._losses = CrashWindow()
         self._failed_replacements = CrashWindow()
         self._ending = False
-        self._all_idle = asyncio.Event()
+        self._all_idle: asyncio.Event | None = None  # of who waits for that
         self.replacing = 0
 
     @property
@@ -147,14 +147,16 @@ class Crew:
             self._workers.append(worker)
             self._idle.append(worker)
 
-    def dispatch(self, run: Run, now_s: float) -> None:
-        """Hands a run to an idle engine; there must be one."""
-        worker = self._idle.pop()
+    def dispatch(self, run: Run, now_s: float) -> bool:
+        """Hands a run to an idle engine; there must be one. True where it is back already, and nobody hears of it."""
+        worker = self._idle[-1]
+        if worker.line.put(run):
+            return True
+        self._idle.pop()
         worker.run, worker.started_s, worker.stopped_s = run, now_s, math.inf
         worker.free_at_s = now_s + self._curve.predict_s(run.rows)
-        self._all_idle.clear()
-        worker.line.put(run)
         self._alarm.at(now_s + self._limits.run_timeout_s)
+        return False
 
     def stop(self, run: Run) -> None:
         """Nobody wants this run any more: asks its engine to end it."""
@@ -169,6 +171,7 @@ class Crew:
     async def end(self) -> None:
         """Lets every engine go: at once when idle, after the grace when it runs something. Nobody is replaced."""
         self._ending = True
+        self._all_idle = asyncio.Event()
         self._note_idle()
         for run in self.busy:
             self.stop(run)
@@ -190,7 +193,7 @@ class Crew:
                 return
 
     def _note_idle(self) -> None:
-        if len(self._idle) == len(self._workers):
+        if self._all_idle is not None and len(self._idle) == len(self._workers):
             self._all_idle.set()
 
     def _watch(self, now_s: float) -> None:

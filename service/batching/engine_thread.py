@@ -25,8 +25,12 @@ Settle = Callable[[Engine | None, BaseException | None], None]
 class EngineLine(Protocol):
     """The way to one engine and back."""
 
-    def put(self, run: Run) -> None:
-        """Hands a run over; it comes back, executed, through the `returned` of its line, on the loop's thread."""
+    def put(self, run: Run) -> bool:
+        """Hands a run over; it comes back, executed, through the `returned` of its line, on the loop's thread.
+
+        Returns:
+            True where it is executed already, which nobody hears of.
+        """
         ...
 
     def end(self) -> None:
@@ -60,15 +64,15 @@ class EngineThread:
         self._runs: SimpleQueue[Run | None] = SimpleQueue()
         threading.Thread(target=self._serve, name="engine", daemon=True).start()
 
-    def put(self, run: Run) -> None:
-        """Runs it here and now where it is quick, and lets the loop turn before it comes back; else on the thread."""
+    def put(self, run: Run) -> bool:
+        """Runs it here and now where it is quick, and says so; else on the thread."""
         if self._quick is None or not self._quick.allows(run.rows):
             self._runs.put(run)
-            return
+            return False
         run.execute(self._engine, self._clock)
         if run.error is None:
             self._quick.learn(run.rows, run.ended_s - run.started_s)
-        self._loop.call_soon(self._returned, run)
+        return True
 
     def end(self) -> None:
         """Ends the thread once it is back from the run in flight."""

@@ -37,16 +37,18 @@ class Expiry:
         self._fail = fail
         self._delay = delay
         self._alarm = alarm(self._end)
+        self._soonest_s = math.inf  # perhaps of a ticket that has ended
 
     def watch(self, ticket: Ticket) -> None:
         """Looks after a new ticket too."""
         soonest_s = min(ticket.deadline_s, ticket.wait_until_s)
-        if soonest_s != math.inf:
+        if soonest_s < self._soonest_s:
+            self._soonest_s = soonest_s
             self._alarm.at(soonest_s)
 
     def look(self, now_s: float) -> None:
         """Ends or delays whoever is due now, without waiting for the alarm, which rings when the loop comes to it."""
-        if self._ledger.any_due(now_s):
+        if now_s >= self._soonest_s:
             self._end(now_s)
 
     def cancel(self) -> None:
@@ -61,4 +63,5 @@ class Expiry:
                 self._delay(ticket)
             else:
                 self._fail(ticket, outwaited(), DropReason.EXPIRED)
-        self._alarm.at(min(self._ledger.next_deadline_s, self._ledger.next_wait_s))
+        self._soonest_s = min(self._ledger.next_deadline_s, self._ledger.next_wait_s)
+        self._alarm.at(self._soonest_s)

@@ -30,14 +30,16 @@ class Forecast:
         self._curve = curve
         self._crew = crew
         self._biases = [1.0] * (config.levels + 1)
-        self._known: tuple[int, _Run] = (-1, _Run(1, 0.0))  # of so many samples of the curve
+        self._known = _Run(0.0, math.inf)
+        self._known_samples = -1  # of the curve, when that was worked out
 
     def wait_s(self, queue: Queue, level: int, now_s: float) -> float:
         """Seconds until a newcomer of `level` would start to run."""
-        crew, best = self._crew, self._best_run(queue, now_s)
-        rows_per_s = best.rows / best.seconds if best.seconds > 0 else math.inf
-        free_in_s = crew.free_at_s - now_s
-        return predicted_wait_s(queue.rows_before(level), rows_per_s, crew.size, free_in_s) * self._biases[level]
+        crew, best = self._crew, self._known
+        if self._known_samples != self._curve.samples:
+            best = self._best_run(queue, now_s)
+        rows = queue.rows_before(level) if level else queue.rows
+        return predicted_wait_s(rows, best.rows_per_s, crew.size, crew.free_at_s - now_s) * self._biases[level]
 
     def run_s(self, rows: int) -> float:
         """Seconds that the runs of one request take."""
@@ -56,21 +58,22 @@ class Forecast:
 
     def _best_run(self, queue: Queue, now_s: float) -> _Run:
         """What an engine does at its best; while no run has ended, what the one under way can still turn out to be."""
-        samples, known = self._known
-        if samples == self._curve.samples:
-            return known
+        if self._known_samples == self._curve.samples:
+            return self._known
         if self._config.mixes:
             rows = self._curve.full_rows
         else:  # each runs by itself, so the best batch is none of theirs
             rows = round(queue.rows / queue.requests) if queue.requests else 1
         seconds = self._curve.predict_s(rows)
-        if seconds > 0 and self._config.mixes:
-            self._known = self._curve.samples, _Run(rows, seconds)
-        elif seconds <= 0 and self._crew.free_at_s != -math.inf:
+        keeps = seconds > 0 and self._config.mixes
+        if seconds <= 0 and self._crew.free_at_s != -math.inf:
             seconds = max(0.0, now_s - self._crew.free_at_s)
-        return _Run(rows, seconds)
+        best = _Run(seconds, rows / seconds if seconds > 0 else math.inf)
+        if keeps:
+            self._known, self._known_samples = best, self._curve.samples
+        return best
 
 
 class _Run(NamedTuple):
-    rows: int
     seconds: float
+    rows_per_s: float

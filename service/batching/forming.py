@@ -118,7 +118,7 @@ class Former:
                 return None
         pieces = self.queue.take(bucket, batch_rows(waiting, self._curve.best_rows), self._stacking.choose)
         self._on_taken(self.queue, pieces, now_s)
-        reason = held_for or close_reason(waiting, sum(piece.weight for piece in pieces))
+        reason = held_for or close_reason(waiting, waiting.rows - bucket.rows)
         return Run(pieces, reason, self._stacking)
 
     def _patience(self, bucket: Bucket) -> Patience:

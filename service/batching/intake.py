@@ -5,13 +5,9 @@ Knows nothing of who runs it, and has it ended by others.
 
 from __future__ import annotations
 
-import asyncio
-import math
-from typing import NamedTuple
-
 from service.batching.admission import Admission
 from service.batching.batch import Stacking
-from service.batching.contract import BatchConfig, Trace
+from service.batching.contract import BatchConfig
 from service.batching.levels import Levels, limit_s
 from service.batching.queue import Queue
 from service.batching.suspects import Suspects
@@ -19,28 +15,8 @@ from service.batching.ticket import Ticket, cut
 from service.core.contract import Arrays
 
 
-class Wish(NamedTuple):
-    """How a request wants to be served.
-
-    Attributes:
-        deadline_s: when its answer is no longer wanted, run or not; `inf` for never.
-        origin: who asks, "" when not known.
-        quiet: the server's own question.
-        priority: as the client gave it; 0 for none.
-        timeout_s: how long it is ready to wait to be run; None leaves it to the policy of its level.
-        trace: what follows it; None for nothing.
-    """
-
-    deadline_s: float = math.inf
-    origin: str = ""
-    quiet: bool = False
-    priority: int = 0
-    timeout_s: float | None = None
-    trace: Trace | None = None
-
-
 class Intake:
-    """Makes requests into tickets.
+    """Lets tickets in.
 
     Args:
         config: the version's knobs.
@@ -55,38 +31,46 @@ class Intake:
         self._admission = admission
         self._suspects = suspects
         self._stacking = stacking
-        self._loop = asyncio.get_running_loop()
 
     def check(self, queue: Queue, *, held: int, now_s: float) -> None:
         """Raises Rejected where a request is not let in whatever it says; its level, if there are any, it must say."""
         if not self._levels.count:
             self._admission.check(queue, 0, self._levels.policies[0].max_queue - held, now_s)
 
-    def ticket(self, queue: Queue, inputs: Arrays, rows: int | None, wish: Wish, *, held: int, now_s: float) -> Ticket:
-        """A ticket with its pieces, not yet in the books nor in the queue.
+    def take(
+        self,
+        queue: Queue,
+        ticket: Ticket,
+        inputs: Arrays,
+        rows: int | None,
+        *,
+        priority: int = 0,
+        timeout_s: float | None = None,
+        held: int = 0,
+    ) -> None:
+        """Gives a new ticket its level, its time to wait and its pieces; it is not yet in the books nor in the queue.
 
         Args:
             queue: what waits already.
+            ticket: who asks, and until when.
             inputs: name -> array of shape [rows, ...].
             rows: of every input; None where there is no batch axis.
-            wish: how it wants to be served.
+            priority: as the client gave it; 0 for none.
+            timeout_s: how long it is ready to wait to be run; None leaves it to the policy of its level.
             held: answers that wait for their turn.
-            now_s: monotonic seconds.
 
         Raises:
             Expired, Rejected: it is not let in.
         """
-        levels, quiet = self._levels, wish.quiet
-        level = levels.of(wish.priority, quiet=quiet) if levels.count else 0
+        levels, quiet = self._levels, ticket.quiet
+        level = levels.of(priority, quiet=quiet) if levels.count else 0
         policy = levels.policies[level]
-        ticket = Ticket(self._loop.create_future(), now_s, wish.deadline_s, wish.origin, quiet, wish.trace)
         ticket.level, ticket.rank, ticket.delays = level, 2 * level, policy.delays
-        if not quiet and not (wish.timeout_s is None and policy.default_timeout_s is None):
-            ticket.wait_until_s = now_s + limit_s(policy, wish.timeout_s)
+        if not quiet and not (timeout_s is None and policy.default_timeout_s is None):
+            ticket.wait_until_s = ticket.arrived_s + limit_s(policy, timeout_s)
         self._admission.admit(queue, rows or 1, ticket, policy.max_queue - held)
         if self._config.mixes:
-            alone = self._suspects.suspected(wish.origin, now_s)
+            alone = self._suspects.suspected(ticket.origin, ticket.arrived_s)
             cut(ticket, inputs, rows, max_rows=self._config.max_rows, alone=alone, key=self._stacking.key)
         else:
             cut(ticket, inputs, rows, max_rows=rows or 1, alone=True)
-        return ticket

@@ -58,10 +58,6 @@ class Ledger:
         for ticket in tuple(self._open.values()):
             self._end(ticket, error())
 
-    def any_due(self, now_s: float) -> bool:
-        """Whether it is time to look: some deadline or wait is over, if perhaps only of a ticket that has ended."""
-        return self._deadlines.any_due(now_s) or self._waits.any_due(now_s)
-
     def due(self, now_s: float) -> Iterator[Ticket]:
         """The open tickets whose deadline has passed, soonest first; whoever asks must end them."""
         while self.next_deadline_s <= now_s:
@@ -88,7 +84,7 @@ class Ledger:
         if ticket.ended:
             return False
         ticket.ended = True
-        ticket.pieces = []  # they point back at it: no cycle may keep a request's arrays
+        ticket.pieces = ()  # they point back at it: no cycle may keep a request's arrays
         del self._open[ticket.number]
         self.clients -= not ticket.quiet
         if ticket.future.done():

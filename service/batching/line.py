@@ -6,7 +6,7 @@ Joining, leaving and looking at the first cost the same however long the line is
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from service.batching.ticket import Piece
 
@@ -26,14 +26,13 @@ class Line:
             rank = self._ranks[piece.ticket.rank] = OrderedDict()
         rank[piece.seq] = piece
 
-    def leave(self, piece: Piece) -> bool:
-        """Removes a piece; False when it does not stand here."""
-        rank = self._ranks.get(piece.ticket.rank)
-        if rank is None or rank.pop(piece.seq, None) is None:
-            return False
-        if not rank:
-            del self._ranks[piece.ticket.rank]
-        return True
+    def leave(self, pieces: Iterable[Piece]) -> None:
+        """Removes pieces that stand here."""
+        for piece in pieces:
+            rank = self._ranks[piece.ticket.rank]
+            del rank[piece.seq]
+            if not rank:
+                del self._ranks[piece.ticket.rank]
 
     @property
     def first(self) -> Piece:

@@ -79,10 +79,9 @@ def batch_rows(waiting: Waiting, best_rows: Callable[[int], int]) -> int:
     `best_rows` is the cost curve's choice among sizes up to its argument.
     """
     share = min(math.ceil(waiting.rows / waiting.idle_engines), waiting.max_rows)
-    preferred = [rows for rows in waiting.preferred_rows if rows <= share]
-    if preferred:
-        return max(preferred)
-    return share if waiting.preferred_rows else best_rows(share)
+    if not waiting.preferred_rows:
+        return best_rows(share)
+    return max((rows for rows in waiting.preferred_rows if rows <= share), default=share)
 
 
 def close_reason(waiting: Waiting, taken_rows: int) -> CloseReason:
@@ -131,6 +130,11 @@ def wait_limits(run_s: float, most_s: float | None) -> WaitLimits:
     burst_s = max(_BURST_S, _BURST_RUNS * run_s) if most_s is None else most_s
     target_s = min(burst_s, max(_TARGET_SHARE * burst_s, _TARGET_RUNS * run_s))
     return WaitLimits(target_s, burst_s, max(_STANDS_AFTER_S, burst_s))
+
+
+def short_wait_s(most_s: float | None) -> float:
+    """A wait that is within every target of `wait_limits`, whatever a run takes."""
+    return _TARGET_SHARE * (_BURST_S if most_s is None else most_s)
 
 
 def corrected_bias(bias: float, predicted_s: float, waited_s: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 from service.batching.batch import PLAIN
 from service.batching.line import Line
@@ -71,20 +71,8 @@ class Queue:
     def discard(self, piece: Piece) -> None:
         """Removes a piece; one that does not wait is left alone."""
         bucket = piece.bucket
-        if bucket is None or not self._everyone.leave(piece):
-            return
-        piece.bucket = None
-        bucket.pieces.leave(piece)
-        ticket, rows = piece.ticket, piece.weight
-        bucket.rows -= rows
-        if not bucket.rows:
-            del self._buckets[piece.key]
-        ticket.waiting -= 1
-        gone = ticket.waiting == 0
-        self.rows -= rows
-        self.requests -= gone
-        if ticket.level:
-            self._count(ticket.level, -rows, -gone)
+        if bucket is not None and self._buckets.get(piece.key) is bucket:
+            self._remove(bucket, (piece,))
 
     def delay(self, ticket: Ticket) -> None:
         """Puts a ticket that waits whole behind all others of its level."""
@@ -99,8 +87,7 @@ class Queue:
         """Removes and returns what `choose` makes of the bucket's pieces and the number of rows that may be taken."""
         head = bucket.pieces.first
         taken = [head] if bucket.rows == head.weight else choose(bucket.pieces, rows)  # no choice among one
-        for piece in taken:
-            self.discard(piece)
+        self._remove(bucket, taken)
         return taken
 
     def buckets(self) -> Iterator[Bucket]:
@@ -122,12 +109,28 @@ class Queue:
         return len(self._buckets)
 
     def requests_of(self, level: int) -> int:
-        """Tickets of `level` with a piece in the queue."""
-        return self._requests_at[level] if level else self.requests
+        """Tickets of `level`, 1 or more, with a piece in the queue; without levels, `requests` says it."""
+        return self._requests_at[level]
 
     def rows_before(self, level: int) -> int:
-        """Rows that a newcomer of `level` waits for: those of its own level and of better ones."""
-        return sum(rows for at, rows in self._rows_at.items() if at <= level) if level else self.rows
+        """Rows that a newcomer of `level`, 1 or more, waits for: of its own and better ones; without levels, `rows`."""
+        return sum(rows for at, rows in self._rows_at.items() if at <= level)
+
+    def _remove(self, bucket: Bucket, pieces: Sequence[Piece]) -> None:
+        self._everyone.leave(pieces)
+        bucket.pieces.leave(pieces)
+        for piece in pieces:
+            piece.bucket = None
+            ticket, rows = piece.ticket, piece.weight
+            bucket.rows -= rows
+            self.rows -= rows
+            ticket.waiting -= 1
+            gone = ticket.waiting == 0
+            self.requests -= gone
+            if ticket.level:
+                self._count(ticket.level, -rows, -gone)
+        if not bucket.rows:
+            del self._buckets[pieces[0].key]
 
     def _count(self, level: int, rows: int, requests: int) -> None:
         self._rows_at[level] += rows

@@ -21,7 +21,7 @@ NEAR = 2.0  # a size is tried only where runs of it take at most so many times t
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of one size: slow runs in a row, and when the last of them was."""
+    """A size whose last run was slow: how many were in a row, and when the last of them was."""
 
     slow_runs: int = 0
     slow_at_s: float = -math.inf
@@ -53,9 +53,9 @@ class Quick:
 
     def learn(self, rows: int, seconds: float) -> None:
         """Notes that a run of `rows` rows took `seconds` on the loop."""
-        seen = self._seen.setdefault(rows, _Seen())
         if seconds <= self.limit_s:
-            seen.slow_runs = 0
-        else:
-            seen.slow_runs += 1
-            seen.slow_at_s = self.clock.now_s()
+            self._seen.pop(rows, None)
+            return
+        seen = self._seen.setdefault(rows, _Seen())
+        seen.slow_runs += 1
+        seen.slow_at_s = self.clock.now_s()

@@ -29,6 +29,7 @@ class Run:
     Attributes:
         pieces: in the order of their rows; may be empty.
         rows: of the batch; a piece without rows counts as one.
+        counted_rows, counted_requests: of those that are not quiet.
         wanted: pieces somebody still waits for.
         skip: not worth starting any more.
         started_s, ended_s: on the engine's thread, monotonic seconds; `ended_s` only of a run that succeeded.
@@ -42,6 +43,8 @@ class Run:
     __slots__ = (
         "_phases_ns",
         "_stacking",
+        "counted_requests",
+        "counted_rows",
         "detail",
         "ended_s",
         "error",
@@ -58,10 +61,9 @@ class Run:
 
     def __init__(self, pieces: Sequence[Piece], reason: CloseReason, stacking: Stacking = PLAIN) -> None:
         self._stacking = stacking
-        self.pieces = [piece for piece in pieces if piece.ticket.wanted]
-        self.rows = sum(piece.weight for piece in self.pieces)
+        self.pieces: list[Piece] = []
+        self.rows = self.counted_rows = self.counted_requests = 0
         self.reason = reason
-        self.wanted = len(self.pieces)
         self.skip = False
         self.parts: list[Outputs] = []
         self.finite = False
@@ -70,10 +72,19 @@ class Run:
         self.started_s = self.ended_s = 0.0
         self._phases_ns = (0, 0, 0)
         self.traced: list[Ticket] = []
-        for piece in self.pieces:
+        for piece in pieces:
+            ticket = piece.ticket
+            if not ticket.wanted:
+                continue
             piece.run = self
-            if piece.ticket.trace is not None and piece.ticket not in self.traced:
-                self.traced.append(piece.ticket)
+            self.pieces.append(piece)
+            self.rows += piece.weight
+            if not ticket.quiet:
+                self.counted_rows += piece.weight
+                self.counted_requests += 1
+            if ticket.trace is not None and ticket not in self.traced:
+                self.traced.append(ticket)
+        self.wanted = len(self.pieces)
 
     def execute(self, engine: Engine, clock: Clock) -> None:
         """Stacks, runs, splits; never raises. Called once, on the engine's thread."""
@@ -87,8 +98,9 @@ class Run:
             ran_s = clock.now_s()
             self.parts = self._stacking.split(outputs, self.pieces)
             self.finite = all_finite(outputs)
-            self.ended_s = clock.now_s()
-            self._phases_ns = (_ns(stacked_s - self.started_s), _ns(ran_s - stacked_s), _ns(self.ended_s - ran_s))
+            self.ended_s = ended_s = clock.now_s()
+            phases_s = stacked_s - self.started_s, ran_s - stacked_s, ended_s - ran_s
+            self._phases_ns = int(phases_s[0] * 1e9), int(phases_s[1] * 1e9), int(phases_s[2] * 1e9)
         except BaseException as error:  # SystemExit too must not end the thread: tickets hang on it
             if not isinstance(error, RetortError):
                 self.detail = "".join(traceback.format_exception(error))
@@ -98,23 +110,13 @@ class Run:
 
     def timing(self, arrived_s: float) -> Timing:
         """The phases as a request sees them that arrived at `arrived_s`."""
-        return Timing(_ns(self.started_s - arrived_s), *self._phases_ns)
-
-    @property
-    def counted_requests(self) -> int:
-        """Requests in it that are not quiet."""
-        return sum(not piece.ticket.quiet for piece in self.pieces)
+        return Timing(int((self.started_s - arrived_s) * 1e9), *self._phases_ns)
 
     def report(self) -> BatchReport:
         """The phases as the observer sees them; quiet requests are not among those it counts."""
-        counted = [piece.weight for piece in self.pieces if not piece.ticket.quiet]
-        return BatchReport(sum(counted), len(counted), *self._phases_ns, self.reason)
+        return BatchReport(self.counted_rows, self.counted_requests, *self._phases_ns, self.reason)
 
     def traced_run(self, now_s: float) -> TracedRun:
         """The run as those see it that follow single requests; `now_s` is when one ended that failed."""
         traces = tuple((ticket.trace, ticket.arrived_s) for ticket in self.traced if ticket.trace is not None)
         return TracedRun(traces, self.report(), self.started_s, self.ended_s or now_s, self.error)
-
-
-def _ns(seconds: float) -> int:
-    return int(seconds * 1e9)

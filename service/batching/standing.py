@@ -29,6 +29,10 @@ class Standing:
         """An engine was idle and nobody waited."""
         self._long_since_s, self._stands = math.inf, False
 
+    def short(self) -> None:
+        """Some request of a run that begins now has waited for less than any target."""
+        self._long_since_s = math.inf
+
     def waited(self, wait_s: float, limits: WaitLimits, now_s: float) -> None:
         """The youngest request of a run that begins now has waited so long."""
         if wait_s <= limits.target_s:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,7 +58,7 @@ class Ticket:
     wait_until_s: float = math.inf
     delays: bool = False
     predicted_wait_s: float | None = None
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: Sequence[Piece] = ()
     waiting: int = 0
     missing: int = 0
     finite: bool = True
@@ -76,13 +76,13 @@ class Ticket:
         return 0 < self.waiting == len(self.pieces)
 
 
-@dataclass(slots=True, eq=False)
 class Piece:
     """A part of a request that runs whole.
 
     Attributes:
         inputs: name -> array of shape [rows, ...]; views of the request's arrays.
         rows: None where there is no batch axis.
+        weight: rows as the queue and the cost curve count them: a piece without rows is worth one.
         key: pieces of equal keys may share a batch.
         alone: nobody else has its key.
         seq: its place in the queue's order of arrival.
@@ -91,20 +91,21 @@ class Piece:
         outputs: what that run gave it.
     """
 
-    ticket: Ticket
-    inputs: Arrays
-    rows: int | None
-    key: Hashable
-    alone: bool
-    seq: int = 0
-    bucket: Bucket | None = None
-    run: Run | None = None
-    outputs: Outputs | None = None
+    __slots__ = ("alone", "bucket", "inputs", "key", "outputs", "rows", "run", "seq", "ticket", "weight")
 
-    @property
-    def weight(self) -> int:
-        """Rows as the queue and the cost curve count them: a piece without rows is worth one."""
-        return self.rows or 1
+    def __init__(
+        self, ticket: Ticket, inputs: Arrays, rows: int | None, key: Hashable, alone: bool, seq: int = 0
+    ) -> None:
+        self.ticket = ticket
+        self.inputs = inputs
+        self.rows = rows
+        self.weight = rows or 1
+        self.key = key
+        self.alone = alone
+        self.seq = seq
+        self.bucket: Bucket | None = None
+        self.run: Run | None = None
+        self.outputs: Outputs | None = None
 
 
 Key = Callable[[Arrays], Hashable]
@@ -133,9 +134,11 @@ def cut(ticket: Ticket, inputs: Arrays, rows: int | None, *, max_rows: int, alon
         alone = alone or not rows
         ticket.pieces = [Piece(ticket, inputs, rows, object() if alone else key(inputs), alone)]
     else:
+        pieces: list[Piece] = []
         for start, stop in piece_bounds(rows, max_rows):
             part = {name: array[start:stop] for name, array in inputs.items()}
-            ticket.pieces.append(Piece(ticket, part, stop - start, object() if alone else key(part), alone))
+            pieces.append(Piece(ticket, part, stop - start, object() if alone else key(part), alone))
+        ticket.pieces = pieces
     ticket.missing = len(ticket.pieces)
 
 
@@ -145,9 +148,9 @@ def assemble(ticket: Ticket) -> dict[str, Array]:
     Raises:
         RunFailed: the pieces' outputs do not fit together.
     """
+    if len(ticket.pieces) == 1:
+        return dict(ticket.pieces[0].outputs or {})
     parts = [piece.outputs or {} for piece in ticket.pieces]
-    if len(parts) == 1:
-        return dict(parts[0])
     try:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     except (KeyError, ValueError) as error:

@@ -40,10 +40,6 @@ class Times:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def any_due(self, now_s: float) -> bool:
-        """Whether it is time to look: some point has passed, if perhaps only of a ticket that has ended."""
-        return bool(self._heap) and self._heap[0][0] <= now_s
-
     @property
     def next_s(self) -> float:
         """The soonest point of an open ticket; `inf` without one."""

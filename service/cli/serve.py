@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from service.cli.failure import Failure
+from service.cli.launch import launch
 from service.cli.server_settings import read_settings, refuse_model_folder
 
 HELP = """Serve repositories of models, or one ONNX file.
@@ -114,13 +115,4 @@ def _run(given: Mapping[str, object]) -> int:
         if not folder.is_dir():
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")
         refuse_model_folder(folder)
-    try:
-        from service.app import serve as run_server  # noqa: PLC0415 - the whole server
-        from service.assembly import CannotStart  # noqa: PLC0415
-    except ValueError as error:  # of OTEL_PROPAGATORS, which OpenTelemetry reads as the web framework imports it
-        raise Failure(f"cannot start: {error}") from None
-
-    try:
-        return run_server(settings, typer.echo)
-    except CannotStart as error:
-        raise Failure(f"{error}.") from None
+    return launch(settings, typer.echo)

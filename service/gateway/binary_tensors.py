@@ -17,9 +17,12 @@ from service.core.errors import BadInput
 from service.gateway.quote import quote
 
 _LENGTH = struct.Struct("<I")
+_SMALL_BYTES = 16 << 10  # quicker copied than viewed
 
 
-def array_at(body: bytes, offset: int, size_bytes: int, shape: Sequence[int], datatype: str, name: str) -> Array:
+def array_at(
+    body: bytes | memoryview, offset: int, size_bytes: int, shape: Sequence[int], datatype: str, name: str
+) -> Array:
     """The array whose bytes are `body[offset:offset + size_bytes]`, which lie inside `body`.
 
     Args:
@@ -50,9 +53,11 @@ def array_at(body: bytes, offset: int, size_bytes: int, shape: Sequence[int], da
 
 
 def bytes_of(array: Array) -> bytes | memoryview:
-    """The wire's bytes of an output, without a copy where the array already lies so."""
-    if array.dtype == np.object_:
+    """The wire's bytes of an output, without a copy where it is large and already lies so."""
+    if array.dtype.kind == "O":
         return b"".join(part for element in array.reshape(-1) for part in (_LENGTH.pack(len(element)), element))
+    if array.nbytes <= _SMALL_BYTES:
+        return array.tobytes()
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 

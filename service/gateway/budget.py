@@ -7,7 +7,7 @@ nothing of transports.
 
 from __future__ import annotations
 
-from service.core.errors import Rejected
+from service.core.errors import Rejected, TooLarge
 
 SMALL_BYTES = 256 << 10
 _FOR_SMALL = 8  # an eighth
@@ -51,13 +51,25 @@ class Share:
 
         Raises:
             Rejected: there is not so much left; what is held already is kept until `end`.
+            TooLarge: there never is.
         """
         budget = self._budget
         small = self._held_bytes + size_bytes <= SMALL_BYTES
         if budget.used_bytes + size_bytes > (budget.limit_bytes if small else budget.large_limit_bytes):
+            self.check(size_bytes)
             raise Rejected(f"requests and answers in flight hold all of their {budget.limit_bytes // _MIB} MiB")
         budget.used_bytes += size_bytes
         self._held_bytes += size_bytes
+
+    def check(self, size_bytes: int) -> None:
+        """Raises TooLarge where so much more would not fit with nothing else in flight: to try again is of no use."""
+        wanted_bytes, budget = self._held_bytes + size_bytes, self._budget
+        most_bytes = budget.limit_bytes if wanted_bytes <= SMALL_BYTES else budget.large_limit_bytes
+        if wanted_bytes > most_bytes:
+            raise TooLarge(
+                f"the request, with its answer, takes {wanted_bytes} bytes or more, and RETORT_MAX_IN_FLIGHT_BYTES "
+                f"has room for {most_bytes} of one request"
+            )
 
     def end(self) -> None:
         """Gives all of it back; again: nothing."""

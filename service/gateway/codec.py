@@ -28,6 +28,8 @@ BINARY = "application/octet-stream"
 _CONTAINERS_LIMIT = 1_000_000
 HEADER_LENGTH = "inference-header-content-length"
 
+Specs = Mapping[str, TensorSpec]
+
 
 class Form(NamedTuple):
     """How outputs go out.
@@ -56,7 +58,10 @@ class Encoded(NamedTuple):
 
 
 def decode(
-    body: bytes, header_length: int | None, specs: Mapping[str, TensorSpec], regions: Regions | None = None
+    body: bytes | memoryview,
+    header_length: int | None,
+    specs: Mapping[str, TensorSpec],
+    regions: Regions | None = None,
 ) -> tuple[InferRequest, Form]:
     """Reads one inference request.
 
@@ -73,7 +78,7 @@ def decode(
         BadInput: what is wrong, where, and what was expected.
     """
     if header_length == 0:
-        return raw_request(body, specs), Form(True, {})
+        return raw_request(bytes(body), specs), Form(True, {})
     document = parse_object(body if header_length is None else _head(body, header_length))
     blobs = Blobs(body, len(body) if header_length is None else header_length)
     inputs = inputs_of(document, specs, blobs, regions)
@@ -143,7 +148,7 @@ def _parse_large(text: bytes) -> Any:
         gc.enable()
 
 
-def _head(body: bytes, length: int) -> memoryview:
+def _head(body: bytes | memoryview, length: int) -> memoryview:
     if length > len(body):
         raise BadInput(f"the header Inference-Header-Content-Length is {length}, but the body has {len(body)} bytes")
     return memoryview(body)[:length]

@@ -11,7 +11,7 @@ from service.observe.tracing import Tracing, nothing_followed
 
 
 def _nothing_logged() -> LogSettings:
-    return LogSettings(Output(logging.NullHandler(), (), "json"))
+    return LogSettings(Output(logging.NullHandler(), "json"))
 
 
 @dataclass(frozen=True, slots=True)

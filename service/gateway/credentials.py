@@ -5,12 +5,11 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from structlog.stdlib import BoundLogger
-
 from service.core.clock import Clock
 from service.gateway.keyring import Keyring
 from service.gateway.renewal import Renewal
 from service.gateway.tls import Certificate
+from service.observe.logs import Log
 
 
 class Credentials:
@@ -29,9 +28,7 @@ class Credentials:
         KeysRefused, CertificateRefused: what was named cannot be used.
     """
 
-    def __init__(
-        self, keys: Path | None, certificate: tuple[Path, Path] | None, clock: Clock, log: BoundLogger
-    ) -> None:
+    def __init__(self, keys: Path | None, certificate: tuple[Path, Path] | None, clock: Clock, log: Log) -> None:
         renewal = Renewal()
         self.keyring = self.certificate = None
         if keys is not None:

@@ -29,7 +29,7 @@ class Blobs:
 
     __slots__ = ("_at", "_body")
 
-    def __init__(self, body: bytes, at: int) -> None:
+    def __init__(self, body: bytes | memoryview, at: int) -> None:
         self._body = body
         self._at = at
 

@@ -16,17 +16,21 @@ from starlette.types import Receive, Scope
 from service.core.errors import Abandoned, TooLarge
 from service.gateway.compression import decoded
 
+Body = bytes | memoryview
+
 PATIENCE_S = 0.02
 BROKEN = "retort.broken"  # key of a scope: the error that ends a request whose body cannot be read to its end
 SHARE = "retort.share"  # key of a scope: what the request holds of the budget, a `Share`
 BODY = "retort.body"  # key of a scope: all of the body, where it came whole
+INTO = "retort.into"  # key of a scope: reads a large body into memory that is aligned at an offset
 WATCH = "retort.watch"  # key of a scope: the `Watch` over its client
+HEADER_LENGTH = b"inference-header-content-length"
 _NOTHING: Scope = {}
 _LENGTH_DIGITS = 19
 
 
 def hold_answer(scope: Scope, size_bytes: int) -> None:
-    """Takes an answer of so many bytes from the budget, until it is sent. Raises `Rejected`: there is no room."""
+    """Takes an answer of so many bytes from the budget, until it is sent. Raises what `take` does: there is no room."""
     if SHARE in scope:
         scope[SHARE].take(size_bytes)
 
@@ -36,12 +40,25 @@ def body_of(scope: Scope, headers: Mapping[bytes, bytes], limit_bytes: int) -> b
 
     Raises:
         Rejected: the budget is used up.
+        TooLarge: it never has so much.
     """
     body: bytes | None = scope.get(BODY)
     if body is None or len(body) > limit_bytes or b"content-encoding" in headers:
         return None
     if SHARE in scope:
         scope[SHARE].take(len(body))
+    return body
+
+
+async def read_tensors(headers: Mapping[bytes, bytes], receive: Receive, limit_bytes: int, scope: Scope) -> Body:
+    """The same as `read_body`; a large body of binary tensors is read to where it stays, aligned for them."""
+    offset = headers.get(HEADER_LENGTH, b"").lstrip(b"0")
+    direct = INTO in scope and BROKEN not in scope and b"content-encoding" not in headers
+    if not direct or not offset.isdigit() or len(offset) > _LENGTH_DIGITS:
+        return await read_body(headers, receive, limit_bytes, scope)
+    _check_announced(headers, limit_bytes)
+    take = scope[SHARE].take if SHARE in scope else lambda _: None
+    body: memoryview = await scope[INTO](int(offset), take)
     return body
 
 
@@ -58,12 +75,12 @@ async def read_body(
             what `BROKEN` it.
 
     Raises:
-        TooLarge: more than `limit_bytes`, announced or not.
+        TooLarge: more than `limit_bytes`, or than the budget ever has; announced or not.
         BadInput: its Content-Encoding is not known, or not what it is; or its connection says that it is broken.
         Rejected: the budget is used up.
         Abandoned: the client went away before its end.
     """
-    _check_announced(headers, limit_bytes)
+    _check_announced(headers, limit_bytes, scope)
     message = await receive()
     chunks: list[bytes] = []
     size_bytes = 0
@@ -156,10 +173,15 @@ async def _decoded(body: bytes, headers: Mapping[bytes, bytes], limit_bytes: int
     return await decoded(body, headers, limit_bytes, scope[SHARE].take if SHARE in scope else lambda _: None)
 
 
-def _check_announced(headers: Mapping[bytes, bytes], limit_bytes: int) -> None:
+def _check_announced(headers: Mapping[bytes, bytes], limit_bytes: int, scope: Scope) -> None:
     announced = headers.get(b"content-length", b"")
-    if len(announced) > _LENGTH_DIGITS or (announced.isdigit() and int(announced) > limit_bytes):
+    if len(announced) > _LENGTH_DIGITS:
         raise _too_large(limit_bytes)
+    size_bytes = int(announced) if announced.isdigit() else 0
+    if size_bytes > limit_bytes:
+        raise _too_large(limit_bytes)
+    if SHARE in scope:
+        scope[SHARE].check(size_bytes)
 
 
 def _too_large(limit_bytes: int) -> TooLarge:

@@ -47,7 +47,7 @@ class Heavy:
             task.exception()  # nobody may be left to look at it
 
 
-def is_heavy_body(body: bytes, header_length: int | None, specs: Mapping[str, TensorSpec]) -> bool:
+def is_heavy_body(body: bytes | memoryview, header_length: int | None, specs: Mapping[str, TensorSpec]) -> bool:
     """Whether a request may take long to read.
 
     Args:
@@ -55,7 +55,7 @@ def is_heavy_body(body: bytes, header_length: int | None, specs: Mapping[str, Te
         header_length: bytes of JSON before the binary data, None where all is JSON.
         specs: the version's inputs; texts are read one by one from binary data and from shared memory too.
     """
-    if len(body) <= HEAVY_BYTES and b"shared_memory_region" not in body:
+    if len(body) <= HEAVY_BYTES and b"shared_memory_region" not in bytes(body[:header_length]):
         return False
     texts = any(spec.datatype == "BYTES" for spec in specs.values())
     return texts or (len(body) > HEAVY_BYTES and (header_length is None or header_length > HEAVY_BYTES))

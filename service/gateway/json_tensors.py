@@ -43,6 +43,7 @@ _CODES: Mapping[str, str] = MappingProxyType(
         "FP64": "d",
     }
 )
+_HALF = np.dtype(np.float16)
 _PIECE = 64 << 10  # values: a millisecond or two
 _WORDS = {"BOOL": "booleans", "FP32": "numbers", "FP64": "numbers", "BYTES": "strings"}
 
@@ -63,12 +64,16 @@ def array_of(data: Any, shape: Sequence[int], datatype: str, name: str) -> Array
         BadInput: not a list, unevenly nested, of another size than `shape`, or with an element that the datatype
             cannot hold.
     """
-    kinds = _KINDS.get(datatype)
-    if kinds is None:
+    if datatype not in _KINDS:
         raise BadInput(f"input {quote(name)} is {datatype}, which JSON cannot carry: send it as binary data")
     if type(data) is not list:
         raise BadInput(f"'data' of input {quote(name)} is {quote(data)}, expected a list")
-    flat = flatten(data, shape, name)
+    return array_of_flat(flatten(data, shape, name), shape, datatype, name)
+
+
+def array_of_flat(flat: list[Any], shape: Sequence[int], datatype: str, name: str) -> Array:
+    """The same of a list that is flat, has as many elements as `shape` asks for, and a datatype that JSON can carry."""
+    kinds = _KINDS[datatype]
     if len(flat) <= _PIECE:
         return _piece_of(flat, kinds, datatype, name).reshape(shape)
     # Piece by piece: within one nobody else runs, on whatever thread it is.
@@ -113,10 +118,10 @@ def values_of(array: Array, name: str) -> Any:
     Raises:
         NotRepresentable: FP16, or bytes that are not UTF-8.
     """
-    if array.dtype == np.float16:
+    if array.dtype == _HALF:
         raise NotRepresentable(f"output {quote(name)} is FP16, which JSON cannot carry: ask for binary data")
-    if array.dtype != np.object_:
-        return np.ascontiguousarray(array).reshape(-1)
+    if array.dtype.kind != "O":
+        return array.ravel()
     try:
         return [element.decode() for element in array.reshape(-1)]
     except UnicodeDecodeError:

@@ -14,13 +14,12 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from structlog.stdlib import BoundLogger
-
 from service.core.clock import Clock
 from service.gateway.access import Forbidden, OverQuota, Unauthenticated
 from service.gateway.key_file import Digest, KeysRefused, read_keys
 from service.gateway.quota import Bucket, full, take
 from service.gateway.rights import Holder, Right
+from service.observe.logs import Log
 
 _FILE_LIMIT_BYTES = 1 << 20
 _OTHERS_MODE = 0o007
@@ -43,7 +42,7 @@ class Keyring:
         KeysRefused: the file cannot be read, or is wrong.
     """
 
-    def __init__(self, path: Path, clock: Clock, log: BoundLogger) -> None:
+    def __init__(self, path: Path, clock: Clock, log: Log) -> None:
         self._path = path
         self._clock = clock
         self._log = log

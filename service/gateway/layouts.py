@@ -1,24 +1,23 @@
 """JSON headers of binary requests, each read once: the requests of one client differ in their blobs alone.
 
-A header is known by all of its bytes, and only once a request with it was found good. Knows nothing of transports.
+A header is known by all of its bytes, and only once a request with it was found good; what is JSON alone goes to
+`frames`, which has the same of it. Knows nothing of transports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from service.core.contract import Array, InferRequest, TensorSpec
+from service.core.contract import Array, InferRequest
 from service.gateway import codec
-from service.gateway.codec import Form
+from service.gateway.codec import Form, Specs
+from service.gateway.frames import Frames
 from service.gateway.region_tensors import Regions
 
 _MOST_BYTES = 2048  # of a header
 _KEPT = 512
-
-Specs = Mapping[str, TensorSpec]
 
 
 class _Place(NamedTuple):
@@ -54,14 +53,17 @@ class Layouts:
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Layout] = {}
+        self._frames = Frames()
 
     def decode(
-        self, body: bytes, header_length: int | None, specs: Specs, regions: Regions | None = None
+        self, body: bytes | memoryview, header_length: int | None, specs: Specs, regions: Regions | None = None
     ) -> tuple[InferRequest, Form]:
         """The same as `codec.decode`."""
+        if header_length is None:
+            return self._frames.decode(body, specs, regions)
         if not header_length or header_length > _MOST_BYTES:
             return codec.decode(body, header_length, specs, regions)
-        header = body[:header_length]
+        header = bytes(body[:header_length])
         known = self._known.get(header)
         if known is not None and known.specs is specs and known.size_bytes == len(body):
             inputs = {place.name: _array(body, place) for place in known.places}
@@ -75,7 +77,7 @@ class Layouts:
         return request, form
 
 
-def _array(body: bytes, place: _Place) -> Array:
+def _array(body: bytes | memoryview, place: _Place) -> Array:
     array = np.frombuffer(body, place.dtype, place.elements, place.offset).reshape(place.shape)
     return array if array.flags.aligned else array.copy()
 

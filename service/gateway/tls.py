@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from structlog.stdlib import BoundLogger
-
 from service.gateway.certificate_end import end_of
+from service.observe.logs import Log
 
 HANDSHAKE_LIMIT_S = 5.0  # of a client that connects and does not get on with it; what the head of a request has too
 DAY_S = 86_400.0
@@ -46,7 +45,7 @@ class Certificate:
         CertificateRefused: a file cannot be read, is no such thing, or they do not belong together.
     """
 
-    def __init__(self, chain: Path, key: Path, log: BoundLogger, now_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, chain: Path, key: Path, log: Log, now_s: Callable[[], float] = time.time) -> None:
         self._chain = chain
         self._key = key
         self._log = log

@@ -6,6 +6,7 @@ Knows where each number stands and under which name it goes out; how the text is
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -21,6 +22,7 @@ from service.observe.statistics import ModelStatistics, VersionStatistics
 
 _NS_IN_S = 1e9
 _NS_IN_US = 1000
+_PART = 8  # versions of a family that are read at once
 
 Number: TypeAlias = float | None
 Versions: TypeAlias = Iterable[VersionStatistics]
@@ -31,9 +33,9 @@ _NUMBERS: tuple[tuple[Name, Callable[[VersionStatistics], Number]], ...] = (
     (names.EXEC_COUNT, lambda s: s.batches),
     (names.REQUEST_US, lambda s: s.success.ns // _NS_IN_US),
     (names.QUEUE_US, lambda s: s.queue.ns // _NS_IN_US),
-    (names.INPUT_US, lambda s: s.compute.input.ns // _NS_IN_US),
-    (names.INFER_US, lambda s: s.compute.infer.ns // _NS_IN_US),
-    (names.OUTPUT_US, lambda s: s.compute.output.ns // _NS_IN_US),
+    (names.INPUT_US, lambda s: s.compute.input_ns // _NS_IN_US),
+    (names.INFER_US, lambda s: s.compute.infer_ns // _NS_IN_US),
+    (names.OUTPUT_US, lambda s: s.compute.output_ns // _NS_IN_US),
     (names.PENDING, lambda s: s.pending()),
     (names.LOAD_S, lambda s: s.load_s),
     (names.RUN_FAILED, lambda s: s.runs_failed),
@@ -100,7 +102,7 @@ class StatisticsCollector(Collector):
         self._certificate_left_s = certificate_left_s
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, from one look at the statistics."""
+        """Every family, a long one in parts; each value is read when its part is asked for."""
         yield from _of_versions(list(self._versions()))
         yield from _of_models(list(self._models()))
         yield _family(names.RESPONSES, (({"code": str(c)}, n) for c, n in sorted(self._responses.items())))
@@ -117,22 +119,28 @@ class StatisticsCollector(Collector):
 
 def _of_versions(versions: list[VersionStatistics]) -> Iterator[Metric]:
     for name, figure in _NUMBERS:
-        yield _family(name, [(_labels(version), figure(version)) for version in versions])
+        for some in _parts(versions):
+            yield _family(name, [(_labels(version), figure(version)) for version in some])
     for name, counts in _BY_REASON:
-        yield _family(
-            name, (({**_labels(v), "reason": reason}, n) for v in versions for reason, n in sorted(counts(v).items()))
-        )
+        for some in _parts(versions):
+            yield _family(
+                name, (({**_labels(v), "reason": reason}, n) for v in some for reason, n in sorted(counts(v).items()))
+            )
     for name, histogram, scale in _HISTOGRAMS:
-        family = Metric(name.text, name.help, name.kind)
-        for version in versions:
-            _add_histogram(family, _labels(version), histogram(version), scale)
-        yield family
+        for some in _parts(versions):
+            yield _histogram(name, scale, [(_labels(version), histogram(version)) for version in some])
+
+
+def _parts(versions: list[VersionStatistics]) -> Iterator[list[VersionStatistics]]:
+    return (versions[begin : begin + _PART] for begin in range(0, len(versions), _PART))
 
 
 def _of_models(models: list[ModelStatistics]) -> Iterator[Metric]:
     yield _family(
         names.SWAPS, (({"model": m.model, "outcome": o}, n) for m in models for o, n in sorted(m.swaps.items()))
     )
+    standings = Counter(model.standing for model in models)
+    yield _family(names.MODELS, (({"state": standing}, standings[standing]) for standing in names.STANDINGS))
     yield _family(names.ACTIVE, (({"model": m.model, "version": m.active}, 1) for m in models if m.active is not None))
 
 
@@ -148,11 +156,16 @@ def _family(name: Name, samples: Iterable[tuple[dict[str, str], Number]]) -> Met
     return family
 
 
-def _add_histogram(family: Metric, labels: dict[str, str], histogram: Histogram, scale: float | None) -> None:
-    """Writes one histogram, its bounds and sum divided by `scale` where one is given."""
-    cumulative = histogram.cumulative()
-    for bound, count in zip((*histogram.bounds, math.inf), cumulative, strict=True):
-        limit = number(bound if scale is None else bound / scale)
-        family.add_sample(f"{family.name}_bucket", {**labels, "le": limit}, count)
-    family.add_sample(f"{family.name}_count", labels, cumulative[-1])
-    family.add_sample(f"{family.name}_sum", labels, histogram.total if scale is None else histogram.total / scale)
+def _histogram(name: Name, scale: float | None, read: Iterable[tuple[dict[str, str], Histogram]]) -> Metric:
+    """A family of histograms, their bounds and sums divided by `scale` where one is given."""
+    family, limits = Metric(name.text, name.help, name.kind), dict[tuple[int, ...], list[str]]()
+    for labels, histogram in read:
+        bounds = histogram.bounds
+        if bounds not in limits:
+            limits[bounds] = [number(b if scale is None else b / scale) for b in (*bounds, math.inf)]
+        cumulative = histogram.cumulative()
+        for limit, count in zip(limits[bounds], cumulative, strict=True):
+            family.add_sample(f"{name.text}_bucket", {**labels, "le": limit}, count)
+        family.add_sample(f"{name.text}_count", labels, cumulative[-1])
+        family.add_sample(f"{name.text}_sum", labels, histogram.total if scale is None else histogram.total / scale)
+    return family

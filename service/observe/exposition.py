@@ -19,7 +19,17 @@ _HELP_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n"})
 
 def exposition(families: Iterable[Metric]) -> bytes:
     """The text of `families`, in their order; one without samples is left out."""
-    return "".join(line for family in families if family.samples for line in _lines(family)).encode()
+    return "".join(pieces(families)).encode()
+
+
+def pieces(families: Iterable[Metric]) -> Iterator[str]:
+    """The same piece by piece; a family may come in parts, one behind the other."""
+    told, escaped = "", _Escaped()
+    for family in families:
+        if family.samples:
+            head = _head(family) if family.name != told else ""
+            yield head + _samples(family, escaped)
+            told = family.name
 
 
 def number(value: float) -> str:
@@ -27,14 +37,26 @@ def number(value: float) -> str:
     return "+Inf" if value == math.inf else repr(value)
 
 
-def _lines(family: Metric) -> Iterator[str]:
+class _Escaped(dict[str, str]):
+    """Label values as they are written; one scrape has few of them, each thousands of times."""
+
+    def __missing__(self, value: str) -> str:
+        self[value] = written = value.translate(_VALUE_ESCAPES)
+        return written
+
+
+def _head(family: Metric) -> str:
     name = family.name if family.type == "histogram" else family.samples[0].name
-    yield f"# HELP {name} {family.documentation.translate(_HELP_ESCAPES)}\n"
-    yield f"# TYPE {name} {family.type if family.type != 'unknown' else 'untyped'}\n"
-    for sample in family.samples:
-        yield f"{sample.name}{_labels(sample.labels)} {number(sample.value)}\n"
+    kind = family.type if family.type != "unknown" else "untyped"
+    return f"# HELP {name} {family.documentation.translate(_HELP_ESCAPES)}\n# TYPE {name} {kind}\n"
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    written = ",".join(f'{name}="{value.translate(_VALUE_ESCAPES)}"' for name, value in labels.items())
+def _samples(family: Metric, escaped: _Escaped) -> str:
+    return "".join(
+        [f"{sample.name}{_labels(sample.labels, escaped)} {number(sample.value)}\n" for sample in family.samples]
+    )
+
+
+def _labels(labels: Mapping[str, str], escaped: _Escaped) -> str:
+    written = ",".join([f'{name}="{escaped[value]}"' for name, value in labels.items()])
     return f"{{{written}}}" if written else ""

@@ -31,6 +31,11 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self.counts)
+
     def cumulative(self) -> list[int]:
         """Values at or below each bound; the last entry counts all of them."""
         return list(accumulate(self.counts))

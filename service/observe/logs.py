@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
-
-import structlog
-from structlog.typing import EventDict, Processor
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 
@@ -22,13 +20,51 @@ _NOTHING = logging.CRITICAL + 1
 _VALUE_LIMIT = 8000
 _FIRST = ("timestamp", "level", "event")
 
+Event = dict[str, Any]
+Caught = Any  # an exception, True for the one at hand, or None: a dict of fields may follow
+
+
+class Log:
+    """Writes the events of one part; they are constants, and what varies goes into key-values.
+
+    Args:
+        name: of the part.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        """Writes what only who looks for a fault wants to know."""
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        """Writes what goes as it should."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, /, *, exc_info: Caught = None, **fields: Any) -> None:
+        """Writes what somebody should look at."""
+        self._write(logging.WARNING, event, fields, exc_info)
+
+    def error(self, event: str, /, *, exc_info: Caught = None, **fields: Any) -> None:
+        """Writes what went wrong."""
+        self._write(logging.ERROR, event, fields, exc_info)
+
+    def exception(self, event: str, /, **fields: Any) -> None:
+        """Writes what went wrong, with the exception that is being handled."""
+        self._write(logging.ERROR, event, fields, True)
+
+    def _write(self, level: int, event: str, fields: Event, exc_info: Caught = None) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, event, exc_info=exc_info, extra={"fields": fields})
+
 
 def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     form: Literal["json", "console"] = "json",
     stream: TextIO | None = None,
 ) -> Output:
-    """Sets up logging of this process: structlog's loggers and the standard library's alike.
+    """Sets up logging of this process: ours and the standard library's alike.
 
     Args:
         level: the least severe line that is written.
@@ -38,27 +74,11 @@ def configure(
     Returns:
         What changes that later.
     """
-    shared: list[Processor] = [
-        _add_request_id,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
     handler = logging.StreamHandler(stream or sys.stderr)
-    output = Output(handler, shared, form)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
-    )
-    return output
+    return Output(handler, form)
 
 
 class Output:
@@ -66,19 +86,12 @@ class Output:
 
     Args:
         handler: writes lines.
-        shared: what is done to lines of every kind.
         form: of lines, from the start.
     """
 
-    def __init__(self, handler: logging.Handler, shared: Sequence[Processor], form: str) -> None:
+    def __init__(self, handler: logging.Handler, form: str) -> None:
         self._handler = handler
-        self._formatters = {
-            text: structlog.stdlib.ProcessorFormatter(
-                foreign_pre_chain=shared,
-                processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
-            )
-            for text, render in ((False, _to_text if form == "console" else _to_json), (True, _to_text))
-        }
+        self._formatters = {False: _Lines(_to_text if form == "console" else _to_json), True: _Lines(_to_text)}
         self._levels: frozenset[int] | None = None
         handler.addFilter(lambda record: self._levels is None or record.levelno in self._levels)
         self.as_text(False)
@@ -93,35 +106,51 @@ class Output:
         self._handler.setFormatter(self._formatters[wanted])
 
 
-def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger of a module; its events are constants, and what varies goes into key-values."""
-    bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
-    return bound
+def logger(name: str) -> Log:
+    """The log of a part."""
+    return Log(name)
 
 
-def _add_request_id(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    request_id = REQUEST_ID.get("")
-    if request_id:
-        event.setdefault("request_id", request_id)
-    return event
+def fields_of(record: logging.LogRecord) -> Event:
+    """The key-values of an event; none where another library wrote it."""
+    fields: Event = getattr(record, "fields", {})
+    return fields
 
 
-def _to_json(_logger: Any, _method: str, event: EventDict) -> str:
-    return json.dumps(_ordered(event, _cut), default=lambda value: _cut(str(value)))
+class _Lines(logging.Formatter):
+    """One line of each record.
+
+    Args:
+        written: turns an event into the line.
+    """
+
+    def __init__(self, written: Callable[[Event], str]) -> None:
+        super().__init__()
+        self._written = written
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with its time, its level, the request at hand and the exception."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+        said = (time.replace("+00:00", "Z"), record.levelname.lower(), record.getMessage())
+        first = dict(zip(_FIRST, said, strict=True))
+        event = first | fields_of(record) | first
+        if request_id := REQUEST_ID.get(""):
+            event.setdefault("request_id", request_id)
+        if record.exc_info and record.exc_info[0] is not None:
+            event["exception"] = self.formatException(record.exc_info)
+        return self._written(event)
 
 
-def _to_text(_logger: Any, _method: str, event: EventDict) -> str:
-    fields = _ordered(event, str)
+def _to_json(event: Event) -> str:
+    return json.dumps({key: _cut(value) for key, value in event.items()}, default=lambda value: _cut(str(value)))
+
+
+def _to_text(event: Event) -> str:
+    fields = {key: str(value) for key, value in event.items()}
     trace = fields.pop("exception", "")
     head = " ".join(printable(fields.pop(key)) for key in _FIRST)
     pairs = "".join(f" {key}={_cut(value)!a}" for key, value in fields.items())
     return head + pairs + "".join(f"\n    | {printable(line)}" for line in trace.splitlines())
-
-
-def _ordered(event: EventDict, written: Callable[[Any], Any]) -> dict[str, Any]:
-    """Time, level and event first, then the rest."""
-    rest = [key for key in event if key not in _FIRST]
-    return {key: written(event[key]) for key in (*_FIRST, *rest)}
 
 
 def _cut(value: Any) -> Any:

@@ -56,6 +56,7 @@ SEQUENCES_ENDED = Name("retort_sequences_ended", "counter", "Sequences ended by 
 SEQUENCES_EXPIRED = Name("retort_sequences_expired", "counter", "Sequences forgotten after too long without a request")
 SWAPS = Name("retort_swaps", "counter", "Swaps and rollbacks by outcome")
 ACTIVE = Name("retort_active_version", "gauge", "1 for the version that answers when the client names none")
+MODELS = Name("retort_models", "gauge", "Models by how they stand")
 REMOTE_RETRIES = Name("retort_remote_retries", "counter", "Calls of a remote server made again, its connection broken")
 PROCESS_BYTES = Name("retort_process_resident_bytes", "gauge", "Memory of the processes of an isolated version, bytes")
 PROCESS_RESTARTS = Name("retort_process_restarts", "counter", "Processes of an isolated version that replaced another")
@@ -72,6 +73,7 @@ SWAP_OUTCOMES = (
     *("swapped", "rolled_back", "forced", "refused", "failed", "superseded"),
     *("reverted", "revert_failed"),
 )
+STANDINGS = ("ready", "loading", "waiting", "unavailable")  # waiting: for its turn at the start
 STATUS_CODES = (200, 400, 401, 403, 404, 408, 409, 413, 429, 431, 500, 503)
 GRPC_CODES = (
     *("OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL"),

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from service.observe.histogram import COUNT_BOUNDS, TIME_BOUNDS_NS, Histogram
-from service.observe.names import CLOSE_REASONS, DROP_REASONS, FAILURE_REASONS, REFUSAL_REASONS, SWAP_OUTCOMES
+from service.observe.names import (
+    CLOSE_REASONS,
+    DROP_REASONS,
+    FAILURE_REASONS,
+    REFUSAL_REASONS,
+    STANDINGS,
+    SWAP_OUTCOMES,
+)
 from service.observe.sequence_counts import SequenceCounts
 
 
@@ -82,9 +89,9 @@ class Duration:
 
     __slots__ = ("count", "ns")
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.ns = 0
+    def __init__(self, count: int = 0, ns: int = 0) -> None:
+        self.count = count
+        self.ns = ns
 
     def add(self, ns: int) -> None:
         """Counts one time of `ns` nanoseconds."""
@@ -97,27 +104,26 @@ class Duration:
 
 
 class Phases:
-    """The three phases of a run."""
+    """How many runs there were, and how long each of their three phases took altogether."""
 
-    __slots__ = ("infer", "input", "output")
+    __slots__ = ("count", "infer_ns", "input_ns", "output_ns")
 
     def __init__(self) -> None:
-        self.input = Duration()
-        self.infer = Duration()
-        self.output = Duration()
+        self.count = self.input_ns = self.infer_ns = self.output_ns = 0
 
     def add(self, run: Compute) -> None:
         """Counts one run."""
-        self.input.add(run.input_ns)
-        self.infer.add(run.infer_ns)
-        self.output.add(run.output_ns)
+        self.count += 1
+        self.input_ns += run.input_ns
+        self.infer_ns += run.infer_ns
+        self.output_ns += run.output_ns
 
     def to_triton(self) -> dict[str, dict[str, int]]:
         """The phases under Triton's names."""
         return {
-            "compute_input": self.input.to_triton(),
-            "compute_infer": self.infer.to_triton(),
-            "compute_output": self.output.to_triton(),
+            "compute_input": {"count": self.count, "ns": self.input_ns},
+            "compute_infer": {"count": self.count, "ns": self.infer_ns},
+            "compute_output": {"count": self.count, "ns": self.output_ns},
         }
 
 
@@ -162,13 +168,11 @@ class VersionStatistics:
         self.batches = 0
         self.runs_failed = 0
         self.crashes = 0
-        self.success = Duration()
         self.failures = {reason: Duration() for reason in FAILURE_REASONS}
         self.caches = False
         self.cache_hit = Duration()
         self.cache_miss = Duration()
         self.sequences = SequenceCounts()
-        self.queue = Duration()
         self.compute = Phases()
         self.by_rows: dict[int, Phases] = {}
         self.close_reasons = Counter(dict.fromkeys(CLOSE_REASONS, 0))
@@ -184,10 +188,18 @@ class VersionStatistics:
         self._wall_clock_s = wall_clock_s
         self._last_inference_ms = 0
 
+    @property
+    def success(self) -> Duration:
+        """Requests that were answered, and the time from their coming to their answer."""
+        return Duration(self.request_times.count, self.request_times.total)
+
+    @property
+    def queue(self) -> Duration:
+        """The same requests, and their time in the queue."""
+        return Duration(self.queue_times.count, self.queue_times.total)
+
     def request_done(self, total_ns: int, timing: Timing, *, cached: bool = False) -> None:
         """Counts a request that was answered after `total_ns` nanoseconds; a `cached` one computed nothing."""
-        self.success.add(total_ns)
-        self.queue.add(timing.queue_ns)
         if not cached:
             self.compute.add(timing)
         self.request_times.observe(total_ns)
@@ -268,10 +280,12 @@ class ModelStatistics:
 
     Attributes:
         active: id of the active version, None without one.
+        standing: one of `names.STANDINGS`.
         swaps: outcome -> how often a swap or rollback ended so.
     """
 
     def __init__(self, model: str) -> None:
         self.model = model
         self.active: str | None = None
+        self.standing = STANDINGS[-1]
         self.swaps = Counter(dict.fromkeys(SWAP_OUTCOMES, 0))

@@ -22,10 +22,10 @@ _SOURCE = re.compile(
 )
 _NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ")
 _EXTERNAL = re.compile(r"External (?:file|data path)\b|should be stored in ")
-# The last two are CUDA's: its memory limit, and its libraries.
+# CUDA's memory limit and libraries, and what the system says where there is no room for a thread's stack, come last.
 _NO_MEMORY = re.compile(
     r"Failed to allocate memory|std::bad_alloc|bad allocation|[Oo]ut of memory"
-    r"|is smaller than requested bytes|STATUS_ALLOC_FAILED"
+    r"|is smaller than requested bytes|STATUS_ALLOC_FAILED|Cannot allocate memory"
 )
 
 

@@ -9,39 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO
 
-from service.core import interpreter
 from service.core.contract import Arrays
 from service.core.errors import Stuck
-from service.runtime import memory
+from service.runtime import trial_process
 from service.runtime.providers import Provider, RunnerOptions
 from service.runtime.trial_job import TrialJob
+from service.runtime.trial_process import TrialAhead, TrialLimits
 
 _MIB = 1 << 20
 _LONGEST_ANSWER_BYTES = 1 << 16
 _POLL_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class TrialLimits:
-    """What a trial may take.
-
-    Attributes:
-        memory_bytes: on top of what Python and ONNX Runtime hold before the model is read, about 150 MiB; never more
-            than the machine has left. The stack of each thread counts 8 MiB.
-        timeout_s: from the start of the process to its answer.
-    """
-
-    memory_bytes: int = 4096 * _MIB
-    timeout_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +45,7 @@ def run_trial(
     options: RunnerOptions,
     limits: TrialLimits | None = None,
     cancel: threading.Event | None = None,
+    ahead: TrialAhead | None = None,
 ) -> TrialResult:
     """Loads the version in a child process and runs `feeds` and the largest batch; blocks until it ended or was killed.
 
@@ -71,6 +57,7 @@ def run_trial(
         options: as the version will be served.
         limits: memory and time.
         cancel: set from another thread to give up; the child is then killed within about 0.2 s.
+        ahead: a child that may wait already, under the same limits.
 
     Returns:
         The outcome. Never raises for what a model does.
@@ -78,10 +65,10 @@ def run_trial(
     Raises:
         Stuck: cancelled.
     """
-    limits, cancel = limits or TrialLimits(), cancel or threading.Event()
-    limits = replace(limits, memory_bytes=min(limits.memory_bytes, memory.available_bytes()))
+    cancel = cancel or threading.Event()
     job = TrialJob(onnx, external, feeds, options)
-    process = _start(limits)
+    child = (ahead.take() if ahead is not None else None) or trial_process.start(limits or TrialLimits())
+    process, limits = child.popen, child.limits
     assert process.stdin is not None and process.stdout is not None  # noqa: S101 - pipes were asked for
     feeder = threading.Thread(target=_feed, args=(process.stdin, job), name="retort-trial", daemon=True)
     feeder.start()
@@ -94,18 +81,6 @@ def run_trial(
     if timed_out:
         return TrialResult(False, f"the trial was still {_read(answer)[0]} after {limits.timeout_s:g} s", True)
     return _judge(answer, process.returncode, limits, options.provider)
-
-
-def _start(limits: TrialLimits) -> subprocess.Popen[bytes]:
-    deadline_s = int(limits.timeout_s) + 5  # the child's own alarm, where it cannot be made to die with this process
-    return subprocess.Popen(  # noqa: S603 - this very interpreter, and three numbers
-        interpreter.command("service.runtime.trial_child", limits.memory_bytes, deadline_s, os.getpid()),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=interpreter.environment(),
-        start_new_session=True,  # a Ctrl-C in the terminal is for the server
-    )
 
 
 def _feed(pipe: IO[bytes], job: TrialJob) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+FILE = "trials.json"  # in the state folder
 _MOST_ENTRIES = 10_000
 
 

@@ -10,7 +10,7 @@ from service.serving.servable import State
 def why_not(entry: Entry, version: str | None) -> RetortError:
     """The error for a request that `version` of the model cannot answer, or its active one where that is None."""
     if version is None:
-        return NotReady(f"model '{entry.name}' is not ready: {entry.reason or 'it has no active version'}")
+        return NotReady(f"model '{entry.name}' is not ready: {entry.why or 'it has no active version'}")
     slot = entry.slots.get(version)
     named = f"version '{version[:100]}' of model '{entry.name}'"
     if slot is None:

@@ -7,13 +7,12 @@ event loop's thread. Knows nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractContextManager
-
-from structlog.stdlib import BoundLogger
 
 from service.core.contract import ModelRef, SequenceStep
 from service.core.errors import BadInput, Conflict, NotFound, Refused, RetortError
+from service.observe.logs import Log
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.overlay import Overlay, Override
 from service.runtime.threads import usable_cores
@@ -22,8 +21,9 @@ from service.serving.entry import Entry
 from service.serving.gate import FORCED
 from service.serving.lifecycle import Lifecycle
 from service.serving.operations import Operations
-from service.serving.reports import Readiness, SwapReport, VersionView
+from service.serving.reports import READY, Readiness, SwapReport, VersionView
 from service.serving.servable import Servable, State
+from service.serving.start import load_all
 from service.serving.threads import in_thread
 from service.serving.watch import DEFAULT_MAX_ERROR_RATE, Tally, Watches
 
@@ -37,7 +37,7 @@ class Catalog:
         log: structured log.
     """
 
-    def __init__(self, source: Overlay, lifecycle: Lifecycle, log: BoundLogger) -> None:
+    def __init__(self, source: Overlay, lifecycle: Lifecycle, log: Log) -> None:
         self._source = source
         self._lifecycle = lifecycle
         self._log = log
@@ -77,7 +77,7 @@ class Catalog:
 
     def reason(self, model: str) -> str:
         """Why `model` as a whole does not answer, "" when it does. Raises NotFound."""
-        return self._entry(model).reason
+        return self._entry(model).why
 
     def active_version(self, model: str) -> str | None:
         """The active version's id. Raises NotFound."""
@@ -110,6 +110,7 @@ class Catalog:
         """What is counted per model: its active version and its swaps by outcome."""
         for entry in self._entries.values():
             entry.statistics.active = entry.active.version if entry.active is not None else None
+            entry.statistics.standing = entry.standing
         return [entry.statistics for entry in self._entries.values()]
 
     def ready(self, model: str, version: str | None = None) -> Readiness:
@@ -124,20 +125,13 @@ class Catalog:
             return Readiness(False, f"model '{model}' does not answer: {entry.heart.reason}")
         if not servable.batcher.healthy:
             return Readiness(False, f"model '{model}' does not answer: its batcher is being restarted")
-        return Readiness(True)
+        return READY
 
-    async def start(self) -> None:
-        """Loads what the repository holds; a model that does not load is listed with its reason."""
+    async def start(self, first: Collection[str] = ()) -> None:
+        """Loads what the repository holds, those `first` that are named; one that does not load keeps its reason."""
         names = await in_thread("list models", self._source.models)
-        for name in names:
-            self._entries[name] = _new_entry(name)
-        turn = asyncio.Semaphore(usable_cores())  # a load computes, and may hold a child process in memory
-
-        async def load(name: str) -> None:
-            async with turn:
-                await self._load_quietly(name)
-
-        await asyncio.gather(*(load(name) for name in names))
+        entries = [self._entries.setdefault(name, _new_entry(name)) for name in names]
+        await load_all(entries, self._load_quietly, first=first, at_once=usable_cores(), log=self._log)
 
     async def load(self, model: str, override: Override | None = None) -> None:
         """(Re)reads a model's files and residency, or what `override` has in their place; see `Lifecycle.load`."""
@@ -227,8 +221,7 @@ class Catalog:
             raise NotFound(f"there is no model '{model[:100]}' here")
         return entry
 
-    async def _load_quietly(self, name: str) -> None:
-        entry = self._entries[name]
+    async def _load_quietly(self, entry: Entry) -> None:
         try:
             await entry.operations.run("load", lambda: self._lifecycle.load(entry))
         except Exception as error:  # whatever it is costs this model, not its neighbours
@@ -237,7 +230,7 @@ class Catalog:
             if entry.active is None:
                 entry.reason = entry.reason or reason
             self._log.warning(
-                "model not served as configured", model=name, reason=reason, exc_info=None if meant else error
+                "model not served as configured", model=entry.name, reason=reason, exc_info=None if meant else error
             )
 
     async def _counted(

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from structlog.stdlib import BoundLogger
-
+from service.observe.logs import Log
 from service.observe.statistics import ModelStatistics, VersionStatistics
 from service.repository.card import Card
 from service.repository.model_config import ModelConfig
@@ -52,6 +51,7 @@ class Entry:
 
     Attributes:
         config: as last read; None while it could not be read, with `reason`.
+        waits: whether its turn to be loaded at the start has not come.
         slots: version -> slot.
         active: who answers when the client names no version.
         previous: the version before the last swap, what a rollback returns to.
@@ -64,13 +64,28 @@ class Entry:
     statistics: ModelStatistics
     config: ModelConfig | None = None
     reason: str = ""
+    waits: bool = False
     slots: dict[str, Slot] = field(default_factory=dict)
     active: Servable | None = None
     previous: str | None = None
     heart: Heart | None = None
     holders: SequenceHolders = field(default_factory=SequenceHolders)
 
-    def seat(self, slot: Slot, servable: Servable, log: BoundLogger) -> None:
+    @property
+    def why(self) -> str:
+        """Why the model as a whole does not answer, "" where nothing is known to be wrong."""
+        return "its turn to be loaded has not come" if self.waits and self.active is None else self.reason
+
+    @property
+    def standing(self) -> str:
+        """One of `names.STANDINGS`: whether it answers, and if not, whether that is about to change."""
+        if self.active is not None and self.active.state is State.READY:
+            return "ready"
+        if self.waits:
+            return "waiting"
+        return "loading" if self.operations.running is not None else "unavailable"
+
+    def seat(self, slot: Slot, servable: Servable, log: Log) -> None:
         """Puts a loaded version into its slot, and logs that."""
         slot.servable, slot.card, slot.reason, slot.passing = servable, servable.card, "", False
         self.holders.add(servable)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 
-from structlog.stdlib import BoundLogger
-
 from service.core.clock import Clock
 from service.core.deadline import Deadline
 from service.core.errors import Expired, Rejected, RetortError
+from service.observe.logs import Log
 from service.serving.nearness import near
 from service.serving.servable import PROBE_ORIGIN, Servable
 
 LEAST_ALLOWED_S = 1.0
 _RUNS_ALLOWED = 4
 _RUNS_APART = 10  # from one probe's begin to the next: a slow version spends a tenth of its time on them at most
+_RUNS_APART_IN_USE = 300  # where clients are answered, who would wait for them
 _SILENT = "its runner does not answer"
 
 
@@ -30,11 +30,11 @@ class Heart:
         reason: one sentence when not ok.
     """
 
-    def __init__(self, servable: Servable, clock: Clock, log: BoundLogger | None = None) -> None:
+    def __init__(self, servable: Servable, clock: Clock, log: Log | None = None) -> None:
         self._servable = servable
         self._clock = clock
         self._log = log
-        self._began_s = self._alive_s = self._next_s = clock.now_s()
+        self._began_s = self._alive_s = self._next_s = self._next_in_use_s = clock.now_s()
         self._task: asyncio.Task[str] | None = None
         self._clients_wait = False
         self.ok = True
@@ -61,10 +61,15 @@ class Heart:
             self._note(self._task.result())
             self._task = None
         if self._task is None:
-            if self._clock.now_s() >= self._next_s:
+            if self._clock.now_s() >= (self._next_in_use_s if self._is_in_use() else self._next_s):
                 self._begin()
         elif self._silent_since(self._began_s):
             self._note(_SILENT)
+
+    def _is_in_use(self) -> bool:
+        """Whether clients wait, and runs of theirs have been ending until now; never of a version that is not well."""
+        silent_s = self._clock.now_s() - self._servable.pulse.last_batch_s
+        return self.ok and self._servable.batcher.pending > 0 and silent_s <= self._usual_s()
 
     async def stop(self) -> None:
         """Cancels the probe under way."""
@@ -74,7 +79,9 @@ class Heart:
 
     def _begin(self) -> None:
         self._began_s = self._clock.now_s()
-        self._next_s = self._began_s + _RUNS_APART * self._servable.examined.curve.predict_s(1)
+        run_s = self._servable.examined.curve.predict_s(1)
+        self._next_s = self._began_s + _RUNS_APART * run_s
+        self._next_in_use_s = self._began_s + _RUNS_APART_IN_USE * run_s
         self._task = asyncio.get_running_loop().create_task(self._probe(), name=f"probe {self._servable.model}")
 
     def _note(self, reason: str) -> None:
@@ -83,12 +90,15 @@ class Heart:
     def _silent_since(self, sign_s: float) -> bool:
         """Whether neither at `sign_s` nor later there was a sign of life, for longer than one may take to come."""
         pulse = self._servable.pulse
-        usual_s = self._servable.examined.curve.predict_s(self._servable.config.max_batch_size)
         # The curve knows rows alone; rows that are longer than usual show in the slowest run.
-        run_s = max(usual_s, pulse.slowest_run_s)
+        run_s = max(self._usual_s(), pulse.slowest_run_s)
         delay_s = self._servable.config.max_queue_delay_s  # the probe's row waits too
         allowed_s = max(LEAST_ALLOWED_S, _RUNS_ALLOWED * run_s) + delay_s
         return self._clock.now_s() - max(sign_s, pulse.last_batch_s) > allowed_s
+
+    def _usual_s(self) -> float:
+        """Of the largest run."""
+        return self._servable.examined.curve.predict_s(self._servable.config.max_batch_size)
 
     async def _probe(self) -> str:
         """One probe; returns what is wrong, "" when nothing is."""

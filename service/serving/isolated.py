@@ -101,19 +101,28 @@ class Cell:
         except OSError:
             raise DoesNotFit("there is not enough memory for the bytes of this version") from None
         self._recipe = weakref.ref(recipe)
-        runner = ProcessRunner(
-            recipe,
-            self._nursery(),
-            options.device_id,
-            cancel=cancel,
-            clock=self._clock,
-            load_timeout_s=self._load_timeout_s,
-            spare=self._own.spare,
-            on_death=self._note_death,
-            tell=self._report,
-        )
+        runner = self._process_runner(recipe, options.device_id, cancel)
         self._runners.append(weakref.ref(runner))
         return runner
+
+    def _process_runner(self, recipe: Recipe, device_id: int, cancel: threading.Event) -> ProcessRunner:
+        try:
+            return ProcessRunner(
+                recipe,
+                self._nursery(),
+                device_id,
+                cancel=cancel,
+                clock=self._clock,
+                load_timeout_s=self._load_timeout_s,
+                spare=self._own.spare,
+                on_death=self._note_death,
+                tell=self._report,
+            )
+        except DoesNotFit as error:
+            if (bound_bytes := self._own.memory_bytes) is None:
+                raise
+            bound = f"'isolation.process.memory_bytes' is {bound_bytes}, and loading it takes more, of which"
+            raise DoesNotFit(f"{bound} {recipe.size_bytes} bytes are its files: {error}") from None
 
     def copies(self, instances: int) -> int:
         """How often the version is in memory: one for each process, and the bytes that they are made from."""

@@ -7,11 +7,10 @@ exchanged in one place, `Pointer.activate`, after the new version was checked an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-
-from structlog.stdlib import BoundLogger
+from collections.abc import Callable, Sequence
 
 from service.core.errors import NotFound, Refused, RetortError
+from service.observe.logs import Log
 from service.repository.overlay import Overlay, Override
 from service.repository.state_file import StateFile
 from service.serving.entry import Entry
@@ -40,7 +39,7 @@ class Lifecycle:
         log: structured log.
     """
 
-    def __init__(self, source: Overlay, loader: Loader, state: StateFile, log: BoundLogger) -> None:
+    def __init__(self, source: Overlay, loader: Loader, state: StateFile, log: Log) -> None:
         self._source = source
         self._loader = loader
         self._shelf = Shelf(source, loader, log)
@@ -70,10 +69,10 @@ class Lifecycle:
         for slot in entry.slots.values():
             slot.passing = slot.passing and slot.version in plan.load
         failures: list[RetortError] = []
-        for version in plan.load:
-            await self._refresh(entry, version, failures)
+        await self._refresh(entry, [version for version in plan.load if version == active], failures)
         if entry.active is None and active is not None:
-            await self._first_activation(entry, active, failures)
+            await self._first_activation(entry, active, failures)  # who names no version is answered from now on
+        await self._refresh(entry, [version for version in plan.load if version != active], failures)
         for version in plan.retire:
             await self._shelf.retire(entry, version)
         if failures:
@@ -123,15 +122,16 @@ class Lifecycle:
             await self._shelf.retire(entry, servable.version, "unloaded")
         self._source.put(entry.name, None)  # what a load brought takes memory, and no load without it could end that
 
-    async def _refresh(self, entry: Entry, version: str, failures: list[RetortError]) -> None:
-        """Loads `version`, or exchanges it for what its files hold now; a failure leaves what served."""
-        old = entry.servable(version)
-        try:
-            fresh = await self._shelf.fill(entry.slot(version), entry, old)
-            if fresh is not None and old is not None:
-                await self._renew(entry, fresh, old)
-        except RetortError as error:
-            failures.append(error)
+    async def _refresh(self, entry: Entry, versions: Sequence[str], failures: list[RetortError]) -> None:
+        """Loads each version, or exchanges it for what its files hold now; a failure leaves what served."""
+        for version in versions:
+            old = entry.servable(version)
+            try:
+                fresh = await self._shelf.fill(entry.slot(version), entry, old)
+                if fresh is not None and old is not None:
+                    await self._renew(entry, fresh, old)
+            except RetortError as error:
+                failures.append(error)
 
     async def _renew(self, entry: Entry, fresh: Servable, old: Servable) -> None:
         """Puts `fresh` in the place of `old`, the same version from older files; the gate guards the pointer."""
@@ -150,7 +150,10 @@ class Lifecycle:
     async def _first_activation(self, entry: Entry, version: str, failures: list[RetortError]) -> None:
         servable = entry.servable(version)
         if servable is None:
-            entry.reason = entry.slot(version).reason
+            if isinstance(failures[-1], NotFound) and entry.config is not None and entry.config.active == version:
+                told = f"the configuration of model '{entry.name}' says `active: {version}`, and it has no such version"
+                failures[-1] = NotFound(told)
+            entry.reason = str(failures[-1])
             return
         try:
             self._pointer.check_gate(servable, force=self._pointer.was_forced(entry, version))

@@ -24,7 +24,7 @@ def near_array(expected: Array, found: Array) -> bool:
     """
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return False
-    if expected.dtype.kind != "f":
+    if expected.dtype.kind != "f" or expected.tobytes() == found.tobytes():  # as a rule, and a hundredth of the work
         return True
     wide, got = expected.astype(np.float64), found.astype(np.float64)
     scale = float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0))

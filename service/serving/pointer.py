@@ -5,10 +5,9 @@ Knows nothing of how versions are loaded and retired.
 
 from __future__ import annotations
 
-from structlog.stdlib import BoundLogger
-
 from service.core.clock import Clock
 from service.core.errors import Refused
+from service.observe.logs import Log
 from service.repository.model_config import ModelConfig
 from service.repository.state_file import ActiveRecord, StateFile
 from service.serving.entry import Entry
@@ -28,7 +27,7 @@ class Pointer:
         log: structured log.
     """
 
-    def __init__(self, state: StateFile, clock: Clock, log: BoundLogger) -> None:
+    def __init__(self, state: StateFile, clock: Clock, log: Log) -> None:
         self._state = state
         self._clock = clock
         self._log = log

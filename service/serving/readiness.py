@@ -6,12 +6,15 @@ The probes run under a supervisor for as long as the server does. Knows nothing 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 
+from service.core.errors import NotFound
 from service.serving.catalog import Catalog
-from service.serving.reports import Readiness
+from service.serving.reports import READY, Readiness
 
 TICK_S = 0.5  # a frozen runner is found out within 2 s, and probes cost a version two rows a second
+_AT_ONCE = 16  # probes begun in one turn of the loop: all of 200 would hold requests up for 30 ms, 4 cost a third more
 
 
 class Health:
@@ -46,27 +49,30 @@ class Health:
         """Whether the server should get traffic."""
         if self._state != "ready":
             return Readiness(False, f"the server is {self._state}")
-        known = set(self._catalog.models())
-        if known and not self._required:
-            return self._any_of(known)
-        for name in self._required or ():
-            if name not in known:
+        if not self._required:
+            return self._any_of(self._catalog.models())
+        for name in self._required:
+            try:
+                one = self._catalog.ready(name)
+            except NotFound:
                 return Readiness(False, f"model '{name}' is required and not in the repository")
-            one = self._catalog.ready(name)
             if not one.ok:
                 return one
-        return Readiness(True)
+        return READY
 
-    def _any_of(self, known: set[str]) -> Readiness:
+    def _any_of(self, known: Sequence[str]) -> Readiness:
         """Where nothing is required because nothing loaded, a server that serves nothing should get no traffic."""
-        if any(self._catalog.ready(name).ok for name in known):
-            return Readiness(True)
+        if not known or any(self._catalog.ready(name).ok for name in known):
+            return READY
         return Readiness(False, "no model could be loaded")
 
     async def probe(self) -> None:
-        """Ticks the probe of every active version, for ever; run it under a supervisor."""
+        """Ticks the probe of every active version, few at a time, for ever; run it under a supervisor."""
         while True:
-            for entry in self._catalog.entries():
-                if entry.heart is not None:
-                    entry.heart.tick()
-            await asyncio.sleep(TICK_S)
+            beating = [entry for entry in self._catalog.entries() if entry.heart is not None]
+            turns = max(1, math.ceil(len(beating) / _AT_ONCE))
+            for turn in range(turns):
+                for entry in beating[turn::turns]:
+                    if entry.heart is not None:  # a swap may have taken it since
+                        entry.heart.tick()
+                await asyncio.sleep(TICK_S / turns)

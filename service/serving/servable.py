@@ -171,7 +171,8 @@ class Servable:
             trace.asked(self.model, self.version, rows or 1)
         if self.sequencer is None and self.cache is None:
             answer, cached = await self._submit(request, rows, deadline, origin, request.inputs), False
-            self._check_answer(answer, request)
+            if not answer.finite:
+                self._check_outputs(answer, request)
         else:
             answer, cached = await self._kept_or_run(request, rows, deadline, origin)
         outputs = self.signature.select(request, answer.outputs)
@@ -184,7 +185,8 @@ class Servable:
 
         async def run(inputs: Arrays = request.inputs) -> Answer:
             answer = await self._submit(request, rows, deadline, origin, inputs)
-            self._check_answer(answer, request)
+            if not answer.finite:
+                self._check_outputs(answer, request)
             return answer
 
         if self.sequencer is not None and request.sequence is not None:
@@ -279,10 +281,8 @@ class Servable:
             raise BadInput(f"{self.signature.where} keeps no state, and the request has a 'sequence_id'")
         return None if rows is None else self._row_limits.check(rows)
 
-    def _check_answer(self, answer: Answer, request: InferRequest) -> None:
+    def _check_outputs(self, answer: Answer, request: InferRequest) -> None:
         """Counts outputs that are not finite, of those that were asked for, and refuses them where that is wished."""
-        if answer.finite:
-            return
         outputs = self.signature.select(request, answer.outputs)
         for name in filter(None, map(not_finite, outputs.items())):
             self.statistics.non_finite += 1

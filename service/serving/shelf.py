@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from structlog.stdlib import BoundLogger
-
 from service.core.errors import BadModel, NotFound, RetortError, Unavailable
+from service.observe.logs import Log
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
 from service.serving.entry import Entry, Slot
@@ -27,7 +26,7 @@ class Shelf:
         log: structured log.
     """
 
-    def __init__(self, source: Source, loader: Loader, log: BoundLogger) -> None:
+    def __init__(self, source: Source, loader: Loader, log: Log) -> None:
         self._source = source
         self._loader = loader
         self._log = log

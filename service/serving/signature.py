@@ -39,15 +39,18 @@ class Signature:
         """
         if arrays.keys() != self.inputs.keys():
             raise BadInput(self._names_sentence(arrays))
+        rows: int | None = None
+        alike = True
         for name, spec in self.inputs.items():
-            if not _fits(arrays[name], spec):
-                raise BadInput(self._shape_sentence(arrays[name], spec))
-        if self.batch_axis is None:
-            return None
-        rows = {array.shape[0] for array in arrays.values()}
-        if len(rows) > 1:
+            array = arrays[name]
+            if not _fits(array, spec):
+                raise BadInput(self._shape_sentence(array, spec))
+            if self.batch_axis is not None:
+                alike = alike and rows in (None, array.shape[0])
+                rows = array.shape[0]
+        if not alike:
             raise BadInput(self._rows_sentence(arrays))
-        return int(rows.pop())
+        return rows
 
     def varies(self, spec: TensorSpec) -> bool:
         """Whether a tensor has another variable axis than its rows; one without a name never is those."""
@@ -55,8 +58,9 @@ class Signature:
 
     def select(self, request: InferRequest, answered: Arrays) -> dict[str, Array]:
         """The outputs that the request asked for, in its order; all of them when it named none."""
-        names: Sequence[str] = [output.name for output in request.outputs] or list(self.outputs)
-        return {name: answered[name] for name in names}
+        if request.outputs:
+            return {output.name: answered[output.name] for output in request.outputs}
+        return {name: answered[name] for name in self.outputs}
 
     def check_outputs(self, request: InferRequest) -> None:
         """Refuses an output that the version does not have, before anything runs."""

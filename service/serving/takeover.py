@@ -6,9 +6,8 @@ the source is what it was. Requests in flight keep the version that they hold.
 
 from __future__ import annotations
 
-from structlog.stdlib import BoundLogger
-
 from service.core.errors import BadModel
+from service.observe.logs import Log
 from service.repository.model_config import ModelConfig
 from service.repository.overlay import Overlay, Override
 from service.repository.state_file import StateFile
@@ -34,7 +33,7 @@ class Takeover:
     """
 
     def __init__(
-        self, source: Overlay, loader: Loader, shelf: Shelf, pointer: Pointer, state: StateFile, log: BoundLogger
+        self, source: Overlay, loader: Loader, shelf: Shelf, pointer: Pointer, state: StateFile, log: Log
     ) -> None:
         self._source = source
         self._loader = loader

@@ -14,8 +14,9 @@ from service.core.errors import BadModel
 from service.repository.store import VersionFiles
 from service.runtime.onnx import runtime_version
 from service.runtime.providers import RunnerOptions
-from service.runtime.trial import TrialLimits, run_trial
+from service.runtime.trial import run_trial
 from service.runtime.trial_memory import TrialMemory
+from service.runtime.trial_process import TrialAhead, TrialLimits
 from service.serving.digest import digest
 
 _SLOW_ENGINES = "; TensorRT can build engines for minutes: raise RETORT_LOAD_TIMEOUT_S"
@@ -27,11 +28,13 @@ class FirstTrial:
     Args:
         memory: what passed before.
         limits: memory and time of the child process.
+        ahead: a child process under these limits that may wait already.
     """
 
-    def __init__(self, memory: TrialMemory, limits: TrialLimits) -> None:
+    def __init__(self, memory: TrialMemory, limits: TrialLimits, ahead: TrialAhead | None = None) -> None:
         self._memory = memory
         self._limits = limits
+        self._ahead = ahead
 
     def __call__(self, files: VersionFiles, options: RunnerOptions, cancel: threading.Event | None = None) -> None:
         """Blocks while the child runs; returns at once for what passed before.
@@ -44,7 +47,7 @@ class FirstTrial:
         if self._memory.passed(*key):
             return
         feeds = [files.golden.inputs] if files.golden is not None else []
-        result = run_trial(files.onnx, files.external, feeds, options, self._limits, cancel)
+        result = run_trial(files.onnx, files.external, feeds, options, self._limits, cancel, self._ahead)
         if not result.ok:
             advice = _SLOW_ENGINES if result.timed_out and options.provider == "tensorrt" else ""
             where = f"version '{files.version}' of model '{files.model}'"

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,56 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
+from tests.bench.server import Server, ours
 from tests.bench.tiny import rows, write_repository
 from tests.bench.verdict import Ratio, is_worse, ratio_of
 
 KEPT = Path(__file__).with_name("ratios.json")
 FORMS = ("json", "binary")
 CONNECTIONS = (1, 16, 64)
-SECONDS = 1.0
 WORSE = 1
-
-
-class Server:
-    """A process on the first core, and what it has taken of it."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self._process.cpu_affinity([first_core()])
-        told = self._process.stdout.readline()
-        found = re.search(r"http://[^:]+:(\d+)", told)
-        if found is None:
-            raise SystemExit(f"no server: {told!r}")
-        self._port = found[1]
-
-    def cost_us(self, form: str, connections: int) -> float:
-        """Microseconds of processor time for each answer to clients in a closed loop."""
-        before = self._taken_s()
-        clients = [sys.executable, "-m", "tests.bench.load", self._port, str(connections), str(SECONDS), form]
-        answers = int(subprocess.run(clients, check=True, capture_output=True, preexec_fn=on_last_core).stdout)
-        return (self._taken_s() - before) / answers * 1e6
-
-    def close(self) -> None:
-        """Ends it."""
-        self._process.terminate()
-        self._process.wait(20)
-        self._process.stdout.close()
-
-    def _taken_s(self) -> float:
-        taken = self._process.cpu_times()
-        return float(taken.user + taken.system)
-
-
-def first_core() -> int:
-    """Of those that this process may use."""
-    return min(os.sched_getaffinity(0))
-
-
-def on_last_core() -> None:
-    """Leaves the first core to the servers."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 @contextmanager
@@ -75,24 +30,23 @@ def servers() -> Iterator[tuple[Server, Server]]:
     """Ours, and the echo."""
     with tempfile.TemporaryDirectory() as folder:
         write_repository(Path(folder) / "repository")
-        asked = ["--repository", f"{folder}/repository", "--http-port", "0", "--grpc-port", "0"]
-        ours = Server([sys.executable, "-m", "service", "serve", *asked, "--state-dir", f"{folder}/state"])
+        service = ours(Path(folder) / "repository", Path(folder) / "state")
         echo = Server([sys.executable, "-m", "tests.bench.echo"])
         try:
-            yield ours, echo
+            yield service, echo
         finally:
             echo.close()
-            ours.close()
+            service.close()
 
 
 def measure(rounds: int) -> dict[str, tuple[float, Ratio]]:
     """Form and connections -> microseconds a request, and its ratio to the echo."""
     found: dict[str, list[tuple[float, float]]] = {}
-    with servers() as (ours, echo):
+    with servers() as (service, echo):
         for number in range(rounds + 1):
             for form in FORMS:
                 for connections in CONNECTIONS:
-                    pair = ours.cost_us(form, connections), echo.cost_us(form, connections)
+                    pair = service.cost_us(form, connections), echo.cost_us(form, connections)
                     if number:  # the first round warms them up
                         found.setdefault(f"{form}, {connections}", []).append(pair)
     return {name: (min(cost for cost, _ in pairs), ratio_of(pairs)) for name, pairs in found.items()}

@@ -31,3 +31,8 @@ def ratio_of(rounds: Sequence[tuple[float, float]]) -> Ratio:
 def is_worse(measured: Ratio, kept: Ratio) -> bool:
     """Whether all that was measured lies above all that is kept."""
     return measured.low > kept.high * ALLOWANCE
+
+
+def is_short(measured: Ratio, least: float) -> bool:
+    """Whether all that was measured lies below the goal."""
+    return measured.high < least

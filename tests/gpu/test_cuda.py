@@ -12,7 +12,8 @@ from service.core.errors import BadModel, DoesNotFit, ProviderMissing, RetortErr
 from service.runtime.devices import cuda_devices, find_obstacles
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions, choose_provider
-from service.runtime.trial import TrialLimits, TrialResult, run_trial
+from service.runtime.trial import TrialResult, run_trial
+from service.runtime.trial_process import TrialLimits
 from tests.unit.runtime import graphs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("cuda")]

@@ -10,7 +10,8 @@ import pytest
 
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
-from service.runtime.trial import TrialLimits, TrialResult, run_trial
+from service.runtime.trial import TrialResult, run_trial
+from service.runtime.trial_process import TrialLimits
 from tests.unit.runtime import graphs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600), pytest.mark.usefixtures("tensorrt")]

@@ -16,7 +16,7 @@ from types import TracebackType
 
 import httpx
 
-READY = re.compile(r"retort ready: (https?://\S+?:(\d+)) grpcs?://(\S+?:\d+) ")
+READY = re.compile(r"retort (?:not )?ready: (https?://\S+?:(\d+)) grpcs?://(\S+?:\d+) ")
 
 
 class ServerProcess:

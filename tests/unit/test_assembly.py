@@ -7,10 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from service.assembly import (
-    TRIAL_SHARE,
     CannotStart,
     catalog_of,
     credentials_of,
@@ -29,6 +27,7 @@ from service.repository.model_config import ModelConfig
 from service.serving.readiness import Health
 from tests.support.certificates import make_pair
 from tests.support.keys import line_of, write_keys
+from tests.support.logs import capture_logs
 from tests.unit.server_parts import OBSTACLES, one_model, settings
 from tests.unit.serving import models
 
@@ -188,11 +187,6 @@ async def test_keys_that_change_are_read_by_a_server_that_nobody_told(
 
 def test_without_keys_and_certificate_there_is_nothing_to_read_again(repository: Path) -> None:
     assert credentials_of(settings(repository), MonotonicClock(), logs.logger("service")).renewal is None
-
-
-def test_a_trial_ends_before_its_load_is_given_up() -> None:
-    """So that the refusal says at which stage the trial was, and not only that a load took too long."""
-    assert 0.5 < TRIAL_SHARE < 1
 
 
 async def test_the_end_of_a_certificate_is_watched(

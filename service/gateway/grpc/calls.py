@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import grpc
-from structlog.stdlib import BoundLogger
 
 from service.core.deadline import Deadline
 from service.core.errors import RetortError
@@ -26,7 +25,7 @@ from service.gateway.keyring import Keyring
 from service.gateway.problems import CallProblem, call_problem_of, was_meant
 from service.gateway.request_ids import RequestIds
 from service.gateway.rights import Holder, Right
-from service.observe.logs import REQUEST_ID
+from service.observe.logs import REQUEST_ID, Log
 
 T = TypeVar("T")
 
@@ -106,8 +105,8 @@ class Calls:
     def __init__(
         self,
         responses: Counter[str],
-        log: BoundLogger,
-        access_log: BoundLogger | None = None,
+        log: Log,
+        access_log: Log | None = None,
         keyring: Keyring | None = None,
         budget: ByteBudget | None = None,
     ) -> None:

@@ -130,7 +130,7 @@ def _face(routes: list[Route], problems: Problems, version: str, keyring: Keyrin
     app.openapi = openapi_of(lambda: app.routes, version)  # type: ignore[method-assign]
     for route in routes:
         route.add_to(app, keyring)
-    app.add_api_route("/docs", Docs(app.openapi).page, include_in_schema=False)
+    app.add_api_route("/docs", Docs(app.openapi).page, methods=["GET", "HEAD"], include_in_schema=False)
     for kind in (RetortError, HTTPException, Exception):
         app.add_exception_handler(kind, problems)
     return app

@@ -1,31 +1,30 @@
 """One connection to a client: uvicorn's HTTP/1.1 within limits, and deaf to offers of another protocol.
 
 Heads are counted before they are parsed; who sends or reads too slowly is told so and let go, by the one sweeper of the
-server. Java's HttpClient and `curl --http2` offer HTTP/2 with every first request (`Upgrade: h2c`); RFC 9110, 7.8 lets
-a server ignore that and answer as it always does. uvicorn drops the body of such a request. Knows nothing of what is
-asked.
+server. What a message used is `usage`'s to know, who takes an answer too slowly `reader_watch`'s. Knows nothing of what
+is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections import deque
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.core.errors import BadInput, TooSlow
 from service.gateway.guard import BROKEN
 from service.gateway.http.bounds import Bounds
-from service.gateway.http.shortcut import END_OF_HEAD, Shortcut
-from service.gateway.problems import problem
+from service.gateway.http.flow import Flow
+from service.gateway.http.large_body import LargeBody, offer
+from service.gateway.http.offers import END_OF_HEAD, Offers
+from service.gateway.http.reader_watch import ReaderWatch
+from service.gateway.http.refusal import refusal
+from service.gateway.http.shortcut import Shortcut
+from service.gateway.http.usage import Usage
 
-_OFFER = re.compile(rb"\r\nupgrade(?=:)", re.IGNORECASE)
-_NOT_TAKEN = b"\r\nx-offer"  # a name of the same length, that means nothing
-_FIELD_OVERHEAD_BYTES = 4  # ": " and the end of the line
 _LINGERING_LIMIT = 256  # connections beyond the limit that are told so; those beyond are cut without a word
 
 
@@ -43,19 +42,21 @@ class Connection(HttpToolsProtocol):
         self._sweeper = bounds.sweeper
         self._refused = bounds.refused
         self._shortcut = Shortcut(self, bounds.heads)
+        self.large: LargeBody | None = None  # that is read past the parser
         self._inside = False  # a message whose end has not come yet
         self._in_head = False
         self._leaving = False  # what it still sends is dropped
         self._messages = 0  # that came to their end
         self._since_s = bounds.sweeper.now_s  # what is judged by time began then
-        self._stuck_since_s: float | None = None  # an answer that the client does not take
-        self._stuck_bytes = 0
-        self._read_bytes = self._head_bytes = self._wire_bytes = self._body_bytes = self._window_bytes = 0
+        self._usage = Usage(bounds.limits)
+        self._offers = Offers()
+        self._reader: ReaderWatch
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody came."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self.pipeline)
+        self.flow = Flow(transport, self.pipeline)
+        self._reader = ReaderWatch(transport, self._limits)
         over = len(self.connections) - self._limits.connections
         if over > 0:
             self._sweeper.turned_away()
@@ -90,30 +91,30 @@ class Connection(HttpToolsProtocol):
             if (end if end >= 0 else len(data)) > self._limits.head_bytes:
                 self._refuse_head()
                 return
-            if _OFFER.search(data, 0, end + 1):
-                data = _OFFER.sub(_NOT_TAKEN, data[:end]) + data[end:]
-        self._read_bytes, before = len(data), self._messages
+            self._offers.begin()
+        size_bytes, before = len(data), self._messages
+        self._usage.read_bytes = size_bytes
+        if self._in_head or not self._inside:
+            data = self._offers.hidden(data)
+        else:
+            self._offers.passed(data)
         super().data_received(data)
         if self._inside and not self._leaving:
             # Behind the end of another message nobody knows where this one began: its bytes count from the next read.
-            self._count(self._read_bytes if self._messages == before else 0)
+            self._count(size_bytes if self._messages == before else 0)
 
     def _count(self, size_bytes: int) -> None:
         """Holds an unfinished message against the limits."""
         if self._in_head:
-            self._head_bytes += size_bytes
-            if self._head_bytes > self._limits.head_bytes or len(self.headers) > self._limits.head_fields:
+            if self._usage.is_head_over(size_bytes, len(self.headers)):
                 self._refuse_head()
-            return
-        self._window_bytes += size_bytes
-        self._wire_bytes += size_bytes
-        if self._limits.too_much_framing(self._wire_bytes, self._body_bytes):
+        elif self._usage.is_framing_over(size_bytes):
             self._break(BadInput("the body comes in chunks that are smaller than what is around them"))
 
     def on_message_begin(self) -> None:
         """A request begins."""
         self._inside = self._in_head = True
-        self._head_bytes = 0
+        self._usage.begin()
         self._since_s = self._sweeper.now_s
         super().on_message_begin()
 
@@ -122,23 +123,34 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         if self._leaving:
             return
-        limits = self._limits
-        came_with_bytes = self._head_bytes + self._read_bytes
-        if len(self.headers) > limits.head_fields or (came_with_bytes > limits.head_bytes and self._head_is_too_long()):
+        if self._usage.was_head_over(self.url, self.headers):
             self._refuse_head()
-        elif len(self.pipeline) >= limits.pipelined:
+        elif len(self.pipeline) >= self._limits.pipelined:
             self._leave_after_answers()
         else:
             self._since_s = self._sweeper.now_s
-            self._wire_bytes = self._body_bytes = self._window_bytes = 0
+            self._usage.begin_body()
+            waits = self._is_answering()
             super().on_headers_complete()
+            if not waits:
+                offer(self, self.headers)
             self.headers = []  # trailers end here, unread
 
     def on_body(self, body: bytes) -> None:
         """Bytes of a body came."""
         if not self._leaving:
-            self._body_bytes += len(body)
+            self._usage.body_bytes += len(body)
             super().on_body(body)
+
+    def body_came(self, size_bytes: int) -> None:
+        """Bytes of a large body came."""
+        self._usage.body_came(size_bytes)
+
+    def body_is_whole(self) -> None:
+        """A large body has come to its end, of which the parser knows nothing."""
+        self.parser, self.large = httptools.HttpRequestParser(self), None
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.on_message_complete()
 
     def on_message_complete(self) -> None:
         """A request has come to its end."""
@@ -156,16 +168,17 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it is given."""
-        self._watch_reader(self._sweeper.now_s)
+        self._reader.begin(self._sweeper.now_s)
         super().pause_writing()
 
     def resume_writing(self) -> None:
         """The client has taken most of it."""
-        self._stuck_since_s = None
+        self._reader.end()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
@@ -180,7 +193,7 @@ class Connection(HttpToolsProtocol):
 
     def judge(self, now_s: float) -> None:
         """Acts on what took too long by `now_s`, on the sweeper's clock."""
-        self._judge_reader(now_s)
+        self._reader.judge(now_s)
         self._parse(self._shortcut.give_back_old())  # whose body has its time from now on
         waited_s = now_s - self._since_s
         if self.transport.is_closing():
@@ -205,32 +218,16 @@ class Connection(HttpToolsProtocol):
     def _judge_body(self, now_s: float) -> None:
         if self.cycle.response_complete:  # refused before its end, and what is left of it takes too long
             self.transport.close()
-        elif self._window_bytes < self._limits.window_bytes and not self.flow.read_paused:
+        elif self._usage.is_slow and not self.flow.read_paused:
             limits = self._limits
             rate = f"{limits.window_bytes} bytes in {limits.window_s:g} seconds"
             self._break(TooSlow(f"the body came too slowly, expected at least {rate}"))
-        self._since_s, self._window_bytes = now_s, 0
-
-    def _watch_reader(self, now_s: float) -> None:
-        self._stuck_since_s, self._stuck_bytes = now_s, self.transport.get_write_buffer_size()
-
-    def _judge_reader(self, now_s: float) -> None:
-        """Of an answer that is being sent, on a connection that may be closing behind it."""
-        if self._stuck_since_s is None:
-            if self.transport.is_closing():
-                self._watch_reader(now_s)
-        elif now_s - self._stuck_since_s >= self._limits.window_s:
-            if self._stuck_bytes - self.transport.get_write_buffer_size() < self._limits.window_bytes:
-                self.transport.abort()
-            self._watch_reader(now_s)
+        self._since_s = now_s
+        self._usage.begin_window()
 
     def _is_answering(self) -> bool:
         cycle: Any = self.cycle  # None before the first request, whatever uvicorn declares
         return cycle is not None and not cycle.response_complete
-
-    def _head_is_too_long(self) -> bool:
-        fields = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in self.headers)
-        return len(self.url) + fields > self._limits.head_bytes
 
     def _refuse_head(self) -> None:
         limits = self._limits
@@ -244,10 +241,7 @@ class Connection(HttpToolsProtocol):
             return
         self._leave()
         self._refused(status)
-        body = problem(status, sentence).body
-        told = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in {**told, **(headers or {})}.items())
-        self.transport.write(STATUS_LINE[status] + lines.encode("ascii") + b"\r\n" + body)
+        self.transport.write(refusal(status, sentence, headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()  # and the client closes, or `judge` does
         else:
@@ -261,6 +255,8 @@ class Connection(HttpToolsProtocol):
             return
         scope: Any = self.cycle.scope
         scope[BROKEN] = error
+        if self.large is not None:
+            self.large.fail(error)
         self.cycle.keep_alive = self.cycle.more_body = False
         self.cycle.message_event.set()
 
@@ -271,15 +267,3 @@ class Connection(HttpToolsProtocol):
     def _leave(self) -> None:
         self._leaving = True
         self._since_s = self._sweeper.now_s
-
-
-class _Flow(FlowControl):
-    """Reads nothing more while requests wait for their turn: uvicorn would, whenever a handler looks for its client."""
-
-    def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
-        super().__init__(transport)
-        self._waiting = waiting
-
-    def resume_reading(self) -> None:
-        if not self._waiting:
-            super().resume_reading()

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from service.gateway.access import HOLDER, holder_of
+from service.gateway.access import HOLDER
 from service.gateway.http.request_head import origin_of
 from service.gateway.keyring import Keyring, key_in
-from service.gateway.rights import Right
+from service.gateway.rights import Holder, Right
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -41,7 +41,7 @@ def guarded(handler: Handler, right: Right, keyring: Keyring | None) -> Handler:
 
 def sender_of(scope: Scope) -> str:
     """Who is held to what a request does: the holder of its key, else the peer's address."""
-    holder = holder_of(scope)
+    holder: Holder | None = scope.get(HOLDER)
     return holder.name if holder is not None else origin_of(scope)
 
 

@@ -19,7 +19,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.stdlib import BoundLogger
 
 from service.core.errors import Draining
 from service.gateway.access import holder_of
@@ -32,7 +31,7 @@ from service.gateway.http.request_head import REF, origin_of, request_id_of
 from service.gateway.problems import problem, problem_of, was_meant
 from service.gateway.quote import quote
 from service.gateway.request_ids import RequestIds
-from service.observe.logs import REQUEST_ID
+from service.observe.logs import REQUEST_ID, Log
 from service.observe.tracing import TRACE, Tracing, nothing_followed
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -48,7 +47,7 @@ _CLOSED = "the handler is closed"
 class Problems:
     """Answers an error, and logs with its traceback what was not raised on purpose."""
 
-    def __init__(self, log: BoundLogger) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
 
     async def __call__(self, request: Request, error: Exception) -> Response:
@@ -82,7 +81,7 @@ class Entrance:
         infer: Handler,
         problems: Problems,
         responses: Counter[int],
-        access_log: BoundLogger | None,
+        access_log: Log | None,
         tracing: Tracing | None = None,
         budget: ByteBudget | None = None,
     ) -> None:
@@ -106,7 +105,10 @@ class Entrance:
         trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
         if TRACE.get() is not trace:  # the task of a pipelined request inherits what the request before it had
             TRACE.set(trace)
-        sender = _Sender(send, [(b"x-request-id", request_id.encode()), *traced.headers_of(trace)])
+        headers = [(b"x-request-id", request_id.encode())]
+        if trace is not None:
+            headers += traced.headers_of(trace)
+        sender = _Sender(send, headers)
         scope[SHARE] = share = Share(self._budget)
         try:
             if _asks_for_inference(scope):
@@ -197,7 +199,7 @@ def _routing_sentence(request: Request, error: HTTPException) -> str:
     return f"nothing is found at {path}; GET /docs lists every route"
 
 
-def _log_access(log: BoundLogger, scope: Scope, status: int, took_ns: int) -> None:
+def _log_access(log: Log, scope: Scope, status: int, took_ns: int) -> None:
     holder = holder_of(scope)
     log.info(
         "request",

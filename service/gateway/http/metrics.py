@@ -1,7 +1,12 @@
-"""The scrape: every metric in Prometheus' text format, collected when asked."""
+"""The scrape: every metric in Prometheus' text format, collected when asked, in between requests.
+
+With hundreds of models it takes a tenth of a second in all, and holds nobody up for more than some milliseconds.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from itertools import chain
 
@@ -11,7 +16,9 @@ from starlette.responses import Response
 
 from service.gateway.http.routes import Route
 from service.gateway.rights import Right
-from service.observe.exposition import CONTENT_TYPE, exposition
+from service.observe.exposition import CONTENT_TYPE, pieces
+
+SHARE_S, REST_S = 0.001, 0.002  # a request takes several turns of the loop, and is not to meet a share in each
 
 
 class Metrics:
@@ -27,4 +34,10 @@ class Metrics:
     async def metrics(self, _request: Request) -> Response:
         """Triton's `nv_inference_*` under their names, and our own histograms."""
         families = chain.from_iterable(collector.collect() for collector in self._collectors)
-        return Response(exposition(families), media_type=CONTENT_TYPE)
+        text, began_s = [], time.monotonic()
+        for piece in pieces(families):
+            text.append(piece)
+            if time.monotonic() - began_s >= SHARE_S:
+                await asyncio.sleep(REST_S)
+                began_s = time.monotonic()
+        return Response("".join(text), media_type=CONTENT_TYPE)

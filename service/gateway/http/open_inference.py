@@ -16,7 +16,7 @@ from service.gateway import codec, describe
 from service.gateway.access import check_shared_memory
 from service.gateway.classification import classified
 from service.gateway.extensions import server_metadata
-from service.gateway.guard import body_of, hold_answer, read_body, while_client_waits
+from service.gateway.guard import Body, body_of, hold_answer, read_tensors, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
@@ -28,7 +28,7 @@ from service.gateway.triton_config_json import triton_config
 from service.gateway.turns import Turns
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
-from service.serving.refusal import turn_away
+from service.serving.refusal import check_room, turn_away
 from service.serving.servable import Servable
 
 
@@ -75,12 +75,14 @@ class OpenInference:
         began_s, headers = self._clock.now_s(), headers_of(request.scope)
         if (turn := self._turns.take()) is not None:
             await turn
-        turn_away(self._catalog, ref := ref_of(request))
-        body = body_of(request.scope, headers, self._max_body_bytes)
+        scope, ref = request.scope, ref_of(request)
+        body: Body | None = body_of(scope, headers, self._max_body_bytes)
         if body is None:
-            body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
+            turn_away(self._catalog, ref)  # a lease is not held while a body comes
+            body = await read_tensors(headers, request.receive, self._max_body_bytes, scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
-            regions = self._shared_memory.for_request(partial(check_shared_memory, request.scope))
+            check_room(servable)
+            regions = self._shared_memory.for_request(partial(check_shared_memory, scope))
             length = header_length_of(headers)
             read = partial(self._layouts.decode, body, length, servable.inputs, regions)
             heavy = is_heavy_body(body, length, servable.inputs)
@@ -88,13 +90,13 @@ class OpenInference:
             deadline = deadline_of(headers, began_s)
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
-                with while_client_waits(request.scope, request.receive):
-                    answer = await holder.infer(asked, deadline, origin=sender_of(request.scope))
+                with while_client_waits(scope, request.receive):
+                    answer = await holder.infer(asked, deadline, origin=sender_of(scope))
                 counted.answered(answer)
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
             encoded = await self._heavy.do("write an answer", write) if heavy else write()
-            hold_answer(request.scope, len(encoded.body))
+            hold_answer(scope, len(encoded.body))
         return await inference_answer(encoded, headers)
 
     async def server(self, _request: Request) -> Response:

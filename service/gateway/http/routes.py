@@ -86,9 +86,10 @@ class Route:
 
     def add_to(self, app: FastAPI, keyring: Keyring | None) -> None:
         """Registers and describes the route, with its door before it."""
+        handler = guarded(self.handler, self.right, keyring)
         app.add_api_route(
             self.path,
-            guarded(self.handler, self.right, keyring),
+            handler,
             methods=[self.method],
             response_model=None,
             response_class=Response,
@@ -97,6 +98,8 @@ class Route:
             responses=self._responses(),
             openapi_extra=self._extra(),
         )
+        if self.method == "GET":  # RFC 9110, 9.3.2: the same without its body, which the connection leaves out
+            app.add_api_route(self.path, handler, methods=["HEAD"], response_model=None, include_in_schema=False)
 
     def _operation_id(self) -> str:
         return self.handler.__name__ + ("_of_version" if "{version}" in self.path else "")

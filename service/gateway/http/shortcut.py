@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from service.gateway.http.exchange import Exchange, Line
 from service.gateway.http.heads import BEGINNING, Heads, Scope
+from service.gateway.http.offers import END_OF_HEAD
 
-END_OF_HEAD = b"\r\n\r\n"
 _SMALL_BYTES = 64 << 10  # of a body that is waited for
 
 

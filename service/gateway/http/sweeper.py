@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Protocol
 
-from structlog.stdlib import BoundLogger
+from service.observe.logs import Log
 
 _READ_S = 0.01  # more than no time: the loop reads its sockets in between
 
@@ -34,7 +34,7 @@ class Sweeper:
         now_s: of the loop's clock, at most a look ago.
     """
 
-    def __init__(self, log: BoundLogger, every_s: float) -> None:
+    def __init__(self, log: Log, every_s: float) -> None:
         self.now_s = 0.0
         self._log = log
         self._every_s = every_s

@@ -35,9 +35,9 @@ def begin(tracing: Tracing, scope: Scope, request_id: str) -> RequestTrace | Non
     return tracing.begin(Arrival(f"POST {route}", match["model"], request_id, carrier, attributes))
 
 
-def headers_of(trace: RequestTrace | None) -> list[Header]:
+def headers_of(trace: RequestTrace) -> list[Header]:
     """What the answer carries of its trace."""
-    return [] if trace is None else [(name.encode(), value.encode()) for name, value in trace.headers.items()]
+    return [(name.encode(), value.encode()) for name, value in trace.headers.items()]
 
 
 def end(trace: RequestTrace, status: int) -> None:

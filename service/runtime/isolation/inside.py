@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from service.core.confine import confine, confine_files
-from service.core.errors import RetortError, RunFailed
+from service.core.errors import DoesNotFit, RetortError, RunFailed
 from service.runtime.isolation.wire import Gone, MemoryFile, Message, readable, receive, send
 from service.runtime.trial_job import read_job
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _FEW_DESCRIPTORS = 256  # CUDA opens dozens
 _MOST_CHARACTERS = 1000
+_TOO_LITTLE = "there is not enough memory to load this version"
 
 
 def main(server: socket.socket) -> NoReturn:
@@ -44,7 +45,7 @@ def _serve(server: socket.socket) -> None:
     try:
         runner = _load(model, order["device_id"])
     except (RetortError, MemoryError) as error:
-        send(server, _error(error))
+        send(server, _error(error if isinstance(error, RetortError) else DoesNotFit(_TOO_LITTLE)))
         return
     os.close(model)
     specs = {side: [_said(spec) for spec in getattr(runner, side)] for side in ("inputs", "outputs")}

@@ -29,6 +29,7 @@ class Recipe:
     Attributes:
         file: the sealed job; not closed before its last user is gone.
         memory_bytes: as given.
+        size_bytes: of the files.
 
     Raises:
         BadModel: this system has no such processes.
@@ -41,6 +42,7 @@ class Recipe:
         if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
             raise BadModel("'isolation' needs Linux and its pidfd_open, which are not to be had here")
         self.memory_bytes = memory_bytes
+        self.size_bytes = len(onnx) + sum(map(len, external.values()))
         self.file = MemoryFile.new("retort-model")
         with open(self.file.descriptor, "wb", closefd=False) as file:
             TrialJob(onnx, external, (), options).write(file)

@@ -46,6 +46,22 @@ def test_it_rings_once_at_the_soonest_point(points: list[float], rings: list[flo
     assert play(body) == rings
 
 
+def test_soon_is_once_after_all_that_is_under_way_and_keeps_other_points() -> None:
+    async def body(loop: ManualLoop, alarm: Alarm, rings: list[float]) -> None:
+        alarm.at(loop.time() + 2.0)
+        for _ in range(3):
+            alarm.soon()
+        assert rings == []
+        await asyncio.sleep(0)
+        assert rings == [0.0]
+        alarm.soon()
+        await asyncio.sleep(1)
+        assert rings == [0.0, 0.0]
+        await asyncio.sleep(10)
+
+    assert play(body) == [0.0, 0.0, 2.0]
+
+
 def test_it_can_be_set_again_from_its_ring() -> None:
     async def main(loop: ManualLoop) -> list[float]:
         rings: list[float] = []

@@ -103,18 +103,6 @@ async def test_a_ticket_without_a_deadline_is_never_due() -> None:
     assert ledger.next_deadline_s == math.inf
 
 
-async def test_whether_it_is_time_to_look() -> None:
-    ledger = Ledger()
-    assert not ledger.any_due(1e12)
-    ticket = opened(ledger, 5.0)
-    assert not ledger.any_due(4.9)
-    assert ledger.any_due(5.0)
-    ledger.answer(ticket, ANSWER, 0.0)
-    assert ledger.any_due(5.0), "a look too many is cheap, one too few is not"
-    assert list(ledger.due(5.0)) == []
-    assert not ledger.any_due(5.0)
-
-
 async def test_all_fail_each_with_an_error_of_its_own() -> None:
     ledger = Ledger()
     tickets = [opened(ledger, 5.0) for _ in range(3)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from service.batching.line import Line
 from service.batching.ticket import Piece, Ticket
 
@@ -19,13 +21,18 @@ def test_ranks_first_then_arrival() -> None:
     assert line.first is pieces[1]
 
 
-def test_whoever_leaves_is_gone_and_can_leave_once() -> None:
-    line, pieces = Line(), [piece(2, 1), piece(4, 2)]
+def test_whoever_leaves_is_gone() -> None:
+    line, pieces = Line(), [piece(2, 1), piece(4, 2), piece(2, 3), piece(4, 4)]
     for each in pieces:
         line.join(each)
-    assert line.leave(pieces[0])
-    assert not line.leave(pieces[0])
-    assert not line.leave(piece(2, 9))
-    assert (line.first, bool(line)) == (pieces[1], True)
-    assert line.leave(pieces[1])
+    line.leave(pieces[:2])
+    assert (line.first, list(line)) == (pieces[2], pieces[2:])
+    line.leave(pieces[2:])
     assert (bool(line), line._ranks) == (False, {})
+
+
+def test_who_does_not_stand_there_cannot_leave() -> None:
+    line = Line()
+    line.join(piece(2, 1))
+    with pytest.raises(KeyError):
+        line.leave([piece(2, 9)])

@@ -18,6 +18,7 @@ from service.batching.policy import (
     piece_bounds,
     predicted_wait_s,
     retry_after_s,
+    short_wait_s,
     wait_limits,
 )
 
@@ -204,6 +205,14 @@ def test_a_forecast_is_put_right_by_the_waits(
     bias: float, predicted_s: float, waited_s: float, corrected: float
 ) -> None:
     assert corrected_bias(bias, predicted_s, waited_s) == pytest.approx(corrected)
+
+
+@pytest.mark.parametrize("most_s", [None, 0.0, 0.02, 5.0, math.inf])
+@pytest.mark.parametrize("run_s", [0.0, 1e-5, 0.2, 30.0])
+def test_a_short_wait_is_within_every_target(most_s: float | None, run_s: float) -> None:
+    short_s = short_wait_s(most_s)
+    assert short_s <= wait_limits(run_s, most_s).target_s
+    assert short_s == wait_limits(0.0, most_s).target_s, "and no shorter than it need be"
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 1.7, 3.0])

@@ -100,6 +100,14 @@ def test_discard_works_anywhere_and_twice() -> None:
     assert take_all(queue, 8) == [[a.pieces[0], c.pieces[0]]]
 
 
+def test_a_piece_of_a_queue_that_was_given_up_is_no_business_of_the_next() -> None:
+    old, new = ticket(), ticket()
+    queue_of(old)
+    queue = queue_of(new)
+    queue.discard(old.pieces[0])
+    assert take_all(queue, 8) == [new.pieces]
+
+
 def test_discarding_the_last_of_a_shape_forgets_the_shape() -> None:
     queue = queue_of(a := ticket(), ticket(width=2))
     queue.discard(a.pieces[0])
@@ -154,10 +162,10 @@ def test_each_level_is_counted_and_a_newcomer_waits_for_its_own_and_better_ones(
     first, second, third = levelled(2, 2), levelled(4, 3), levelled(6, 11)
     queue = queue_of(first, second, third)
     assert [queue.rows_before(level) for level in (1, 2, 3)] == [2, 5, 16]
-    assert [queue.requests_of(level) for level in (0, 1, 2, 3)] == [3, 1, 1, 1]
+    assert [queue.requests, *(queue.requests_of(level) for level in (1, 2, 3))] == [3, 1, 1, 1]
     take_all(queue, 8)
-    assert [queue.rows_before(level) for level in (0, 1, 2, 3)] == [0, 0, 0, 0]
-    assert [queue.requests_of(level) for level in (0, 1, 2, 3)] == [0, 0, 0, 0]
+    assert [queue.rows, *(queue.rows_before(level) for level in (1, 2, 3))] == [0, 0, 0, 0]
+    assert [queue.requests, *(queue.requests_of(level) for level in (1, 2, 3))] == [0, 0, 0, 0]
 
 
 def test_who_is_delayed_waits_behind_its_level_and_keeps_its_counts() -> None:

@@ -85,10 +85,12 @@ class Where:
 
     def __init__(self) -> None:
         self.threads: set[int] = set()
+        self.rows: list[int] = []
         self.fails = False
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
         self.threads.add(threading.get_ident())
+        self.rows.append(len(arrays["x"]))
         if self.fails:
             raise RunFailed("planted")
         return {"y": arrays["x"] * 2}
@@ -97,7 +99,7 @@ class Where:
         raise AssertionError("nothing here takes long")
 
 
-async def served(engine: Where, inline_limit_s: float, requests: int = 20) -> list[Any]:
+def started(engine: Where, inline_limit_s: float) -> Batcher:
     curve = CostCurve(4)
     curve.observe(1, 1e-6)
     curve.observe(4, 2e-6)
@@ -112,6 +114,11 @@ async def served(engine: Where, inline_limit_s: float, requests: int = 20) -> li
         run_timeout_s=5,
     )
     batcher.start()
+    return batcher
+
+
+async def served(engine: Where, inline_limit_s: float, requests: int = 20) -> list[Any]:
+    batcher = started(engine, inline_limit_s)
     asked = (batcher.submit({"x": np.full((1, 2), float(i))}, 1, Deadline.never()) for i in range(requests))
     answers = await asyncio.gather(*asked, return_exceptions=True)
     await batcher.close(drain=True)
@@ -136,3 +143,49 @@ async def test_a_long_queue_is_worked_off_without_recursion() -> None:
     engine = Where()
     answers = await served(engine, 0.5, requests=1000)
     assert sum(not isinstance(answer, BaseException) for answer in answers) == 1000
+
+
+async def turns(limit_s: float, requests: int) -> tuple[list[int], list[int]]:
+    """How many had their answers after each turn of the loop, and the rows of the runs."""
+    batcher = started(engine := Where(), limit_s)
+    await asyncio.sleep(0)  # what the start wakes
+    asked = [
+        asyncio.ensure_future(batcher.submit({"x": np.ones((1, 2))}, 1, Deadline.never())) for _ in range(requests)
+    ]
+    answered = []
+    while not all(task.done() for task in asked):
+        await asyncio.sleep(0)
+        answered.append(sum(task.done() for task in asked))
+    await batcher.close(drain=True)
+    return answered, engine.rows
+
+
+@pytest.mark.parametrize(("requests", "answered"), [(1, [0, 0, 1]), (4, [0, 0, 4]), (9, [0, 0, 4, 8, 9])])
+async def test_whoever_comes_together_runs_together_and_the_loop_turns_between_two_runs(
+    requests: int, answered: list[int]
+) -> None:
+    told, rows = await turns(0.5, requests)
+    assert told == answered
+    assert rows == np.diff([0, *sorted({*answered} - {0})]).tolist()
+
+
+async def test_control_a_hop_to_a_thread_takes_more_turns() -> None:
+    told, rows = await turns(0.0, 1)
+    assert (len(told) > 3, rows) == (True, [1])
+
+
+@pytest.mark.parametrize(("limit_s", "timers"), [(0.5, 0), (0.0, 1)])
+async def test_a_quick_run_sets_no_timer(limit_s: float, timers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_for: list[float] = []
+    loop = asyncio.get_running_loop()
+    intact = loop.call_later
+
+    def call_later(delay: float, *call: Any) -> Any:
+        set_for.append(delay)
+        return intact(delay, *call)
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    batcher = started(Where(), limit_s)
+    await batcher.submit({"x": np.ones((1, 2))}, 1, Deadline.never())
+    assert len(set_for) == timers
+    await batcher.close(drain=True)

@@ -54,6 +54,16 @@ def test_it_stands_until_an_engine_is_idle() -> None:
     assert standing.allowed_s(LIMITS) == LIMITS.burst_s, "the interval begins anew too"
 
 
+def test_a_short_wait_begins_the_interval_anew_and_ends_nothing() -> None:
+    standing = after([(0.0, 0.5), (0.9, 0.5)])
+    standing.short()
+    standing.waited(0.5, LIMITS, 1.5)
+    assert standing.allowed_s(LIMITS) == LIMITS.burst_s
+    stands = after([(0.0, 0.5), (2.0, 0.5)])
+    stands.short()
+    assert stands.allowed_s(LIMITS) == LIMITS.target_s
+
+
 def test_limits_without_end_never_let_it_stand() -> None:
     endless = WaitLimits(float("inf"), float("inf"), float("inf"))
     standing = Standing()

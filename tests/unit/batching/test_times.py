@@ -13,11 +13,9 @@ def test_the_soonest_of_an_open_ticket_counts() -> None:
     for at_s, number in ((5.0, 1), (3.0, 2), (4.0, 3)):
         times.add(at_s, number)
     del tickets[2]
-    assert (times.any_due(2.9), times.any_due(3.0)) == (False, True)  # a look too many, never one too few
     assert (times.next_s, times.pop(), times.next_s) == (4.0, 3, 5.0)
     tickets.clear()
     assert times.next_s == math.inf
-    assert not times.any_due(1e9)
 
 
 def test_ended_tickets_are_swept() -> None:

@@ -23,14 +23,22 @@ def echo() -> Iterator[str]:
         process.terminate()
 
 
-def load(port: str, form: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.bench.load", port, "3", "0.2", form]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def load(port: str, form: str, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.bench.load", port, "3", "0.2", form, *more]
+    return subprocess.run(command, input="\n", capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("form", ["json", "binary"])
 def test_every_answer_is_counted(echo: str, form: str) -> None:
-    assert int(load(echo, form).stdout) >= 3
+    ready, answers = load(echo, form).stdout.split()
+    assert ready == "ready"
+    assert int(answers) >= 3
+
+
+def test_those_that_rest_and_those_that_ask_many_models_are_counted_once(echo: str) -> None:
+    asked = load(echo, "json", "--models", "4", "--idle", "20")
+    assert (asked.returncode, asked.stdout.split()[0]) == (0, "ready")
+    assert int(asked.stdout.split()[1]) >= 3
 
 
 def test_a_server_that_hangs_up_ends_it() -> None:

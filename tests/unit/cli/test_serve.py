@@ -23,7 +23,7 @@ class Server:
         self.settings: Any = None
         self.exit_code = 0
 
-    def serve(self, settings: Settings, say: Callable[[str], None]) -> int:
+    def serve(self, settings: Settings, say: Callable[[str], None], _ahead: object) -> int:
         self.settings = settings
         if settings.host == "192.0.2.1":
             raise CannotStart("cannot listen on 192.0.2.1:8000: cannot assign requested address; choose another")

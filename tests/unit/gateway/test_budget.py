@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.errors import Rejected
+from service.core.errors import Rejected, TooLarge
 from service.gateway.budget import SMALL_BYTES, ByteBudget, Share
 
 MIB = 1 << 20
@@ -38,7 +38,7 @@ def test_the_last_eighth_is_for_small_requests() -> None:
     large, small = Share(budget), [Share(budget) for _ in range(5)]
     large.take(7 * MIB)
     with pytest.raises(Rejected):
-        large.take(1)
+        Share(budget).take(SMALL_BYTES + 1)
     for share in small[:4]:
         share.take(SMALL_BYTES)
     assert budget.used_bytes == budget.limit_bytes
@@ -48,6 +48,25 @@ def test_the_last_eighth_is_for_small_requests() -> None:
     small[4].take(SMALL_BYTES)
     with pytest.raises(Rejected):
         small[4].take(1)  # it is no small one any more
+
+
+def test_what_can_never_fit_is_told_so_and_not_to_try_again() -> None:
+    budget = ByteBudget(8 * MIB)
+    sentence = (
+        r"^the request, with its answer, takes 7340033 bytes or more, "
+        r"and RETORT_MAX_IN_FLIGHT_BYTES has room for 7340032 of one request$"
+    )
+    share = Share(budget)
+    for refusing in (share.check, share.take):
+        with pytest.raises(TooLarge, match=sentence):
+            refusing(7 * MIB + 1)
+    share.take(7 * MIB)
+    with pytest.raises(TooLarge, match=sentence):
+        share.take(1)
+    with pytest.raises(Rejected):  # it fits, once that one is gone
+        Share(budget).take(7 * MIB)
+    with pytest.raises(TooLarge, match="takes 9 bytes or more"):
+        Share(ByteBudget(8)).take(9)
 
 
 def test_nothing_fits_always() -> None:
@@ -71,6 +90,6 @@ def test_the_sum_of_shares_is_what_is_used_and_never_over_the_limit(steps: list[
             shares[who].take(size_bytes)
             assert fits
             held[who] += size_bytes
-        except Rejected:
+        except (Rejected, TooLarge):
             assert not fits
         assert budget.used_bytes == sum(held)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from service.gateway.credentials import Credentials
 from service.gateway.key_file import KeysRefused
@@ -14,6 +13,7 @@ from service.observe import logs
 from tests.fakes import ManualClock
 from tests.support.certificates import make_pair
 from tests.support.keys import write_keys
+from tests.support.logs import capture_logs
 
 LOG = logs.logger("test")
 

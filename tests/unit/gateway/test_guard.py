@@ -85,7 +85,7 @@ async def test_a_compressed_body_is_read_as_what_it_holds() -> None:
 
 
 async def test_a_body_is_taken_from_the_budget_as_it_arrives() -> None:
-    budget = ByteBudget(8)
+    budget = ByteBudget(1000)
     share = Share(budget)
     receive = receiver(chunk(b"abcd", more=True), chunk(b"ef"))
     assert await read_body({b"content-length": b"1000"}, receive, 1000, {SHARE: share}) == b"abcdef"
@@ -96,8 +96,18 @@ async def test_a_body_is_taken_from_the_budget_as_it_arrives() -> None:
 
 async def test_a_body_for_which_there_is_no_budget_left_is_refused_at_that_point() -> None:
     receive = receiver(chunk(b"abcd", more=True), chunk(b"efghi", more=True))
+    budget = ByteBudget(10)
+    Share(budget).take(2)
     with pytest.raises(Rejected, match="in flight"):
-        await read_body({}, receive, 1000, {SHARE: Share(ByteBudget(8))})
+        await read_body({}, receive, 1000, {SHARE: Share(budget)})
+
+
+async def test_a_body_that_announces_more_than_the_budget_ever_has_is_refused_unread() -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError
+
+    with pytest.raises(TooLarge, match="RETORT_MAX_IN_FLIGHT_BYTES"):
+        await read_body({b"content-length": b"9"}, receive, 1000, {SHARE: Share(ByteBudget(8))})
 
 
 async def test_what_breaks_a_request_is_raised_where_its_body_is_read() -> None:
@@ -235,7 +245,7 @@ async def test_what_a_compressed_body_becomes_is_held_against_the_budget() -> No
     assert len(await read_body(head, receiver(chunk(small)), 4 << 20, {SHARE: share})) == 800 << 10
     assert budget.used_bytes == len(small) + (800 << 10)
     share.end()
-    with pytest.raises(Rejected):
+    with pytest.raises(TooLarge, match="RETORT_MAX_IN_FLIGHT_BYTES"):
         await read_body(head, receiver(chunk(gzip.compress(bytes(2 << 20)))), 4 << 20, {SHARE: share})
     share.end()
     assert budget.used_bytes == 0

@@ -97,6 +97,8 @@ def test_texts_in_shared_memory_are_heavy_whatever_the_body_s_size() -> None:
     body = b'{"inputs":[{"parameters":{"shared_memory_region":"r"}}]}'
     assert is_heavy_body(body, None, TEXTS)
     assert not is_heavy_body(body, None, NUMBERS)
+    assert is_heavy_body(memoryview(body + bytes(1000)), len(body), TEXTS)
+    assert not is_heavy_body(memoryview(body.replace(b"_region", b"_other ")), len(body), TEXTS)
 
 
 @pytest.mark.parametrize(

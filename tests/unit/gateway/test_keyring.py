@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from service.gateway.access import Forbidden, OverQuota, Unauthenticated
 from service.gateway.key_file import KeysRefused
@@ -17,6 +16,7 @@ from service.gateway.keyring import Keyring, key_in
 from service.gateway.rights import GRANTED, Right
 from service.observe import logs
 from tests.fakes import ManualClock
+from tests.support.logs import capture_logs
 
 
 def line(name: str, scopes: str, key: str, options: str = "") -> str:

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from service.gateway.tls import DAY_S, Certificate, CertificateRefused
 from service.observe import logs
 from tests.support.certificates import Pair, make_pair
+from tests.support.logs import capture_logs
 
 LOG = logs.logger("test")
 

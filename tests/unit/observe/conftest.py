@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from service.observe import logs
 
@@ -18,5 +17,4 @@ def _logging_restored() -> Iterator[None]:
     yield
     root.handlers = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
     logs.REQUEST_ID.set("")

@@ -154,6 +154,31 @@ def test_the_active_version_is_one_and_a_model_without_one_has_none(tmp_path: Pa
     assert b"retort_active_version{" not in exposition(collector.collect())
 
 
+def test_models_are_counted_by_how_they_stand(tmp_path: Path) -> None:
+    known = [ModelStatistics(name) for name in "abcd"]
+    for model, standing in zip(known, ("ready", "ready", "loading", "unavailable"), strict=True):
+        model.standing = standing
+    text = exposition(StatisticsCollector(lambda: [], lambda: known, {}, {}, Machine(tmp_path), {}).collect()).decode()
+    assert [line for line in text.splitlines() if line.startswith("retort_models")] == [
+        'retort_models{state="ready"} 2',
+        'retort_models{state="loading"} 1',
+        'retort_models{state="waiting"} 0',
+        'retort_models{state="unavailable"} 1',
+    ]
+
+
+def test_a_family_of_many_versions_comes_in_parts_and_is_one_in_the_text(tmp_path: Path) -> None:
+    versions = [VersionStatistics(f"m{number}", "1") for number in range(50)]
+    collector = StatisticsCollector(lambda: versions, lambda: [], {}, {}, Machine(tmp_path), {})
+    most = max(len(family.samples) for family in collector.collect())
+    text = exposition(collector.collect()).decode().splitlines()
+    assert most < len(text) / 30, "a part of a family holds the loop up for long"
+    assert text.count("# TYPE nv_inference_count counter") == 1
+    begin = text.index("# TYPE nv_inference_count counter") + 1
+    assert text[begin : begin + 50] == [f'nv_inference_count{{model="m{n}",version="1"}} 0' for n in range(50)]
+    assert len([line for line in text if line.startswith("# TYPE retort_request_seconds ")]) == 1
+
+
 def test_what_has_not_happened_yet_is_written_as_zero(tmp_path: Path) -> None:
     idle, version = ModelStatistics("other"), VersionStatistics("other", "1")
     text = exposition(

@@ -39,6 +39,20 @@ def test_an_event_is_one_json_object_with_time_level_and_event_first() -> None:
     assert (entry["level"], entry["event"], entry["model"], entry["ms"]) == ("info", "swapped", "digits", 1.5)
 
 
+def test_a_value_does_not_take_the_place_of_what_every_line_has() -> None:
+    stream = written("json")
+    logs.logger("t").info("hello", level="none", timestamp="never")
+    assert (line(stream)["level"], line(stream)["timestamp"] == "never") == ("info", False)
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_an_error_that_is_passed_on_is_written_with_its_traceback(form: Literal["json", "console"]) -> None:
+    stream = written(form)
+    logs.logger("t").error("failed", exc_info=ValueError("planted"))
+    logs.logger("t").warning("as meant", exc_info=None)
+    assert stream.getvalue().count("ValueError: planted") == 1
+
+
 def test_the_request_at_hand_is_named() -> None:
     stream = written("json")
     logs.REQUEST_ID.set("abc-1")

@@ -130,6 +130,7 @@ def test_run_failures(error: Exception, kind: type[RetortError], words: str) -> 
         (ort_errors.ModelLoadCanceled("[ONNXRuntimeError] : 12 : whatever"), Stuck, "cancelled"),
         (ort_errors.Fail(NO_MEMORY), DoesNotFit, "not enough memory"),
         (ort_errors.RuntimeException("std::bad_alloc"), DoesNotFit, "not enough memory"),
+        (ort_errors.Fail("pthread_create failed, error code: 12 error msg: Cannot allocate memory"), DoesNotFit, "not"),
         (ort_errors.Fail("External file: w.bin not found from the table user provided."), BadModel, "external data"),
         (
             ort_errors.InvalidGraph("Data of w should be stored in /dev/null/w.bin, but"),

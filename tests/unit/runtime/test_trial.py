@@ -20,9 +20,10 @@ from onnx import TensorProto, helper
 from service.core import interpreter
 from service.core.contract import Arrays
 from service.core.errors import RunFailed, Stuck
-from service.runtime import memory, trial, trial_child
+from service.runtime import memory, trial_child, trial_process
 from service.runtime.providers import RunnerOptions
-from service.runtime.trial import TrialLimits, TrialResult, run_trial
+from service.runtime.trial import TrialResult, run_trial
+from service.runtime.trial_process import TrialLimits, TrialProcess
 from tests.unit.runtime import graphs
 from tests.unit.runtime.graphs import EYE, WEIGHTS, value
 from tests.unit.serving.models import reads_one_row_at_a_time, rows
@@ -268,10 +269,10 @@ class Child:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
         real = subprocess.Popen
 
-        def start(_: TrialLimits) -> subprocess.Popen[bytes]:
-            return real(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        def start(limits: TrialLimits) -> TrialProcess:
+            return TrialProcess(real(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE), limits)
 
-        monkeypatch.setattr(trial, "_start", start)
+        monkeypatch.setattr(trial_process, "start", start)
 
 
 KILLED = "was killed by the system, most likely for want of memory,"
@@ -331,15 +332,6 @@ def test_the_child_limits_its_time_and_memory(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(trial_child.signal, "signal", lambda which, action: made.append((which, action)))
     trial_child._limit(1000, 7)
     assert made == [(signal.SIGALRM, signal.SIG_DFL), ("alarm", 7), (1000,)]
-
-
-def test_a_child_without_a_parent_ends_by_its_alarm() -> None:
-    process = trial._start(limits(timeout_s=-4))  # its alarm after 1 s
-    try:
-        assert process.wait(20) == -signal.SIGALRM
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_the_largest_batch_runs_even_without_feeds() -> None:

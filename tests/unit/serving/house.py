@@ -6,19 +6,19 @@ import asyncio
 import hashlib
 import io
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import structlog
-from structlog.testing import CapturingLogger
 
 from service.core.clock import Clock, MonotonicClock
 from service.core.contract import Array, InferRequest, InferResponse, ModelRef
 from service.core.cpu import cpu_class
 from service.core.deadline import Deadline
+from service.observe import logs
 from service.repository.card import Card, FileEntry
 from service.repository.layout import Repository
 from service.repository.overlay import Overlay
@@ -33,6 +33,7 @@ from service.serving.load_options import LoadOptions, Trial
 from service.serving.loader import Loader
 from service.serving.servable import Servable
 from service.serving.trial import no_trial
+from tests.support.logs import KeptLog
 from tests.unit.serving.cards import card, quality
 
 Golden = tuple[Mapping[str, Array], Mapping[str, Array]]
@@ -61,8 +62,11 @@ class House:
         self.reported: list[str] = []
         self.opened: list[Catalog] = []
         self.source = Overlay(Repository(self.root))
-        self._captured = CapturingLogger()
-        self.log = structlog.wrap_logger(self._captured, processors=[], wrapper_class=structlog.stdlib.BoundLogger)
+        self._kept = KeptLog()
+        self.log = logs.logger(f"house {id(self)}")
+        own = logging.getLogger(f"house {id(self)}")
+        own.handlers, own.propagate = [self._kept], False
+        own.setLevel(logging.DEBUG)
 
     def put(
         self,
@@ -136,8 +140,7 @@ class House:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """What was logged under `event`, with its level."""
-        calls = [dict(call.kwargs, level=call.method_name) for call in self._captured.calls]
-        return [call for call in calls if call["event"] == event]
+        return [dict(kept, level=kept["log_level"]) for kept in self._kept.events if kept["event"] == event]
 
 
 class SlowBuild:

@@ -26,7 +26,7 @@ def failures(statistics: VersionStatistics) -> dict[str, int]:
 def test_an_answer_is_one_success_with_its_phases(statistics: VersionStatistics) -> None:
     with Counted(statistics) as counted:
         counted.answered(ANSWER)
-    assert (statistics.success.count, statistics.queue.ns, statistics.compute.infer.ns) == (1, 1, 3)
+    assert (statistics.success.count, statistics.queue.ns, statistics.compute.infer_ns) == (1, 1, 3)
     assert statistics.success.ns > 0
     assert failures(statistics) == {}
 

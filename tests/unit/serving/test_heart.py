@@ -328,6 +328,35 @@ async def test_a_slow_version_is_probed_seldom(house: House, clock: ManualClock)
     await heart.stop()
 
 
+@pytest.mark.parametrize(
+    ("clients_wait", "silent_s", "well", "probed"),
+    [
+        (True, 0.0, True, False),
+        (False, 0.0, True, True),  # nobody loses by it
+        (True, 0.6, True, True),  # longer than the largest run: nothing may end any more
+        (True, 0.0, False, True),  # only a probe shows that it is well again
+    ],
+)
+async def test_where_clients_are_answered_it_is_probed_once_in_300_runs(
+    house: House, clock: ManualClock, clients_wait: bool, silent_s: float, well: bool, probed: bool
+) -> None:
+    servable = await loaded(house, models.scales(2.0), clock=clock, max_batch_size=1)
+    for _ in range(200):
+        servable.examined.curve.observe(1, 0.5)
+    heart, run_s = Heart(servable, clock), servable.examined.curve.predict_s(1)
+    await beat(heart)
+    heart.ok = well
+    servable.batcher._ledger.clients = int(clients_wait)
+    for runs, due in ((299, probed), (302, True)):
+        clock.advance(runs * run_s - (clock.now_s() - heart._began_s))
+        servable.pulse.last_batch_s = clock.now_s() - silent_s
+        heart.tick()
+        assert (heart._task is not None) is due
+        await heart.stop()
+        heart._task = None
+    servable.batcher._ledger.clients = 0
+
+
 async def test_a_defect_of_ours_is_told_and_ends_no_other_probe(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     servable = await loaded(house, models.scales(2.0))
     heart = Heart(servable, house.loader().clock, house.log)

@@ -6,6 +6,7 @@ And what is theirs alone: memory that is told and given back, and requests that 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -185,6 +186,17 @@ async def test_a_request_that_wants_too_much_memory_fails_alone(house: House) ->
         await ask(servable, n=np.array([1 << 27]))
     assert (await ask(servable, n=np.array([1000])))["y"] == [1000]
     assert of_models() == [process]
+
+
+@pytest.mark.parametrize("bound_bytes", [16 << 20, 24 << 20])
+async def test_a_bound_that_is_too_small_is_named_with_its_value(house: House, bound_bytes: int) -> None:
+    house.put("1", graphs.mlp(8))
+    house.configure(isolation={"process": {"memory_bytes": bound_bytes}})
+    told = f"'isolation.process.memory_bytes' is {bound_bytes}, and loading it takes more, of which "
+    catalog = await house.started()
+    assert told in catalog.ready("m").reason
+    assert of_models() == []
+    gc.collect()  # the error's frames hold the cradle
 
 
 async def test_a_bad_input_is_one_as_ever(house: House) -> None:

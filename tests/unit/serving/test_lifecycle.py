@@ -1,12 +1,15 @@
 """What is loaded, which version answers, and what a reload or a restart makes of files that changed meanwhile."""
 
 import asyncio
+import re
+import threading
 
 import numpy as np
 import pytest
 
 from service.core.contract import ModelRef
 from service.core.errors import BadModel, DoesNotFit, NotFound, NotReady, Refused, Stuck
+from service.repository.store import VersionFiles
 from service.runtime.onnx import OnnxRunner
 from service.serving import load_job
 from tests.unit.serving import models
@@ -37,6 +40,27 @@ async def test_residency_says_what_is_loaded_and_the_active_version_always_is(
     assert (await ask(catalog, x=ROWS)).version == "3"
 
 
+async def test_the_active_version_answers_while_others_are_still_loaded(house: House) -> None:
+    for version in ("1", "2", "3"):
+        house.put(version, models.scales(float(version)))
+    house.configure(active="2", versions="all")
+    go, tried = threading.Event(), []
+
+    def slow(files: VersionFiles, _options: object, _cancel: object) -> None:
+        tried.append(files.version)
+        assert files.version == "2" or go.wait(20)
+
+    catalog = house.catalog(trial=slow)
+    starting = asyncio.ensure_future(catalog.start())
+    await until(lambda: len(tried) == 2)
+    assert (await ask(catalog, x=ROWS)).version == "2"
+    assert not starting.done()
+    go.set()
+    await starting
+    assert tried == ["2", "1", "3"]
+    assert set(states(catalog).values()) == {"READY"}
+
+
 @pytest.mark.parametrize(("active", "expected"), [(None, "10"), ("2", "2"), ("1-int8", "1-int8")])
 async def test_active_is_what_model_yaml_says_or_the_highest_number(
     house: House, active: str | None, expected: str
@@ -51,7 +75,10 @@ async def test_an_active_version_that_is_not_there_is_told_and_the_others_answer
     house.put("1", models.scales(2.0))
     house.configure(active="7")
     catalog = await house.started()
-    assert "7" in catalog.ready("m").reason
+    told = "the configuration of model 'm' says `active: 7`, and it has no such version"
+    assert told in catalog.ready("m").reason
+    with pytest.raises(NotFound, match=re.escape(told)):
+        await catalog.load("m")
     assert (await ask(catalog, version="1", x=ROWS)).version == "1"
 
 

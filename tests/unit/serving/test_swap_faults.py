@@ -12,8 +12,8 @@ import pytest
 
 from service.core.errors import BadModel, Conflict, DoesNotFit, NotFound, Refused, RetortError, Stuck
 from service.runtime.onnx import OnnxRunner
-from service.runtime.trial import TrialLimits
 from service.runtime.trial_memory import TrialMemory
+from service.runtime.trial_process import TrialLimits
 from service.serving import load_job
 from service.serving.catalog import Catalog
 from service.serving.trial import FirstTrial

@@ -10,8 +10,9 @@ from service.core.errors import BadModel, Stuck
 from service.repository.model_config import ModelConfig
 from service.repository.store import VersionFiles
 from service.runtime.providers import RunnerOptions
-from service.runtime.trial import TrialLimits, TrialResult
+from service.runtime.trial import TrialResult
 from service.runtime.trial_memory import TrialMemory
+from service.runtime.trial_process import TrialLimits
 from service.serving import trial
 from service.serving.trial import FirstTrial, no_trial
 from tests.unit.serving import models
@@ -31,7 +32,14 @@ class Trials:
         monkeypatch.setattr(trial, "run_trial", self)
 
     def __call__(
-        self, onnx: bytes, _external: object, feeds: list[object], _options: object, limits: object, cancel: object
+        self,
+        onnx: bytes,
+        _external: object,
+        feeds: list[object],
+        _options: object,
+        limits: object,
+        cancel: object,
+        _ahead: object,
     ) -> TrialResult:
         assert limits is LIMITS
         self.cancels.append(cancel)
@@ -151,7 +159,7 @@ async def test_a_load_that_is_given_up_takes_its_trial_along(
     cancels: list[threading.Event] = []
 
     def given_up(*arguments: object) -> TrialResult:
-        cancel = arguments[-1]
+        cancel = arguments[-2]
         assert isinstance(cancel, threading.Event)
         cancels.append(cancel)
         assert cancel.wait(10), "nobody told the trial"

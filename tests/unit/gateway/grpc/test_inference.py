@@ -63,12 +63,12 @@ async def test_a_text_counts_by_its_bytes(stream: bool) -> None:
                 try:
                     await stub.ModelInfer(asking(size_bytes), timeout=20)
                 except grpc.aio.AioRpcError as error:
-                    assert error.code() is grpc.StatusCode.UNAVAILABLE
+                    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
                     return str(error.details())
                 return ""
 
             assert await refusal(MIB // 2) == ""
-            assert "in flight" in await refusal(2 * MIB)
+            assert "RETORT_MAX_IN_FLIGHT_BYTES" in await refusal(2 * MIB)
             for _ in range(10):
                 assert await refusal(MIB // 2) == ""
         await until(lambda: budget.used_bytes == 0)  # the server hears of an answer's end after its client

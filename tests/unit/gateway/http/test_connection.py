@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.gateway.http.offers import Offers
 from service.gateway.http.server import HttpServer
 
 OFFERS = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
@@ -54,6 +55,41 @@ async def test_an_offer_of_another_protocol_costs_a_request_nothing(headers: byt
 async def test_the_connection_goes_on_after_an_offer() -> None:
     first = post(OFFERS)
     assert await exchange(first, post(b"", b"second"), post(OFFERS, b"third"), answers=3) == [BODY, b"second", b"third"]
+
+
+@pytest.mark.parametrize("at", [20, 62, 63, 66, 70, 71, 72, 100])
+async def test_an_offer_that_comes_in_two_reads_costs_no_more(at: int) -> None:
+    octets = post(OFFERS)
+    assert octets.index(b"Upgrade: h2c") == 63
+    assert await exchange(octets[:at], octets[at:] + post(b"", b"next"), answers=2) == [BODY, b"next"]
+
+
+async def test_a_head_that_began_behind_a_body_ends_where_it_ends() -> None:
+    """What follows its empty line is a body, whatever that looks like."""
+    first, second = post(b"", b"first"), post(b"")
+    end = second.index(b"\r\n\r\n")
+    pieces = first[:-3], first[-3:] + second[:end], second[end:]
+    assert await exchange(*pieces, answers=2) == [b"first", BODY]
+
+
+async def test_without_a_disguise_the_body_would_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Offers, "hidden", lambda _self, data: data)
+    assert await exchange(post(OFFERS)) == [b""]
+
+
+async def test_head_is_answered_without_the_body_and_the_connection_goes_on() -> None:
+    server = HttpServer(echo, "127.0.0.1", 0, drain_timeout_s=5)
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(20):
+        writer.write(post(b"").replace(b"POST", b"HEAD", 1))
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(post(b"", b"next"))
+        following = await reader.readuntil(b"next")
+    assert b"x-length: %d\r\n" % len(BODY) in head
+    assert following.startswith(b"HTTP/1.1 200")
+    writer.close()
+    await server.stop()
 
 
 async def test_a_body_that_comes_by_itself_is_left_alone() -> None:

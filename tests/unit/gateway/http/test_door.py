@@ -10,7 +10,6 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.testclient import TestClient
-from structlog.testing import capture_logs
 
 from service.gateway.http import build
 from service.gateway.http.door import guarded, sender_of
@@ -19,6 +18,7 @@ from service.gateway.rights import Holder, Right
 from service.observe import logs
 from tests.fakes import ManualClock
 from tests.support.keys import KEYS, bearer, line_of, write_keys
+from tests.support.logs import capture_logs
 from tests.unit.gateway.conftest import LIMIT_BYTES, opening
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
 

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from service.core.errors import Abandoned
-from service.gateway.budget import ByteBudget
+from service.gateway.budget import ByteBudget, Share
 from service.gateway.guard import hold_answer
 from service.gateway.http import build
 from service.gateway.http.entrance import Entrance, Problems
 from service.observe import logs
 from service.observe.tracing import TRACE
+from tests.support.logs import capture_logs
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
 
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 1, 2, 3]}
@@ -46,7 +46,8 @@ def test_an_answer_without_one_gets_an_id_of_its_own(client: TestClient) -> None
         ("GET", "/" + "x" * 5000, 404, "nothing is found at '/xxx"),
         ("DELETE", "/v2", 405, "the method 'DELETE' is not known at '/v2'"),
         ("GET", INFER, 405, "the method 'GET' is not known at"),
-        ("HEAD", "/metrics", 405, ""),
+        ("HEAD", INFER, 405, ""),
+        ("HEAD", "/nowhere", 404, ""),
         ("POST", "/v2/health/live", 405, "the method 'POST'"),
     ],
 )
@@ -65,7 +66,7 @@ def test_a_path_or_method_that_is_none_is_told_in_the_same_form(
 
 def test_an_internal_error_says_only_its_id_and_is_logged_whole(client: TestClient, servable: FakeServable) -> None:
     servable.error = ValueError("/secret/path")
-    with structlog.testing.capture_logs() as lines:
+    with capture_logs() as lines:
         answer = client.post(INFER, json={"inputs": [X]}, headers={"X-Request-Id": "id-5"})
     assert answer.status_code == 500
     assert answer.json() == {"error": "internal error, request id id-5"}
@@ -74,14 +75,14 @@ def test_an_internal_error_says_only_its_id_and_is_logged_whole(client: TestClie
 
 def test_an_internal_error_behind_fastapi_is_the_same(client: TestClient, catalog: FakeCatalog) -> None:
     catalog.error = ValueError("/secret/path")
-    with structlog.testing.capture_logs() as lines:
+    with capture_logs() as lines:
         answer = client.post("/v2/repository/models/m/load", json={}, headers={"X-Request-Id": "id-5"})
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error, request id id-5"})
     assert [line["event"] for line in lines].count("internal error") == 1
 
 
 def test_an_error_that_was_meant_is_not_logged_with_a_traceback(client: TestClient) -> None:
-    with structlog.testing.capture_logs() as lines:
+    with capture_logs() as lines:
         client.post(INFER, json={"inputs": []})
     assert [line["event"] for line in lines] == ["request"]
 
@@ -96,7 +97,6 @@ def log() -> Iterator[Callable[[], str]]:
     yield stream.getvalue
     root.handlers = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_a_request_is_one_line_in_the_log_and_cannot_forge_another(client: TestClient, log: Callable[[], str]) -> None:
@@ -135,7 +135,7 @@ async def drive(
 
 def entrance_of(handler: Any, app: Any = None) -> tuple[Entrance, Counter[int]]:
     responses: Counter[int] = Counter()
-    return Entrance(app or handler, handler, Problems(structlog.get_logger()), responses, None), responses
+    return Entrance(app or handler, handler, Problems(logs.logger("test")), responses, None), responses
 
 
 async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_is_taken() -> None:
@@ -157,7 +157,7 @@ async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    entrance = Entrance(infer, infer, Problems(structlog.get_logger()), Counter(), None, budget=budget)  # type: ignore[arg-type]
+    entrance = Entrance(infer, infer, Problems(logs.logger("test")), Counter(), None, budget=budget)  # type: ignore[arg-type]
     scope = {"type": "http", "method": "POST", "path": INFER, "headers": []}
     answering = asyncio.create_task(entrance(scope, receive, send))
     await handed_over.wait()
@@ -168,7 +168,9 @@ async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_
 
 
 def test_without_room_an_answer_is_503_and_the_request_a_failure(catalog: FakeCatalog, servable: FakeServable) -> None:
-    app = build(cast("Any", catalog), cast("Any", FakeHealth()), max_body_bytes=10_000, budget=ByteBudget(150))
+    budget = ByteBudget(1000)
+    Share(budget).take(850)
+    app = build(cast("Any", catalog), cast("Any", FakeHealth()), max_body_bytes=10_000, budget=budget)
     with TestClient(cast("Any", app)) as client:
         answer = client.post(INFER, json={"inputs": [X]})
     assert answer.status_code == 503

@@ -1,6 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
 from starlette.testclient import TestClient
+
+from service.gateway.http import metrics
+from service.gateway.http.metrics import Metrics
 
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 1, 2, 3]}
 
@@ -36,3 +46,39 @@ def test_every_family_is_told_once(client: TestClient) -> None:
     types = [line for line in client.get("/metrics").text.splitlines() if line.startswith("# TYPE")]
     assert len(types) == len(set(types))
     assert any("process_resident_memory_bytes" in line for line in types)
+
+
+class Long(Collector):
+    """Many families, each of which takes some time to collect; notes how far it was whenever others had a turn."""
+
+    def __init__(self) -> None:
+        self.collected = 0
+
+    def collect(self) -> Iterator[Metric]:
+        for number in range(200):
+            family = Metric(f"m{number}", "m", "gauge")
+            for sample in range(100):
+                family.add_sample(family.name, {"n": str(sample)}, 0)
+            self.collected += 1
+            yield family
+
+
+async def turns_of_others(scraped: Metrics, long: Long) -> int:
+    """How often somebody else had a turn while it was collected."""
+    nobody: Any = None
+    scrape = asyncio.ensure_future(scraped.metrics(nobody))
+    seen = set()
+    while not scrape.done():
+        await asyncio.sleep(0)
+        seen.add(long.collected)
+    assert long.collected == 200
+    assert len((await scrape).body.splitlines()) == 200 * 102
+    return len(seen - {0, 200})
+
+
+async def test_a_long_scrape_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = Long()
+    assert await turns_of_others(Metrics([long]), long) >= 5
+    monkeypatch.setattr(metrics, "SHARE_S", 60.0)  # the negative control
+    deaf = Long()
+    assert await turns_of_others(Metrics([deaf]), deaf) == 0

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
 
 from service.core.errors import BadModel, Conflict, DoesNotFit, NotFound, Refused
+from service.gateway.budget import ByteBudget
+from service.gateway.http import build
 from service.repository.overlay import Override
-from tests.unit.gateway.fake_catalog import FakeCatalog
+from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth
 from tests.unit.serving.cards import card
 
 Connect = Callable[..., TestClient]
@@ -223,3 +225,12 @@ def test_a_card_is_shown_whole(client: TestClient, catalog: FakeCatalog) -> None
 @pytest.mark.parametrize("version", ["1", "none", "%2e%2e"])
 def test_a_version_without_a_card_has_none(client: TestClient, version: str) -> None:
     assert client.get(f"/v2/models/m/versions/{version}/card").status_code == 404
+
+
+def test_a_load_for_which_there_is_never_room_is_not_told_to_try_again(catalog: FakeCatalog) -> None:
+    app = build(cast("Any", catalog), cast("Any", FakeHealth()), max_body_bytes=1000, budget=ByteBudget(150))
+    with TestClient(cast("Any", app), client=("127.0.0.1", 1)) as client:
+        answer = client.post("/v2/repository/models/m/load", content=b" " * 151, headers={"host": "localhost"})
+    assert answer.status_code == 413
+    assert "takes 151 bytes or more, and RETORT_MAX_IN_FLIGHT_BYTES has room for 150" in answer.json()["error"]
+    assert "retry-after" not in answer.headers

@@ -3,9 +3,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-import structlog
-
 from service.gateway.http.sweeper import Sweeper
+from service.observe import logs
+from tests.support.logs import capture_logs
 
 
 class Connection:
@@ -24,7 +24,7 @@ class Connection:
 
 
 async def test_each_connection_is_judged_again_and_again_by_the_sweeper_s_clock() -> None:
-    sweeper, connections = Sweeper(structlog.get_logger(), 0.01), {Connection(), Connection()}
+    sweeper, connections = Sweeper(logs.logger("test"), 0.01), {Connection(), Connection()}
     sweeper.start(connections)
     began_s = sweeper.now_s
     for _ in range(3):
@@ -38,12 +38,12 @@ async def test_each_connection_is_judged_again_and_again_by_the_sweeper_s_clock(
 
 
 async def test_it_stops() -> None:
-    sweeper, connection = Sweeper(structlog.get_logger(), 0.01), Connection()
+    sweeper, connection = Sweeper(logs.logger("test"), 0.01), Connection()
     sweeper.start({connection})
     sweeper.stop()
     await asyncio.sleep(0.05)
     assert connection.times_s == []
-    Sweeper(structlog.get_logger(), 0.01).stop()  # one that never began
+    Sweeper(logs.logger("test"), 0.01).stop()  # one that never began
 
 
 async def test_what_waits_in_a_socket_is_read_before_anyone_is_judged() -> None:
@@ -58,7 +58,7 @@ async def test_what_waits_in_a_socket_is_read_before_anyone_is_judged() -> None:
 
     server = await asyncio.start_server(served, "127.0.0.1", 0)
     _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    sweeper = Sweeper(structlog.get_logger(), 0.03)
+    sweeper = Sweeper(logs.logger("test"), 0.03)
     sweeper.start({connection})
     await asyncio.wait_for(connection.judged.wait(), 10)
     connection.judged.clear()
@@ -74,8 +74,8 @@ async def test_what_waits_in_a_socket_is_read_before_anyone_is_judged() -> None:
 
 async def test_connections_turned_away_are_one_line_a_look() -> None:
     connection = Connection()
-    with structlog.testing.capture_logs() as lines:
-        sweeper = Sweeper(structlog.get_logger(), 0.01)
+    with capture_logs() as lines:
+        sweeper = Sweeper(logs.logger("test"), 0.01)
         for _ in range(1000):
             sweeper.turned_away()
         sweeper.start({connection})

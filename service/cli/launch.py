@@ -1,0 +1,52 @@
+"""What happens between the settings and a running server, in the order that is soonest ready.
+
+A file that is new here is tried in a process of its own: that process starts first, and is there when the server has
+been imported. Python does not look for cycles meanwhile: what an import makes stays, and looking at all of it again and
+again took a sixth of the start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from service.cli.failure import Failure
+from service.runtime import trial_memory
+from service.runtime.trial_process import TrialAhead, limits_within
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+
+def launch(settings: Settings, say: Callable[[str], None]) -> int:
+    """Serves until a signal; the exit code. Raises Failure where there is no use in starting."""
+    with _trial_ahead(settings) as ahead:
+        gc.disable()
+        try:
+            from service.app import serve  # noqa: PLC0415 - the whole server
+            from service.assembly import CannotStart  # noqa: PLC0415
+        except ValueError as error:  # of OTEL_PROPAGATORS, which OpenTelemetry reads as the web framework imports it
+            raise Failure(f"cannot start: {error}") from None
+        finally:
+            gc.freeze()
+            gc.enable()
+        try:
+            return serve(settings, say, ahead)
+        except CannotStart as error:
+            raise Failure(f"{error}.") from None
+
+
+@contextlib.contextmanager
+def _trial_ahead(settings: Settings) -> Iterator[TrialAhead | None]:
+    """A process for the first trial, where one is to be expected: nothing was ever tried."""
+    state_dir = settings.state_dir
+    if not settings.trial_memory_bytes or (state_dir is not None and (state_dir / trial_memory.FILE).exists()):
+        yield None
+        return
+    ahead = TrialAhead(limits_within(settings.load_timeout_s, settings.trial_memory_bytes))
+    try:
+        yield ahead
+    finally:
+        ahead.close()

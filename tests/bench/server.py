@@ -1,0 +1,108 @@
+"""A server under measurement: a process on the first core, and the processor time that it takes of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+SECONDS = 1.0
+
+
+class Server:
+    """A process that says its address when it is ready.
+
+    Args:
+        command: what is run.
+        pinned: whether it has the first core alone, in place of all.
+
+    Attributes:
+        port: of HTTP.
+        ready_s: how long it took to be ready.
+    """
+
+    def __init__(self, command: list[str], *, pinned: bool = True) -> None:
+        began_s = time.monotonic()
+        self._process = psutil.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        )
+        if pinned:
+            self._process.cpu_affinity([first_core()])
+        told = self._process.stdout.readline()
+        self.ready_s = time.monotonic() - began_s
+        found = re.search(r"http://[^:]+:(\d+)", told)
+        if found is None:
+            raise SystemExit(f"no server: {told!r}")
+        self.port = found[1]
+
+    def cost_us(
+        self, form: str, connections: int, *, models: int = 1, idle: int = 0, seconds: float = SECONDS
+    ) -> float:
+        """Microseconds of processor time for each answer to clients in a closed loop.
+
+        Args:
+            form: of the requests.
+            connections: that ask.
+            models: that are asked in turn.
+            idle: connections beside, that have asked once and rest.
+            seconds: for so long.
+        """
+        clients = [sys.executable, "-m", "tests.bench.load", self.port, str(connections), str(seconds), form]
+        clients += ["--models", str(models), "--idle", str(idle)]
+        begun = psutil.Popen(clients, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        begun.cpu_affinity([last_core()])
+        with begun:
+            begun.stdout.readline()  # all are connected
+            before_s = self.taken_s()
+            begun.stdin.write("\n")
+            begun.stdin.flush()
+            answers = begun.stdout.readline()
+            taken_s = self.taken_s() - before_s
+        if begun.returncode:
+            raise SystemExit(f"the clients ended with {begun.returncode}")
+        return taken_s / int(answers) * 1e6
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.terminate()
+        self._process.wait(20)
+        self._process.stdout.close()
+
+    def taken_s(self) -> float:
+        """Processor time so far, without that of processes that it started."""
+        taken = self._process.cpu_times()
+        return float(taken.user + taken.system)
+
+    def taken_by_children_s(self) -> float:
+        """Processor time of processes that it started and that have ended."""
+        taken = self._process.cpu_times()
+        return float(taken.children_user + taken.children_system)
+
+    def resident_bytes(self) -> int:
+        """Memory that is its own."""
+        return int(self._process.memory_full_info().uss)
+
+    def threads(self) -> int:
+        """How many it has."""
+        return int(self._process.num_threads())
+
+
+def ours(repository: Path, state: Path, *, pinned: bool = True) -> Server:
+    """The service over a repository."""
+    asked = ["--repository", str(repository), "--state-dir", str(state), "--http-port", "0", "--grpc-port", "0"]
+    return Server([sys.executable, "-m", "service", "serve", *asked], pinned=pinned)
+
+
+def first_core() -> int:
+    """Of those that this process may use."""
+    return min(os.sched_getaffinity(0))
+
+
+def last_core() -> int:
+    """The clients', so that the first is left to the servers."""
+    return max(os.sched_getaffinity(0))

@@ -1,0 +1,47 @@
+"""What one request more costs is the same behind ten that wait and behind ten thousand.
+
+In processor time of this process, the least of some rounds, with a wide margin: 3 where what is linear would be 1,000.
+`tests.bench.scale` measures the same.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from service.batching.line import Line
+from service.batching.ticket import Piece
+from tests.bench.scale.waiting import STEPS, answered_us, cost_us
+
+FEW, MANY = 10, 10_000
+MARGIN = 3.0
+ROUNDS = 3
+
+
+async def growth(step: str) -> float:
+    """How many times as much one more costs behind many as behind few."""
+    few, many = [min([await cost_us(step, size) for _ in range(ROUNDS)]) for size in (FEW, MANY)]
+    return many / few
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_one_more_costs_the_same_however_many_wait(step: str) -> None:
+    assert await growth(step) < MARGIN
+
+
+async def test_running_and_answering_one_costs_the_same_however_many_came_with_it() -> None:
+    few, many = [min([await answered_us(size) for _ in range(ROUNDS)]) for size in (FEW, MANY)]
+    assert many < MARGIN * few
+
+
+async def test_a_line_that_is_walked_along_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control: a queue that looks at everyone whenever somebody joins."""
+    join = Line.join
+
+    def walk(self: Line, piece: Piece) -> None:
+        for _other in self:
+            pass
+        join(self, piece)
+
+    monkeypatch.setattr(Line, "join", walk)
+    monkeypatch.setattr("tests.unit.batching.test_scale.MANY", 2000)  # quadratic to fill
+    assert await growth("let in") > MARGIN

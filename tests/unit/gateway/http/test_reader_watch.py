@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from service.gateway.http.limits import Limits
+from service.gateway.http.reader_watch import ReaderWatch
+
+LIMITS = Limits(window_s=10, window_bytes=100)
+
+
+class Wire:
+    """A transport that holds so many bytes."""
+
+    def __init__(self) -> None:
+        self.left_bytes, self.closing, self.aborted = 1000, False, False
+
+    def get_write_buffer_size(self) -> int:
+        return self.left_bytes
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def watch(wire: Wire) -> ReaderWatch:
+    return ReaderWatch(cast("Any", wire), LIMITS)
+
+
+@pytest.mark.parametrize(("taken_bytes", "cut"), [(0, True), (99, True), (100, False)])
+def test_who_takes_less_than_a_window_asks_for_is_cut(
+    wire: Wire, watch: ReaderWatch, taken_bytes: int, cut: bool
+) -> None:
+    watch.begin(0)
+    wire.left_bytes -= taken_bytes
+    watch.judge(9.9)
+    assert not wire.aborted
+    watch.judge(10)
+    assert wire.aborted is cut
+
+
+def test_each_window_counts_for_itself(wire: Wire, watch: ReaderWatch) -> None:
+    watch.begin(0)
+    wire.left_bytes -= 500
+    watch.judge(10)
+    watch.judge(19.9)
+    assert not wire.aborted
+    watch.judge(20)
+    assert wire.aborted
+
+
+def test_who_has_taken_most_is_not_watched(wire: Wire, watch: ReaderWatch) -> None:
+    watch.judge(100)
+    watch.begin(100)
+    watch.end()
+    watch.judge(200)
+    assert not wire.aborted
+
+
+def test_a_connection_that_closes_behind_an_answer_is_watched_from_then_on(wire: Wire, watch: ReaderWatch) -> None:
+    wire.closing = True
+    watch.judge(50)
+    watch.judge(59)
+    assert not wire.aborted
+    watch.judge(60)
+    assert wire.aborted
