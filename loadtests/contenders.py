@@ -74,7 +74,7 @@ def pool_of(order: Order, server: Server, version: str, rows: Rows, signature: S
         messages = messages_of(rows, signature, model=order.model, version=version)
         key = (("authorization", f"Bearer {order.key}"),) if order.key else ()
         address = (host.strip("[]"), int(port))
-        return Pool(address, messages, rows, signature, output, version, protocol="grpc", metadata=key)
+        return Pool(address, messages, rows, signature, output, version, protocol="grpc", metadata=key, tls=server.tls)
     requests = requests_of(
         rows,
         signature,
@@ -83,7 +83,7 @@ def pool_of(order: Order, server: Server, version: str, rows: Rows, signature: S
         encoding=order.encoding,
         headers=server.headers,
     )
-    return Pool(server.address, requests, rows, signature, output, version)
+    return Pool(server.address, requests, rows, signature, output, version, tls=server.tls)
 
 
 def _labels(pairs: Sequence[tuple[Server, str]], *, several: bool) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
+from loadtests.generator.tls import Tls
 from loadtests.scenario import SlowClients, Swapping
 from loadtests.server import Server
 
@@ -63,14 +65,14 @@ def swap(http: httpx.Client, model: str, version: str) -> str:
 
 
 @contextmanager
-def slow_clients(address: Address, request: bytes, how: SlowClients) -> Iterator[None]:
+def slow_clients(address: Address, request: bytes, how: SlowClients, tls: Tls | None = None) -> Iterator[None]:
     """Keeps so many connections open that send a request byte by byte; one that the server closes is opened again.
 
     All are there from the begin on.
     """
-    ended = threading.Event()
+    ended, context = threading.Event(), None if tls is None else tls.context()
     with contextlib.ExitStack() as open_ones:
-        clients = [open_ones.enter_context(_Slow(address, request)) for _ in range(how.count)]
+        clients = [open_ones.enter_context(_Slow(address, request, context)) for _ in range(how.count)]
 
         def step() -> None:
             for client in clients:
@@ -100,8 +102,8 @@ def _beside(name: str, work: Callable[[], None], ended: threading.Event) -> Iter
 class _Slow:
     """One slow connection."""
 
-    def __init__(self, address: Address, request: bytes) -> None:
-        self._address, self._request = address, request
+    def __init__(self, address: Address, request: bytes, context: ssl.SSLContext | None) -> None:
+        self._address, self._request, self._context = address, request, context
         self._socket: socket.socket | None = None
         self._at = 0
 
@@ -116,13 +118,23 @@ class _Slow:
         if self._socket is None or self._at == len(self._request):
             self._close()
             with contextlib.suppress(OSError):
-                self._socket = socket.create_connection(self._address, timeout=1)
+                self._socket = self._connected()
             return
         try:
             self._socket.send(self._request[self._at : self._at + 1])
             self._at += 1
         except OSError:
             self._close()
+
+    def _connected(self) -> socket.socket:
+        plain = socket.create_connection(self._address, timeout=1)
+        if self._context is None:
+            return plain
+        try:
+            return self._context.wrap_socket(plain, server_hostname=self._address[0])
+        except OSError:
+            plain.close()
+            raise
 
     def _close(self) -> None:
         if self._socket is not None:

@@ -21,6 +21,7 @@ class Order:
         urls: of the servers, one at least; every version is asked for at every one.
         grpc: HOST:PORT of each server's gRPC, for the encoding "grpc".
         key: sent as a bearer token.
+        ca: a PEM file of the authorities that are trusted over https; None for the system's.
         data: the rows; None takes the shipped digits', or made up ones.
         scenario: what the traffic is like.
         scenario_name: how the report names it.
@@ -44,6 +45,7 @@ class Order:
     scenario_name: str = "steady"
     grpc: tuple[str, ...] = ()
     key: str | None = None
+    ca: Path | None = None
     data: Path | None = None
     arrivals: str = "poisson"
     trace: Path | None = None

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.tensors import listed, pack
+from loadtests.generator.tls import Tls
 
 Array = NDArray[Any]
 Encoding = Literal["binary", "json"]
@@ -79,6 +80,7 @@ class Pool:
         answers: version -> outputs as in `rows.expected`, where any of several versions may answer.
         protocol: how the requests travel.
         metadata: sent with each call of gRPC, such as a key.
+        tls: how connections are made; None for plain ones.
     """
 
     address: tuple[str, int]
@@ -91,6 +93,7 @@ class Pool:
     answers: Mapping[str, Mapping[str, Array]] | None = None
     protocol: Protocol = "http"
     metadata: tuple[tuple[str, str], ...] = ()
+    tls: Tls | None = None
 
 
 def infer_path(model: str, version: str) -> str:

@@ -62,7 +62,7 @@ def run(order: Order, watcher: Watcher = SILENT) -> Outcome:
     if order.rate is not None:
         plan_of(order, order.rate)  # a bad trace is told before any load
     with ExitStack() as stack:
-        servers = [stack.enter_context(Server(url, order.key)) for url in order.urls]
+        servers = [stack.enter_context(Server(url, order.key, order.ca)) for url in order.urls]
         order, notes = in_common(order, servers)
         watcher.say("asking each version, one row at a time, for what it answers")
         taking_part = gather(order, servers)
@@ -111,7 +111,8 @@ def _compare(going: _Run) -> None:
         for one in going.field.contenders:
             if order.scenario.slow_clients is not None and one.pool.protocol == "http":
                 request = one.pool.requests[0]
-                stack.enter_context(slow_clients(one.pool.address, request, order.scenario.slow_clients))
+                slow = slow_clients(one.pool.address, request, order.scenario.slow_clients, one.pool.tls)
+                stack.enter_context(slow)
         _measure(going, plan, rate)
 
 

@@ -7,6 +7,7 @@ on another machine has no process here.
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import psutil
 
+from loadtests.generator.tls import Tls
 from loadtests.measures.observed import ServerSide
 from loadtests.pools import Signature
 
@@ -26,6 +28,7 @@ N = TypeVar("N", int, float)
 TIMEOUT_S = 10.0
 _RAPL = Path("/sys/class/powercap")
 _NS_A_MS = 1e6
+_PORTS = {"http": 80, "https": 443}
 
 
 class CannotLoad(RuntimeError):
@@ -67,16 +70,22 @@ class Server:
     """One server; a context manager that closes its connections.
 
     Args:
-        url: http://host:port.
+        url: http://host:port, or https://host:port.
         key: sent as a bearer token.
+        ca: a PEM file of the authorities that are trusted over https; None for the system's.
+
+    Attributes:
+        tls: how its connections are made; None for plain ones.
     """
 
-    def __init__(self, url: str, key: str | None = None) -> None:
+    def __init__(self, url: str, key: str | None = None, ca: Path | None = None) -> None:
         self.url = url.rstrip("/")
         split = urlsplit(self.url)
-        if split.scheme != "http" or not split.hostname:
-            raise CannotLoad(f"{url!r} must begin with http:// and name a host.")
-        self.address = (split.hostname, split.port or 80)
+        if split.scheme not in _PORTS or not split.hostname:
+            raise CannotLoad(f"{url!r} must begin with http:// or https:// and name a host.")
+        self.address = (split.hostname, split.port or _PORTS[split.scheme])
+        self.tls = Tls(ca) if split.scheme == "https" else None
+        self._verify = _trusting(self.tls)
         self.headers = (f"Authorization: Bearer {key}",) if key else ()
         self._bearer = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = self.client()
@@ -90,7 +99,7 @@ class Server:
 
     def client(self) -> httpx.Client:
         """A client of its own, for whoever wants to ask or to order something; it must be closed."""
-        return httpx.Client(base_url=self.url, headers=self._bearer, timeout=TIMEOUT_S)
+        return httpx.Client(base_url=self.url, headers=self._bearer, timeout=TIMEOUT_S, verify=self._verify)
 
     def close(self) -> None:
         """Closes its connections."""
@@ -187,7 +196,9 @@ class Server:
         try:
             answer = self._http.get(path)
         except httpx.HTTPError as error:
-            raise CannotLoad(f"{self.url} does not answer: {error}.") from None
+            untrusted = "certificate verify failed" in str(error)
+            hint = "; its authority is named with --ca" if untrusted else ""
+            raise CannotLoad(f"{self.url} does not answer: {error}{hint}.") from None
         if answer.status_code != httpx.codes.OK:
             raise CannotLoad(f"{self.url}{path} answers {answer.status_code}: {answer.text[:200].strip()}")
         told = answer.json()
@@ -220,6 +231,15 @@ def signature_of(metadata: dict[str, Any]) -> Signature | None:
 
 def _datatypes(tensors: Any) -> dict[str, str]:
     return {one["name"]: one["datatype"] for one in tensors or ()}
+
+
+def _trusting(tls: Tls | None) -> ssl.SSLContext | bool:
+    if tls is None:
+        return True
+    try:
+        return tls.context()
+    except OSError:
+        raise CannotLoad(f"{tls.ca} holds no certificates in PEM form.") from None
 
 
 def _process_at(host: str, port: int) -> psutil.Process | None:

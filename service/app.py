@@ -127,7 +127,9 @@ class Server:
         if renewal is not None:
             loop.add_signal_handler(signal.SIGHUP, renewal.read_all)
         await fronts.start()
-        watchers = assembly.watchers_of(self._catalog, self._health, self._clock, self._log, self._fatal, renewal)
+        watchers = assembly.watchers_of(
+            self._catalog, self._health, self._clock, self._log, self._fatal, self._credentials
+        )
         loading = asyncio.create_task(self._load(fronts, watchers), name="load models")
         loading.add_done_callback(self._loaded)
         await self._ending.begun.wait()

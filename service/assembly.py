@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from service.gateway.credentials import Credentials
 from service.gateway.fronts import AddressRefused, Fronts, Listening
 from service.gateway.http.limits import raise_descriptor_limit
 from service.gateway.key_file import KeysRefused
-from service.gateway.renewal import Renewal
 from service.gateway.tls import CertificateRefused
 from service.observe.logs import Log
 from service.observe.opentelemetry_setup import BadVariable
@@ -181,7 +181,7 @@ def watchers_of(
     clock: Clock,
     log: Log,
     on_fatal: Callable[[str], None],
-    renewal: Renewal | None,
+    credentials: Credentials,
 ) -> list[Supervisor]:
     """What goes on beside serving: readiness's probe, loading what was away at its load, reading new credentials."""
     probe = Supervisor(
@@ -198,13 +198,26 @@ def watchers_of(
         on_crash=lambda error: log.error("loading again crashed", exc_info=error),
         on_give_up=lambda error: log.error("loading again gave up", exc_info=error),
     )
-    if renewal is None:
-        return [probe, comeback]
-    renewing = Supervisor(
-        "renewal",
-        renewal.watch,
-        clock=clock,
-        on_crash=lambda error: log.error("looking for new credentials crashed", exc_info=error),
-        on_give_up=lambda error: log.error("looking for new credentials gave up", exc_info=error),
-    )
-    return [probe, comeback, renewing]
+    return [probe, comeback, *_watchers_of_credentials(credentials, clock, log)]
+
+
+def _watchers_of_credentials(credentials: Credentials, clock: Clock, log: Log) -> list[Supervisor]:
+    watches = {}
+    if credentials.renewal is not None:
+        watches["looking for new credentials"] = credentials.renewal.watch
+    if credentials.certificate is not None:
+        watches["watching the certificate's end"] = credentials.certificate.watch
+    return [
+        Supervisor(
+            name,
+            watch,
+            clock=clock,
+            on_crash=partial(_tell, log, f"{name} crashed"),
+            on_give_up=partial(_tell, log, f"{name} gave up"),
+        )
+        for name, watch in watches.items()
+    ]
+
+
+def _tell(log: Log, event: str, error: Exception) -> None:
+    log.error(event, exc_info=error)

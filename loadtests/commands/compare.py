@@ -63,6 +63,9 @@ def compare(  # noqa: PLR0913 - a command line
     url: Annotated[list[str] | None, typer.Option(envvar="RETORT_URL", help="May be given again.")] = None,
     grpc_url: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="One for each --url.")] = None,
     key: Annotated[str | None, typer.Option(envvar="RETORT_KEY", help="Sent as a bearer token.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option(envvar="RETORT_CA", metavar="FILE", help="Trusted over https, as PEM [the system's].")
+    ] = None,
     data: Annotated[Path | None, typer.Option(metavar="FILE.npz", help="Rows to send; `labels` if known.")] = None,
     arrivals: Annotated[Arrivals, typer.Option(help="When requests come.")] = "poisson",
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Requests in each second, recorded.")] = None,
@@ -97,6 +100,7 @@ def compare(  # noqa: PLR0913 - a command line
         scenario=chosen,
         scenario_name=named,
         key=key,
+        ca=ca,
         data=data,
         arrivals=drawn,
         trace=trace,

@@ -15,6 +15,7 @@ import grpc.aio
 
 from loadtests.generator.block import CONNECTION_LOST, GRPC, NOT_CONNECTED, OK, Answer, Block
 from loadtests.generator.records import Records
+from loadtests.generator.tls import Tls
 from loadtests.generator.transport import Address, Opener
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
@@ -41,10 +42,17 @@ class GrpcTransport:
         block: which of them are sent, and how many channels there are at most.
         records: told what comes of each.
         metadata: sent with each call, such as a key.
+        tls: how channels are made; None for plain ones.
     """
 
     def __init__(
-        self, address: Address, requests: Sequence[bytes], block: Block, records: Records, metadata: Metadata = ()
+        self,
+        address: Address,
+        requests: Sequence[bytes],
+        block: Block,
+        records: Records,
+        metadata: Metadata = (),
+        tls: Tls | None = None,
     ) -> None:
         host, port = address
         self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -53,6 +61,7 @@ class GrpcTransport:
         self._count = max(1, min(block.connections, MOST_CHANNELS))
         self._records = records
         self._metadata = tuple(metadata)
+        self._tls = tls
         self._channels: list[grpc.aio.Channel] = []
         self._calls: list[Any] = []
         self._pending: set[asyncio.Task[None]] = set()
@@ -61,13 +70,18 @@ class GrpcTransport:
         """Opens the channels, and waits a little for each to be connected."""
         self._loop = asyncio.get_running_loop()
         for _ in range(self._count):
-            channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+            channel = self._channel()
             self._channels.append(channel)
             # The serialiser is what runs last before the message is handed to the core: the moment it is written.
             self._calls.append(channel.unary_unary(METHOD, self._serialise, None))
         with contextlib.suppress(TimeoutError):
             ready = asyncio.gather(*(channel.channel_ready() for channel in self._channels))
             await asyncio.wait_for(ready, CONNECT_TIMEOUT_S)
+
+    def _channel(self) -> grpc.aio.Channel:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+        return grpc.aio.secure_channel(self._target, self._tls.credentials(), options=_OPTIONS)
 
     def launch(self, request: int) -> None:
         """Begins the call of this request."""
@@ -106,10 +120,10 @@ class GrpcTransport:
             self._records.refused(request, GRPC + error.code().value[0])
 
 
-def with_metadata(metadata: Metadata) -> Opener:
+def with_metadata(metadata: Metadata, tls: Tls | None = None) -> Opener:
     """What makes a transport of these channels whose calls carry this metadata."""
 
     def opener(address: Address, requests: Sequence[bytes], block: Block, records: Records) -> GrpcTransport:
-        return GrpcTransport(address, requests, block, records, metadata)
+        return GrpcTransport(address, requests, block, records, metadata, tls)
 
     return opener

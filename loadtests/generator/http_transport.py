@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from loadtests.generator.block import CONNECTION_LOST, NOT_CONNECTED, Answer, Block
 from loadtests.generator.connection import Connection
 from loadtests.generator.records import Records
-from loadtests.generator.transport import Address
+from loadtests.generator.tls import Tls
+from loadtests.generator.transport import Address, Opener
 
 MOST_CONNECTIONS = 1000
 
@@ -22,10 +23,14 @@ class HttpTransport:
         requests: the pool, whole HTTP requests ready to be written.
         block: which of them are sent, and how many connections are opened first.
         records: told what comes of each.
+        tls: how connections are made; None for plain ones.
     """
 
-    def __init__(self, address: Address, requests: Sequence[bytes], block: Block, records: Records) -> None:
+    def __init__(
+        self, address: Address, requests: Sequence[bytes], block: Block, records: Records, tls: Tls | None = None
+    ) -> None:
         self._address = address
+        self._context = None if tls is None else tls.context()
         self._requests = requests
         self._rows: list[int] = block.rows.tolist()
         self._first = block.connections
@@ -87,7 +92,7 @@ class HttpTransport:
 
     async def _connect(self) -> None:
         try:
-            opening = self._loop.create_connection(lambda: Connection(self), *self._address)
+            opening = self._loop.create_connection(lambda: Connection(self), *self._address, ssl=self._context)
             _, connection = await asyncio.wait_for(opening, self._timeout_s)
         except OSError:  # TimeoutError is one
             if self._waiting:
@@ -107,3 +112,12 @@ class HttpTransport:
 
     def _all_connections(self) -> int:
         return len(self._connections) + len(self._connecting)
+
+
+def over(tls: Tls | None) -> Opener:
+    """What makes a transport whose connections are made so."""
+
+    def opener(address: Address, requests: Sequence[bytes], block: Block, records: Records) -> HttpTransport:
+        return HttpTransport(address, requests, block, records, tls)
+
+    return opener

@@ -159,7 +159,7 @@ def _opener(pool: Pool) -> Opener:
     if pool.protocol == "grpc":
         from loadtests.generator.grpc_transport import with_metadata  # noqa: PLC0415
 
-        return with_metadata(pool.metadata)
-    from loadtests.generator.http_transport import HttpTransport  # noqa: PLC0415
+        return with_metadata(pool.metadata, pool.tls)
+    from loadtests.generator.http_transport import over  # noqa: PLC0415
 
-    return HttpTransport
+    return over(pool.tls)

@@ -35,8 +35,9 @@ class Line:
 
 
 def lines(document: Document) -> tuple[Line, ...]:
-    """All figures that at least one version has."""
-    made = [Line(name, tuple(_cell(one, read) for one in document.versions)) for name, read in _measured()]
+    """All figures that at least one version has; without an objective, none that is about one."""
+    measured = _measured(objective=document.objective_p99_ms is not None)
+    made = [Line(name, tuple(_cell(one, read) for one in document.versions)) for name, read in measured]
     made += [Line(name, tuple(read(one) for one in document.versions)) for name, read in _told()]
     return tuple(line for line in made if line.known)
 
@@ -45,16 +46,25 @@ def _cell(one: VersionPart, read: Callable[[SummaryPart], str]) -> str:
     return words.NOTHING if one.summary is None else read(one.summary)
 
 
-def _measured() -> Sequence[tuple[str, Callable[[SummaryPart], str]]]:
+_TIMELY: Sequence[tuple[str, Callable[[SummaryPart], str]]] = (
+    ("goodput, requests/s", lambda one: figure(one.goodput)),
+    ("in time", lambda one: figure(one.in_time, share)),
+    ("right and in time", lambda one: figure(one.effective_accuracy, share)),
+)
+# No answer is late where nothing says when it would be.
+_ANY_TIME: Sequence[tuple[str, Callable[[SummaryPart], str]]] = (
+    ("right", lambda one: figure(one.effective_accuracy, share)),
+)
+
+
+def _measured(*, objective: bool) -> Sequence[tuple[str, Callable[[SummaryPart], str]]]:
     return (
         ("requests", lambda one: f"{one.requests} in {one.rounds} rounds"),
         ("offered, requests/s", lambda one: number(one.offered)),
         ("achieved, requests/s", lambda one: figure(one.achieved)),
         *((f"{name}, ms", _percentile(key)) for name, key in _PERCENTILES),
         ("errors", lambda one: words.kinds(one.errors)),
-        ("goodput, requests/s", lambda one: figure(one.goodput)),
-        ("in time", lambda one: figure(one.in_time, share)),
-        ("right and in time", lambda one: figure(one.effective_accuracy, share)),
+        *(_TIMELY if objective else _ANY_TIME),
         ("mean batch, rows", lambda one: number(one.mean_batch)),
         ("queue (server), ms", lambda one: number(one.queue_ms)),
         ("compute (server), ms", lambda one: number(one.compute_ms)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 
 from service.core.clock import Clock
@@ -30,15 +29,13 @@ class Credentials:
     """
 
     def __init__(self, keys: Path | None, certificate: tuple[Path, Path] | None, clock: Clock, log: Log) -> None:
-        readers: dict[tuple[Path, ...], Callable[[], None]] = {}
+        renewal = Renewal()
         self.keyring = self.certificate = None
         if keys is not None:
-            self.keyring = Keyring(keys, clock, log)
-            readers[keys,] = self.keyring.read_again
+            self.keyring = renewal.follow((keys,), lambda: Keyring(keys, clock, log))
         if certificate is not None:
-            self.certificate = Certificate(*certificate, log)
-            readers[certificate] = self.certificate.read_again
-        self.renewal = Renewal(readers) if readers else None
+            self.certificate = renewal.follow(certificate, lambda: Certificate(*certificate, log))
+        self.renewal = renewal if self.keyring or self.certificate else None
 
     @property
     def context(self) -> ssl.SSLContext | None:

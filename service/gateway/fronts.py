@@ -128,6 +128,7 @@ class Fronts:
             controls=controls,
             keyring=keyring,
             turns=turns,
+            certificate_left_s=None if credentials.certificate is None else credentials.certificate.left_s,
         )
         host, drain_timeout_s, tls = listening.host, listening.drain_timeout_s, credentials.context
         limits = Limits(connections=connections_within(listening.descriptors))

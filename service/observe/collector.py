@@ -80,6 +80,7 @@ class StatisticsCollector(Collector):
         calls: gRPC code -> calls that ended so.
         machine: read once a scrape.
         keys: (holder of a key, what became of it) -> requests.
+        certificate_left_s: until the certificate in use ends; None where there is none.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class StatisticsCollector(Collector):
         calls: Mapping[str, int],
         machine: Machine,
         keys: Mapping[tuple[str, str], int],
+        certificate_left_s: Callable[[], float] | None = None,
     ) -> None:
         self._versions = versions
         self._models = models
@@ -97,6 +99,7 @@ class StatisticsCollector(Collector):
         self._calls = calls
         self._machine = machine
         self._keys = keys
+        self._certificate_left_s = certificate_left_s
 
     def collect(self) -> Iterator[Metric]:
         """Every family, a long one in parts; each value is read when its part is asked for."""
@@ -106,6 +109,8 @@ class StatisticsCollector(Collector):
         yield _family(names.CALLS, (({"code": c}, n) for c, n in sorted(self._calls.items())))
         keys = sorted(self._keys.items())
         yield _family(names.KEY_REQUESTS, (({"key": name, "outcome": outcome}, n) for (name, outcome), n in keys))
+        left = self._certificate_left_s
+        yield _family(names.CERTIFICATE_S, [] if left is None else [({}, left())])
         reading = self._machine.read()
         yield _family(names.CPU_UTILIZATION, [({}, reading.cpu_utilization)])
         yield _family(names.CPU_MEMORY_TOTAL, [({}, reading.memory_total_bytes)])

@@ -26,6 +26,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "howto" / "compare-ci.md").read_text()
 SHORT = {"RATE": "60", "DURATION_S": "3"}
+ATTEMPTS = 3
 ADDRESS = "127.0.0.1:8000"
 needs_a_runner = pytest.mark.skipif(
     len(os.sched_getaffinity(0)) < 2 or not shutil.which("curl") or not shutil.which("taskset"),
@@ -123,7 +124,10 @@ def test_the_exit_code_is_what_the_page_says_of_it(runner: Runner, compared: int
 @needs_a_runner
 def test_a_requirement_that_is_not_met_fails_the_step(runner: Runner, compared: int) -> None:
     """Negative control: the gate closes."""
-    assert runner.run(named("Compare").replace("p99 <= 1.2x", "p99 <= 0.01x")) in (5, 4)
+    script = named("Compare").replace("p99 <= 1.2x", "p99 <= 0.01x")
+    # 4 says that the generator was late on this machine, which is no word on the requirement: measured again.
+    code = next((code for code in (runner.run(script) for _ in range(ATTEMPTS)) if code != 4), 4)
+    assert code == 5 and runner.report()["valid"], runner.said()
     assert {one["text"]: one["met"] for one in runner.report()["requirements"]}["p99 <= 0.01x"] is False
 
 

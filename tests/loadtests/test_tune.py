@@ -18,6 +18,7 @@ import pytest
 
 from loadtests.server import CannotLoad
 from loadtests.tune.servers import Servers
+from loadtests.verdict import MOST_LAG_MS
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "models" / "repository" / "digits"
@@ -65,7 +66,7 @@ def test_a_planted_mistake_is_found_and_only_its_key_is_edited(repository: Path,
         document = json.loads((out / "tune.json").read_text())
         if code != 4:
             break
-        assert document["generator_lag_p99_ms"] > 5
+        assert document["generator_lag_p99_ms"] > MOST_LAG_MS
         assert (repository / "digits" / "model.yaml").read_text() == MISTAKE
     assert code == 0, printed
     assert document["better"] and document["interval"][0] > 1.5
@@ -146,8 +147,10 @@ def test_instances_and_threads_are_tried_where_servers_may_use_two_cores(reposit
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
     running = begin(repository, *("--budget", "90", "--server-cores", cores, "--out", str(tmp_path)))
     printed, told = running.communicate(timeout=200)
-    assert running.returncode in (0, 4), printed + told  # the generator shares a core: it may come late
     document = json.loads((tmp_path / "tune.json").read_text())
+    late = document["generator_lag_p99_ms"] > MOST_LAG_MS  # it shares a core with the servers
+    assert running.returncode == (4 if late else 0), printed + told
+    assert ("this run is invalid and proves nothing: the generator came" in printed) == late
     assert document["cores"] == [int(core) for core in cores.split(",")]
     tried = [one["settings"] for one in document["tried"]]
     assert {"instances": 2, "threads": 1} in tried and {"threads": 2} in tried, printed + told

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-_NEW = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2")
+_NEW = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days")
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Pair:
         return ["--tls-cert", str(self.chain), "--tls-key", str(self.key)]
 
 
-def make_pair(folder: Path, name: str = "server", password: str = "") -> Pair:
+def make_pair(folder: Path, name: str = "server", password: str = "", days: int = 60) -> Pair:
     """A new pair; its key is encrypted where there is a password."""
     pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
     secret = ["-passout", f"pass:{password}"] if password else ["-noenc"]
     files = ["-keyout", str(pair.key), "-out", str(pair.chain)]
-    command = ["openssl", *_NEW, "-subj", f"/CN={name}", "-addext", _NAMES, *secret, *files]
+    command = ["openssl", *_NEW, str(days), "-subj", f"/CN={name}", "-addext", _NAMES, *secret, *files]
     subprocess.run(command, check=True, capture_output=True)
     return pair

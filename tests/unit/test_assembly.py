@@ -18,11 +18,14 @@ from service.assembly import (
     watchers_of,
 )
 from service.core.clock import MonotonicClock
+from service.gateway.credentials import Credentials
 from service.gateway.rights import Right
+from service.gateway.tls import Certificate
 from service.observe import logs
 from service.repository.layout import Repositories, SingleFile
 from service.repository.model_config import ModelConfig
 from service.serving.readiness import Health
+from tests.support.certificates import make_pair
 from tests.support.keys import line_of, write_keys
 from tests.support.logs import capture_logs
 from tests.unit.server_parts import OBSTACLES, one_model, settings
@@ -169,8 +172,10 @@ async def test_keys_that_change_are_read_by_a_server_that_nobody_told(
     assert credentials.renewal is not None and credentials.keyring is not None
     credentials.renewal._look_every_s = 0.001
     catalog = catalog_of(chosen, clock, log, pytest.fail)
-    *others, renewing = watchers_of(catalog, Health(catalog, None), clock, log, pytest.fail, credentials.renewal)
-    assert len(others) == len(watchers_of(catalog, Health(catalog, None), clock, log, pytest.fail, None))
+    *others, renewing = watchers_of(catalog, Health(catalog, None), clock, log, pytest.fail, credentials)
+    assert len(others) == len(
+        watchers_of(catalog, Health(catalog, None), clock, log, pytest.fail, Credentials(None, None, clock, log))
+    )
     came, read_again = asyncio.Event(), credentials.keyring._use
     monkeypatch.setattr(credentials.keyring, "_use", lambda holders: (read_again(holders), came.set()))
     renewing.start()
@@ -182,3 +187,22 @@ async def test_keys_that_change_are_read_by_a_server_that_nobody_told(
 
 def test_without_keys_and_certificate_there_is_nothing_to_read_again(repository: Path) -> None:
     assert credentials_of(settings(repository), MonotonicClock(), logs.logger("service")).renewal is None
+
+
+async def test_the_end_of_a_certificate_is_watched(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside its files, and from the start on."""
+    pair, clock, log = make_pair(tmp_path), MonotonicClock(), logs.logger("service")
+    began = asyncio.Event()
+
+    async def watch(_certificate: Certificate) -> None:
+        began.set()
+
+    monkeypatch.setattr(Certificate, "watch", watch)
+    catalog = catalog_of(settings(repository), clock, log, pytest.fail)
+    credentials = Credentials(None, (pair.chain, pair.key), clock, log)
+    *_, watching = watchers_of(catalog, Health(catalog, None), clock, log, pytest.fail, credentials)
+    watching.start()
+    await asyncio.wait_for(began.wait(), 10)
+    await watching.stop()

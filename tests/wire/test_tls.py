@@ -20,7 +20,7 @@ import pytest
 from tritonclient import grpc as triton_grpc
 from tritonclient import http as triton_http
 
-from service.gateway.tls import HANDSHAKE_LIMIT_S
+from service.gateway.tls import DAY_S, HANDSHAKE_LIMIT_S
 from tests.support.certificates import Pair, make_pair
 from tests.support.keys import KEYS, bearer, write_keys
 from tests.support.process import ServerProcess
@@ -51,6 +51,13 @@ def hello(server: ServerProcess, context: ssl.SSLContext) -> ssl.SSLSocket:
     """A connection whose handshake is done."""
     plain = socket.create_connection(("127.0.0.1", server.port), timeout=10)
     return context.wrap_socket(plain, server_hostname="localhost")
+
+
+def seconds_left(server: ServerProcess) -> float:
+    """Of its certificate, by the metrics."""
+    lines = server.http.get("/metrics").text.splitlines()
+    (sample,) = [line for line in lines if line.startswith("retort_certificate_seconds_left")]
+    return float(sample.split()[1])
 
 
 def test_the_ready_line_says_that_it_is_tls(secure: ServerProcess) -> None:
@@ -143,7 +150,7 @@ def test_who_connects_and_does_not_shake_hands_is_let_go(secure: ServerProcess) 
 
 
 def test_a_certificate_is_renewed_while_the_server_serves(tmp_path: Path) -> None:
-    old, new = make_pair(tmp_path, "old"), make_pair(tmp_path, "new")
+    old, new = make_pair(tmp_path, "old", days=5), make_pair(tmp_path, "new", days=90)
     live = Pair(tmp_path / "live.crt", tmp_path / "live.key")
     shutil.copy(old.chain, live.chain)
     shutil.copy(old.key, live.key)
@@ -165,6 +172,8 @@ def test_a_certificate_is_renewed_while_the_server_serves(tmp_path: Path) -> Non
 
     with ServerProcess([*MODELS, *live.options], tmp_path, ca=old.chain) as server:
         assert [trusts(server, old) for trusts in (http_trusts, grpc_trusts)] == [True, True]
+        assert 4 < seconds_left(server) / DAY_S <= 5
+        assert server.log().count("the certificate ends soon") == 1
         assert server.http.get("/v2/health/live").status_code == 200
         shutil.copy(new.chain, live.chain)
         shutil.copy(new.key, live.key)
@@ -176,6 +185,8 @@ def test_a_certificate_is_renewed_while_the_server_serves(tmp_path: Path) -> Non
         assert [trusts(server, new) for trusts in (http_trusts, grpc_trusts)] == [True, True]
         assert [trusts(server, old) for trusts in (http_trusts, grpc_trusts)] == [False, False]
         assert server.http.get("/v2/health/live").status_code == 200, "a connection that is open stays"
+        assert 89 < seconds_left(server) / DAY_S <= 90
+        assert server.log().count("the certificate ends soon") == 1
 
 
 def test_what_cannot_be_used_ends_the_start_in_a_sentence(pair: Pair, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
     controls: Controls | None = None,
     keyring: Keyring | None = None,
     turns: Turns | None = None,
+    certificate_left_s: Callable[[], float] | None = None,
 ) -> ASGIApp:
     """The HTTP side of the service.
 
@@ -80,6 +81,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         controls: what is traced and logged; None for nothing that could be changed.
         keyring: who may do what; None for the rules of a server without keys.
         turns: of the loop, for inference requests; None for turns that nobody else takes.
+        certificate_left_s: until the certificate ends, for the metrics; None where there is none.
     """
     clock = clock or MonotonicClock()
     controls = controls or Controls()
@@ -95,6 +97,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         calls or {},
         Machine(),
         {} if keyring is None else keyring.requests,
+        certificate_left_s,
     )
     inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory, turns)
     routes = [

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
+import time
 from pathlib import Path
 
 import pytest
 
-from service.gateway.tls import Certificate, CertificateRefused
+from service.gateway.tls import DAY_S, Certificate, CertificateRefused
 from service.observe import logs
 from tests.support.certificates import Pair, make_pair
 from tests.support.logs import capture_logs
@@ -87,3 +89,48 @@ def test_each_way_of_being_wrong_has_its_sentence(pairs: tuple[Pair, Pair], tmp_
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
     pair = make_pair(tmp_path, password="hush")
     assert refusal(pair.chain, pair.key) == f"the key {pair.key} has a password: give one without"
+
+
+@pytest.mark.parametrize(
+    ("later_days", "told"),
+    [
+        (0, []),
+        (45, []),
+        (47, [("warning", "the certificate ends soon", 12)]),
+        (59.5, [("warning", "the certificate ends soon", 0)]),
+        (61, [("error", "the certificate has ended: clients refuse it", None)]),
+    ],
+)
+def test_an_end_that_is_near_is_told_at_the_start(
+    pairs: tuple[Pair, Pair], later_days: float, told: list[tuple[str, str, int | None]]
+) -> None:
+    """They last 60 days."""
+    with capture_logs() as lines:
+        certificate = Certificate(pairs[0].chain, pairs[0].key, LOG, lambda: time.time() + later_days * DAY_S)
+    assert [(line["log_level"], line["event"], line.get("whole_days_left")) for line in lines] == told
+    assert certificate.left_s() == pytest.approx((60 - later_days) * DAY_S, abs=3600)
+
+
+async def test_an_end_that_comes_near_is_told_again_until_the_certificate_is_renewed(tmp_path: Path) -> None:
+    short, long = make_pair(tmp_path, "short", days=10), make_pair(tmp_path, "long", days=90)
+    certificate = Certificate(short.chain, short.key, LOG)
+    with capture_logs() as lines:
+        watching = asyncio.ensure_future(certificate.watch(0.01))
+        while len(lines) < 3:  # noqa: ASYNC110 - the log has no event to wait for
+            await asyncio.sleep(0.01)
+        shutil.copy(long.chain, short.chain)
+        shutil.copy(long.key, short.key)
+        certificate.read_again()
+        lines.clear()
+        await asyncio.sleep(0.1)
+        watching.cancel()
+    assert lines == []
+    assert certificate.left_s() == pytest.approx(90 * DAY_S, abs=3600)
+
+
+def test_a_pair_that_is_refused_leaves_the_end_of_the_old_one(tmp_path: Path) -> None:
+    short, long = make_pair(tmp_path, "short", days=10), make_pair(tmp_path, "long", days=90)
+    certificate = Certificate(short.chain, short.key, LOG)
+    shutil.copy(long.chain, short.chain)
+    certificate.read_again()
+    assert certificate.left_s() == pytest.approx(10 * DAY_S, abs=3600)

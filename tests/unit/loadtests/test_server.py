@@ -112,7 +112,7 @@ class TestWhatItSays:
         with Server(f"http://127.0.0.1:{port}") as server, pytest.raises(CannotLoad, match=f":{port} does not answer"):
             server.versions("m")
 
-    @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "127.0.0.1:8000", "http://"])
+    @pytest.mark.parametrize("url", ["ftp://127.0.0.1:1", "127.0.0.1:8000", "http://"])
     def test_an_address_of_another_kind_is_refused(self, url: str) -> None:
         with pytest.raises(CannotLoad, match="must begin with http://"):
             Server(url)

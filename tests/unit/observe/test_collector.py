@@ -56,7 +56,13 @@ def scrape(proc: Path, *versions: VersionStatistics) -> tuple[str, Samples]:
     model.active = "1"
     model.swaps["refused"] += 3
     collector = StatisticsCollector(
-        lambda: versions, lambda: [model], {200: 5, 404: 1}, {"OK": 2}, Machine(proc), {("web", "accepted"): 4}
+        lambda: versions,
+        lambda: [model],
+        {200: 5, 404: 1},
+        {"OK": 2},
+        Machine(proc),
+        {("web", "accepted"): 4},
+        lambda: 1.5,
     )
     text = exposition(collector.collect()).decode()
     return text, dict(parsed(line) for line in text.splitlines() if not line.startswith("#"))
@@ -223,3 +229,10 @@ def test_cache_and_sequences_are_written_for_the_versions_that_have_them(tmp_pat
     for name, value in expected.items():
         found = {key: number for key, number in samples.items() if key[0] == name}
         assert found == {(name, (("model", "digits"), ("version", "2"))): value}
+
+
+def test_the_time_left_of_a_certificate_is_a_sample_where_there_is_one(tmp_path: Path) -> None:
+    _, samples = scrape(tmp_path)
+    assert samples["retort_certificate_seconds_left", ()] == 1.5
+    plain = StatisticsCollector(lambda: [], lambda: [], {}, {}, Machine(tmp_path), {})
+    assert "\nretort_certificate_seconds_left" not in exposition(plain.collect()).decode()

@@ -42,6 +42,14 @@ def test_what_nobody_knows_has_no_line():
     assert "knee, requests/s" not in [line.name for line in lines(without)]
 
 
+def test_without_an_objective_nothing_is_said_to_be_in_time():
+    about_one = {"goodput, requests/s", "in time", "right and in time"}
+    names = {line.name for line in lines(DOCUMENT)}
+    assert DOCUMENT.objective_p99_ms is not None and names >= about_one
+    without = {line.name for line in lines(document(replace(OUTCOME, limit_ms=None)))}
+    assert not about_one & without and without == names - about_one | {"right"}
+
+
 def test_a_version_without_a_whole_round_has_dashes():
     told = document(replace(OUTCOME, summaries={"1": OUTCOME.summaries["1"]}))
     line = next(line for line in lines(told) if line.name == "p50, ms")
