@@ -25,6 +25,7 @@ from tests.support.process import ServerProcess
 
 OBJECTIVE_S = 0.06
 OBJECTIVE_US = 60_000
+MOST_WAIT_US = OBJECTIVE_US // 2  # the other half is for the run
 HOUR_US = 3_600_000_000
 TRIES = 3
 SEARCH_S = 60.0
@@ -96,7 +97,7 @@ def at_knee(tmp_path_factory: pytest.TempPathFactory) -> Figures:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_goodput_and_latency_hold_at_twice_and_ten_times_the_knee(at_knee: Figures, tmp_path: Path) -> None:
-    with serving(tmp_path / "limited", OBJECTIVE_US) as limited:
+    with serving(tmp_path / "limited", MOST_WAIT_US) as limited:
         for factor, least in ((2, 0.95), (5, 0.9), (10, 0.9)):
             seen = tried(lambda n, f=factor: limited.send(steady(f * at_knee.rate, 10.0), seed=n))  # type: ignore[misc]
             print(f"O1 at {factor}K, K = {at_knee.rate:.0f}/s: {seen}")  # noqa: T201 - for docs/promises.md
@@ -110,7 +111,7 @@ def test_goodput_and_latency_hold_at_twice_and_ten_times_the_knee(at_knee: Figur
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_health_checks_are_answered_in_a_flood_over_grpc(at_knee: Figures, tmp_path: Path) -> None:
-    with serving(tmp_path / "limited", OBJECTIVE_US, "grpc") as limited:
+    with serving(tmp_path / "limited", MOST_WAIT_US, "grpc") as limited:
         for factor in (2, 10):
             seen = tried(lambda n, f=factor: limited.send(steady(f * at_knee.rate, 10.0), seed=n))  # type: ignore[misc]
             print(f"O7 over gRPC at {factor}K, K = {at_knee.rate:.0f}/s: {seen}")  # noqa: T201
@@ -124,7 +125,7 @@ def test_after_a_burst_of_ten_times_the_knee_latency_is_as_before_within_two_sec
     at_knee: Figures, tmp_path: Path
 ) -> None:
     rate = at_knee.rate
-    with serving(tmp_path / "limited", OBJECTIVE_US) as limited:
+    with serving(tmp_path / "limited", MOST_WAIT_US) as limited:
         before = tried(lambda n: limited.send(steady(rate / 2, 5.0), seed=n))
         burst = tried(lambda n: limited.send([*steady(10 * rate, 10.0), *steady(rate / 2, 7.0)], seed=n))
     after = burst.answered[burst.ends_s > 12.0]
