@@ -58,9 +58,9 @@ compare: $(VENV)/.dev $(VENV)/.project  ## compare two versions of digits under 
 	$(if $(COMPARE_CORES),taskset -c 0) $(BIN)/retort serve --repository $(REPOSITORY) --http-port 0 --grpc-port 0 \
 		--state-dir .compare/state > .compare/address 2> .compare/server.log & \
 	trap "kill $$!; wait" EXIT; \
-	timeout 60 bash -c 'until grep -q "retort ready" .compare/address; do sleep 0.2; done' \
+	timeout 60 bash -c 'until grep -q "ready: " .compare/address; do sleep 0.2; done' \
 		|| { cat .compare/server.log >&2; exit 1; }; \
-	$(BIN)/retort compare digits --url "$$(sed -n 's/^retort ready: \(\S*\).*/\1/p' .compare/address)" \
+	$(BIN)/retort compare digits --url "$$(sed -n 's/^retort .*ready: \(\S*\).*/\1/p' .compare/address)" \
 		$(if $(COMPARE_CORES),--cores 1) --out .compare/report $(or $(ARGS),$(COMPARE_ARGS))
 
 conformance: $(VENV)/.dev $(VENV)/.project  ## serve every node test of ONNX and compare with raw ONNX Runtime

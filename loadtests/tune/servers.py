@@ -23,7 +23,7 @@ from loadtests.server import CannotLoad, Server
 
 READY_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 20.0
-_READY = re.compile(r"retort ready: (http://\S+?:\d+) ")
+_STARTED = re.compile(r"retort (?:not )?ready: (http://\S+?:\d+) ")
 
 
 class Servers:
@@ -72,7 +72,7 @@ class Servers:
         (home / "repository" / self._model.name / "model.yaml").write_text(model_yaml, encoding="utf-8")
         process = self._spawn(home)
         self._running[str(home)] = process  # from here on it is ended, whatever happens
-        url = _wait_ready(process, home / "log")
+        url = _wait_started(process, home / "log")
         del self._running[str(home)]
         self._running[url] = process
         self._check(url)
@@ -96,7 +96,7 @@ class Servers:
         del self._running[url]
 
     def _check(self, url: str) -> None:
-        """A server is ready without a model that it cannot load; its answer says why."""
+        """A server starts without a model that it cannot load; its answer says why."""
         server = Server(url)
         try:
             server.metadata(self._model.name, "")
@@ -119,12 +119,12 @@ class Servers:
             )
 
 
-def _wait_ready(process: subprocess.Popen[str], log: Path) -> str:
+def _wait_started(process: subprocess.Popen[str], log: Path) -> str:
     too_late = threading.Timer(READY_TIMEOUT_S, process.kill)
     too_late.start()
     try:
         assert process.stdout is not None  # noqa: S101
-        found = _READY.search(process.stdout.readline())  # ends when the line is there or the process is gone
+        found = _STARTED.search(process.stdout.readline())  # ends when the line is there or the process is gone
     finally:
         too_late.cancel()
     if found is None:

@@ -86,6 +86,7 @@ async def read_body(
     size_bytes = 0
     while message["type"] != "http.disconnect":
         if BROKEN in scope:
+            chunks.clear()  # the error is kept by the scope, and by its traceback keeps this list and the scope
             raise scope[BROKEN]
         chunks.append(message.get("body", b""))
         size_bytes += len(chunks[-1])

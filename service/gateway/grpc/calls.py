@@ -40,10 +40,12 @@ class Call:
         trailing: what its answer carries beside its id.
         share: what its message and its answer hold of the budget.
         holder: whose key it came with; None where the server has no keys.
+        peer: where its client is, as gRPC writes it.
     """
 
-    def __init__(self, context: Context, ids: RequestIds, path: str, budget: ByteBudget) -> None:
+    def __init__(self, context: Context, ids: RequestIds, path: str, budget: ByteBudget, peer: str = "") -> None:
         self._context = context
+        self.peer: str = peer or context.peer()  # now: once the call is over gRPC looks it up at address 0
         self.share = Share(budget)
         self.path = path
         self.began_ns = time.perf_counter_ns()
@@ -62,7 +64,7 @@ class Call:
     @property
     def origin(self) -> str:
         """The peer's address without its port, "" where it has none."""
-        kind, _, address = self._context.peer().partition(":")
+        kind, _, address = self.peer.partition(":")
         if kind not in ("ipv4", "ipv6"):
             return ""
         if "%" in address:  # of the brackets around an IPv6 address
@@ -121,9 +123,15 @@ class Calls:
         self._access_log = access_log
         self._ids = RequestIds()
 
-    def call(self, context: Context, path: str) -> Call:
-        """The call of `context` to the method `path`; log lines bear its id from now on."""
-        call = Call(context, self._ids, path, self._budget)
+    def call(self, context: Context, path: str, peer: str = "") -> Call:
+        """The call of `context` to the method `path`; log lines bear its id from now on.
+
+        Args:
+            context: which must be there yet where no `peer` is given.
+            path: of the method.
+            peer: the same as of the stream that brought the request.
+        """
+        call = Call(context, self._ids, path, self._budget, peer)
         REQUEST_ID.set(call.id)
         return call
 
@@ -161,13 +169,14 @@ class Calls:
         context.set_trailing_metadata((("x-request-id", call.id), *call.trailing))
         return answer
 
-    async def open(self, context: Context, path: str) -> None:
-        """Lets a stream begin, whose requests are charged one by one; ends it where its key may not."""
+    async def open(self, context: Context, path: str) -> str:
+        """Lets a stream begin, whose requests are charged one by one; ends it where its key may not. Its peer."""
         call = self.call(context, path)
         try:
             self.identify(call)
         except RetortError as error:
             await self.end(context, self.failed(error, call))
+        return call.peer
 
     async def end(self, context: Context, problem: CallProblem) -> None:
         """Ends a stream, whose answers were counted one by one, by a code: raises."""

@@ -108,7 +108,7 @@ class Inference:
         ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
 
         async def answer(request: Any) -> Any:
-            call = self._calls.call(context, "ModelStreamInfer")
+            call = self._calls.call(context, "ModelStreamInfer", peer)
             try:
                 self._calls.admit(call)
                 call.share.take(ARRIVED_BYTES.get())
@@ -125,7 +125,7 @@ class Inference:
             response.parameters["triton_final_response"].bool_param = True
             return service_pb2.ModelStreamInferResponse(infer_response=response)
 
-        await self._calls.open(context, "ModelStreamInfer")
+        peer = await self._calls.open(context, "ModelStreamInfer")
         self._streams += 1
         try:
             if self._streams > STREAMS_LIMIT:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-import numpy as np
-
 from service.core.errors import Abandoned, Rejected, TooLarge
 from service.gateway.guard import INTO
+from service.gateway.http.room import room_for
 
 LEAST_BYTES = 64 << 10
 _ALIGNED_BYTES = 64
@@ -71,7 +70,7 @@ class LargeBody(asyncio.BufferedProtocol):
         self._reader = reader
         self._missing_bytes = size_bytes
         self._take = take
-        room = np.empty(size_bytes + _ALIGNED_BYTES, np.uint8)
+        room = room_for(size_bytes + _ALIGNED_BYTES)
         start = -(room.ctypes.data + aligned_at) % _ALIGNED_BYTES
         self._memory = room.data[start : start + size_bytes]
 
@@ -102,7 +101,7 @@ class LargeBody(asyncio.BufferedProtocol):
             try:
                 self._take(nbytes)
             except (Rejected, TooLarge) as error:
-                self.whole.set_exception(error)
+                self.fail(error)
         if not self._missing_bytes:
             self._reader.transport.set_protocol(self._reader)
             self._reader.body_is_whole()
@@ -110,8 +109,9 @@ class LargeBody(asyncio.BufferedProtocol):
                 self.whole.set_result(self._memory.toreadonly())
 
     def fail(self, error: Exception) -> None:
-        """Nobody is to wait for the rest of it."""
+        """Nobody is to wait for the rest of it, nor to keep what came."""
         if not self.whole.done():
+            self._memory = memoryview(b"")
             self.whole.set_exception(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -152,4 +152,7 @@ async def _read(
     begun, cycle.body = cycle.body, bytearray()
     large.begin(begun)
     reader.flow.resume_reading()
-    return await large.whole
+    try:
+        return await large.whole
+    finally:
+        del large  # an error, which it holds, would hold it in turn by its traceback

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
@@ -113,6 +114,23 @@ async def test_a_body_that_announces_more_than_the_budget_ever_has_is_refused_un
 async def test_what_breaks_a_request_is_raised_where_its_body_is_read() -> None:
     with pytest.raises(TooSlow):
         await read_body({}, receiver(chunk(b"abcd")), 1000, {BROKEN: TooSlow("too slow")})
+
+
+async def test_what_breaks_a_request_keeps_nothing_of_its_body() -> None:
+    scope: dict[str, Any] = {}
+
+    async def receive() -> Message:
+        if parts:
+            scope[BROKEN] = TooSlow("too slow")
+        parts.append(bytearray(4))
+        return {**chunk(b"", more=True), "body": parts[-1]}
+
+    parts: list[bytearray] = []
+    with pytest.raises(TooSlow) as told:
+        await read_body({}, receive, 1000, scope)
+    assert scope[BROKEN] is told.value
+    assert told.value.__traceback__ is not None  # of which the scope is a part, and with it all that it holds
+    assert not [one for one in gc.get_referrers(parts[0]) if one is not parts]
 
 
 def test_an_answer_is_taken_from_the_budget_of_its_request() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -57,7 +58,7 @@ class Echo:
         try:
             body = await read_tensors(dict(scope["headers"]), receive, self.limit_bytes, scope)
         except RetortError as error:
-            self.errors.append(error.with_traceback(None))  # which would hold the body
+            self.errors.append(error)
             self.read.set()
             await Response(b"no", 400)(scope, receive, send)
         else:
@@ -194,17 +195,43 @@ async def test_one_that_the_budget_never_has_room_for_is_refused_unread() -> Non
     assert isinstance(echo.errors[0], TooLarge)
 
 
+def bodies_there() -> list[LargeBody]:
+    return [one for one in gc.get_objects() if isinstance(one, LargeBody)]
+
+
+@pytest.fixture
+def no_collections() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collections")
 @pytest.mark.parametrize("late", [False, True])
-async def test_a_client_that_leaves_is_waited_for_by_nobody(late: bool) -> None:
+async def test_one_whose_client_leaves_is_waited_for_by_nobody_and_gone_at_once(late: bool) -> None:
     async with served(echo := Echo(), late=late) as client:
         await client.sends(head(), BODY[:300_000])
+        assert len(bodies_there()) == (not late)
         client.writer.transport.abort()
         await asyncio.sleep(0.05)
         echo.late.set()
         await asyncio.wait_for(echo.read.wait(), 20)
-    assert isinstance(echo.errors[0], Abandoned)
-    gc.collect()
-    assert not [one for one in gc.get_objects() if isinstance(one, LargeBody)]
+    assert isinstance(echo.errors[0], Abandoned)  # with its traceback, which holds whatever was at hand
+    assert not bodies_there()
+
+
+async def test_the_memory_of_a_refused_body_goes_though_its_client_stays() -> None:
+    async with served(echo := Echo(budget_bytes=1 << 20, used_bytes=900_000)) as client:
+        await client.sends(head(), BODY[:100_000])
+        (large,) = bodies_there()
+        memory = weakref.ref(large.get_buffer(-1).obj)
+        assert memory() is not None
+        await client.sends(BODY[100_000:160_000])
+        await asyncio.wait_for(echo.read.wait(), 20)
+        echo.errors.pop().with_traceback(None)  # whose frames hold what this loop reads into
+        assert memory() is None
+        assert len(large.get_buffer(-1)) <= 64 << 10
 
 
 async def test_one_that_comes_too_slowly_is_broken_and_one_that_makes_progress_is_not() -> None:
