@@ -18,8 +18,6 @@ from models.data.samples import Samples, arrays_to_npz
 from models.evaluate import golden, measure
 from service.core.contract import Array, Arrays, common_first_axis
 from service.repository.onnx_file import read_onnx_facts
-from service.runtime.onnx import OnnxRunner
-from service.runtime.providers import RunnerOptions
 from service.runtime.runner import Runner
 
 LEAST_ROWS, MOST_ROWS = 32, 64
@@ -64,8 +62,7 @@ def record(
     Returns:
         None where no case can be recorded: inputs and outputs have no common first axis, not even a fixed one.
     """
-    options = RunnerOptions(provider=bench.provider, threads=bench.threads)
-    runners = [OnnxRunner.load(one, {}, options) for one in (onnx, full) if one is not None]
+    runners = [measure.open_runner(one, bench) for one in (onnx, full) if one is not None]
     try:
         chosen = _choose(runners, rows_from)
         if chosen is None:

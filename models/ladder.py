@@ -24,8 +24,6 @@ from models.made import Made
 from models.recipes.plan import EXCLUDE, Plan, Rung
 from service.core.contract import Arrays
 from service.core.errors import RetortError
-from service.runtime.onnx import OnnxRunner
-from service.runtime.providers import RunnerOptions
 
 RANKING_ROWS = 256
 _OP_TYPES = ("Conv", "Gemm", "MatMul")
@@ -170,7 +168,7 @@ def _error(onnx: bytes, *, expected: np.ndarray[Any, Any], rows: Arrays, ground:
 
 
 def _answers(onnx: bytes, rows: Arrays, ground: Ground) -> np.ndarray[Any, Any]:
-    runner = OnnxRunner.load(onnx, {}, RunnerOptions(provider=ground.bench.provider, threads=ground.bench.threads))
+    runner = measure.open_runner(onnx, ground.bench)
     try:
         return measure.answers(runner, rows, ground.output).logits.astype(np.float64)
     finally:

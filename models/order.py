@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from models import assemble, source
+from models.bounded import RUN_TIMEOUT_S, BoundedRunner
 from models.data import npz_files, roles
 from models.data.npz_files import BadData
 from models.data.samples import Samples
@@ -58,6 +59,7 @@ class How:
         threads: of the runtime.
         licence: of the model, as the card says it.
         ledger: the file of selections; None for the one beside the model's folder.
+        run_timeout_s: a run that takes longer is stopped, and with it what it was for.
     """
 
     task: appraise.Task | None = None
@@ -68,6 +70,7 @@ class How:
     threads: int = 1
     licence: str = "not stated"
     ledger: Path | None = None
+    run_timeout_s: float = RUN_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +142,17 @@ def _setup(folder: Path, read: source.Source, files: Files, how: How) -> assembl
         output=output,
         licence=how.licence,
         ledger=how.ledger or default_ledger(folder),
-        bench=measure.Bench(cpu_class(), threads=how.threads),
+        bench=bench(how),
         task=task,
         profile=gate.PROFILES[how.profile],
         runs=how.runs,
         not_verified=_not_verified(sets),
     )
+
+
+def bench(how: How) -> measure.Bench:
+    """This machine, as it is asked for."""
+    return measure.Bench(cpu_class(), threads=how.threads, run_timeout_s=how.run_timeout_s)
 
 
 def default_ledger(folder: Path) -> Path:
@@ -184,7 +192,8 @@ def read_data(read: source.Source, files: Files, how: How) -> tuple[assemble.Set
     output = source.judged_output(read, how.output)
     task = _task(how.task, test, development, files)
     development, test = (
-        _answered(path, one, task, read, output) for path, one in ((files.development, development), (files.test, test))
+        _answered(path, one, task, read, output, how.run_timeout_s)
+        for path, one in ((files.development, development), (files.test, test))
     )
     given = roles.assign(calibration, development, test)
     calibration = _whole_runs(given.calibration, read.fixed_rows)
@@ -207,7 +216,11 @@ def _whole_runs(samples: Samples | None, rows: int | None) -> Samples | None:
 
 
 def read_test(
-    read: source.Source, path: Path, task: appraise.Task | None, output: str | None
+    read: source.Source,
+    path: Path,
+    task: appraise.Task | None,
+    output: str | None,
+    run_timeout_s: float = RUN_TIMEOUT_S,
 ) -> tuple[Samples, appraise.Task, str]:
     """The whole test file, the task, and the name of the judged output.
 
@@ -217,7 +230,7 @@ def read_test(
     samples = npz_files.read_samples(path, read.inputs, answers=True)
     judged = source.judged_output(read, output)
     task = _task(task, samples, None, Files(test=path))
-    return _answered(path, samples, task, read, judged) or samples, task, judged.name
+    return _answered(path, samples, task, read, judged, run_timeout_s) or samples, task, judged.name
 
 
 def _task(
@@ -235,7 +248,12 @@ def _task(
 
 
 def _answered(
-    path: Path | None, samples: Samples | None, task: appraise.Task, read: source.Source, output: TensorSpec
+    path: Path | None,
+    samples: Samples | None,
+    task: appraise.Task,
+    read: source.Source,
+    output: TensorSpec,
+    run_timeout_s: float,
 ) -> Samples | None:
     """The samples, their labels or targets held against what the model answers to the first of them."""
     if path is None or samples is None:
@@ -243,7 +261,7 @@ def _answered(
     wanted = {"classification": "labels", "regression": "targets"}.get(task)
     if (wanted == "labels" and not samples.labelled) or (wanted == "targets" and samples.targets is None):
         raise BadData(f"{path} has no array {wanted!r}, which --task {task} wants.")
-    shape = _answer_shape(path, samples, read, output)
+    shape = _answer_shape(path, samples, read, output, run_timeout_s)
     if task == "classification":
         if not shape or shape[-1] < 2:
             raise BadOrder(f"Output {output.name!r} gives {shape[-1] if shape else 1} number a row, and no classes.")
@@ -251,9 +269,11 @@ def _answered(
     return npz_files.check_targets(path, samples, shape) if task == "regression" else samples
 
 
-def _answer_shape(path: Path, samples: Samples, read: source.Source, output: TensorSpec) -> tuple[int, ...]:
+def _answer_shape(
+    path: Path, samples: Samples, read: source.Source, output: TensorSpec, run_timeout_s: float
+) -> tuple[int, ...]:
     rows = read.fixed_rows or 1
-    runner = OnnxRunner.load(read.onnx, {}, RunnerOptions(provider="cpu", threads=1))
+    runner = BoundedRunner(OnnxRunner.load(read.onnx, {}, RunnerOptions(provider="cpu", threads=1)), run_timeout_s)
     try:
         answer = runner.run({name: array[np.arange(rows) % len(array)] for name, array in samples.inputs.items()})
     except RetortError as error:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from models import order, source
 from models.data import roles
-from models.evaluate import gate, measure
+from models.evaluate import gate
 from models.evaluate.appraise import Trial
 from models.evaluate.here import remeasured
 from models.evaluate.version import Version
 from models.order import BadOrder, How
 from models.publish import replace_card
-from service.core.cpu import cpu_class
 from service.repository.card import Card
 from service.repository.layout import Repository
 
@@ -74,9 +73,9 @@ def _version(repository: Repository, folder: Path, version: str) -> Version:
 
 def _trial(read: source.Source, card: Card, test: Path, how: How) -> Trial:
     told = card.data.splits.get("test") if card.data else None
-    whole, task, output = order.read_test(read, test, how.task, how.output)
+    whole, task, output = order.read_test(read, test, how.task, how.output, how.run_timeout_s)
     found = roles.judged(whole, (told.sha256,)) if told else None
     if found is None:
         raise BadOrder(f"{test} does not hold the rows that {card.model}/{card.version} was judged on.")
-    bench = measure.Bench(cpu_class(), threads=how.threads)
+    bench = order.bench(how)
     return Trial(bench=bench, test=found, output=output, runs=how.runs, task=task)

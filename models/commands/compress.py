@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from models.commands.interrupt import INTERRUPTED, ended_by_ctrl_c
 from models.commands.needs import FILES, refuse_without
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ Examples:
 \b
 Exit codes:
   0    every variant passed the gate
-  1    an error, or a recipe that does not apply to this model where all others passed
+  1    an error, a run over its time, or a recipe that does not apply to this model where all others passed
   2    a mistyped option
   3    a variant failed the gate or had too little data; it is published, and its card says so
   130  interrupted; what was finished is published, the rest left nothing
 """
 
-ERROR, FAILED, INTERRUPTED = 1, 3, 130
+ERROR, FAILED = 1, 3
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
@@ -70,6 +71,7 @@ def compress(  # noqa: PLR0913, PLR0917 - one parameter an option
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Add this machine to the cards.")] = False,
     runs: Annotated[int, typer.Option(min=5, help="Timed runs a batch size.")] = 300,
     threads: Annotated[int, typer.Option(min=1, help="Of the runtime.")] = 1,
+    run_timeout: Annotated[float | None, typer.Option(min=0.1, metavar="SECONDS", help="Of one run [300].")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipes' own.")] = None,
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Of model and data, for the card.")] = "not stated",
     ledger: Annotated[Path | None, typer.Option(metavar="FILE", help="See above.")] = None,
@@ -82,17 +84,20 @@ def compress(  # noqa: PLR0913, PLR0917 - one parameter an option
         raise typer.Exit(_list(as_json))
     if model is None:
         raise typer.BadParameter("an ONNX file or a version's folder is expected", param_hint="INPUT")
+    from models.bounded import RUN_TIMEOUT_S  # noqa: PLC0415
     from models.order import Files, How  # noqa: PLC0415
 
     files = Files(calibration, dev, test)
-    how = How(task, output, profile, until_pass, runs, threads, licence, ledger)
+    how = How(task, output, profile, until_pass, runs, threads, licence, ledger, run_timeout or RUN_TIMEOUT_S)
     if remeasure:
-        raise typer.Exit(_remeasure(model, test, how, as_json))
+        with ended_by_ctrl_c(_tell_interrupted):
+            raise typer.Exit(_remeasure(model, test, how, as_json))
     if publish is None or not recipe:
         missing = "--publish" if publish is None else "--recipe"
         raise typer.BadParameter("is needed; `retort compress --list` shows the recipes", param_hint=missing)
     plans = _plans(recipe, seed)
-    raise typer.Exit(_run(_job(model, publish, files, how, plans, name or [], version), as_json))
+    with ended_by_ctrl_c(_tell_interrupted):
+        raise typer.Exit(_run(_job(model, publish, files, how, plans, name or [], version), as_json))
 
 
 def _plans(names: list[str], seed: int | None) -> list[Plan]:
@@ -119,6 +124,8 @@ def _job(
         return prepare(model, publish, files, how, plans, names, version)
     except (BadSource, BadData, BadOrder, AlreadyPublished, OSError) as error:
         _give_up(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _run(job: Job, as_json: bool) -> int:
@@ -183,6 +190,11 @@ def _tell_ended(job: Job, outcomes: list[Outcome], errors: Console) -> None:
     done = [one.wanted.version for one in outcomes if one.published is not None]
     left = [one.version for one in job.wanted if one not in [done.wanted for done in outcomes]]
     errors.print(f"published: {', '.join(done) or 'no variant'}; not made: {', '.join(left) or 'none'}.")
+
+
+def _tell_interrupted() -> None:
+    """Where a library's call does not come back: nothing but this can be told then."""
+    typer.echo("retort: interrupted within a run that did not end; what was finished is published.", err=True)
 
 
 def _list(as_json: bool) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnxruntime.transformers import float16
 
+from models.bounded import BoundedRunner
 from models.compress import graph as graphs
 from models.compress.checks import NotApplied, same_signature
 from models.compress.technique import Material, Technique
@@ -119,7 +120,7 @@ def _overflows(array: np.ndarray) -> bool:  # type: ignore[type-arg]
 
 
 def _answers(model: bytes, rows: Arrays) -> Arrays:
-    runner = OnnxRunner.load(model, {}, RunnerOptions(provider="cpu", threads=1))
+    runner = BoundedRunner(OnnxRunner.load(model, {}, RunnerOptions(provider="cpu", threads=1)))
     try:
         return runner.run(rows)
     finally:

@@ -21,7 +21,7 @@ from service.core.contract import Arrays, TensorSpec
 from service.repository.card import Size
 from service.repository.card_measures import Batching, Speed
 from service.repository.card_tasks import AnyQuality, Task
-from service.runtime.onnx import OnnxRunner
+from service.runtime.runner import Runner
 
 RESIDENT_ROWS = 32
 
@@ -159,7 +159,7 @@ class _Seen:
     resident_bytes: int | None = None
 
 
-def _run(onnx: bytes, runner: OnnxRunner, parent: measure.Subject, trial: Trial) -> _Seen:
+def _run(onnx: bytes, runner: Runner, parent: measure.Subject, trial: Trial) -> _Seen:
     asked = trial.asked
     inputs = asked.samples.inputs
     theirs = measure.answers(parent.runner, inputs, trial.output)
@@ -197,7 +197,7 @@ def _speed(subject: measure.Subject, trial: Trial, full: measure.Subject | None 
     return tuple(speed(subject, trial.asked.samples.inputs, trial.bench, effort=effort, full=full))
 
 
-def _resident(onnx: bytes, runner: OnnxRunner, trial: Trial) -> int:
+def _resident(onnx: bytes, runner: Runner, trial: Trial) -> int:
     inputs = trial.asked.samples.inputs
     rows = measure.rows_a_run(runner, inputs, trial.output) or RESIDENT_ROWS
     return resident_bytes(onnx, measure.first_rows(inputs, rows))

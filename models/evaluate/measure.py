@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bounded import RUN_TIMEOUT_S, BoundedRunner
 from models.evaluate.sensitivity import batch_sensitivity
 from service.core.contract import Array, Arrays
 from service.core.errors import BadInput, RunFailed
@@ -36,18 +37,19 @@ _SLOW_LOAD_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where figures were taken."""
+    """Where figures were taken; a run that takes longer than `run_timeout_s` is stopped."""
 
     cpu_class: str
     provider: Provider = "cpu"
     threads: int = 1
+    run_timeout_s: float = RUN_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A version loaded for measurement; `load_ms` from bytes to a session, `first_run_ms` its first run."""
 
-    runner: OnnxRunner
+    runner: Runner
     load_ms: float
     first_run_ms: float
 
@@ -67,13 +69,14 @@ class Answers:
     non_finite_rows: int = 0
 
 
-def open_runner(onnx: bytes, bench: Bench) -> OnnxRunner:
-    """Loads a version.
+def open_runner(onnx: bytes, bench: Bench) -> Runner:
+    """Loads a version, whose runs end.
 
     Raises:
         BadModel: it does not load.
     """
-    return OnnxRunner.load(onnx, {}, RunnerOptions(provider=bench.provider, threads=bench.threads))
+    runner = OnnxRunner.load(onnx, {}, RunnerOptions(provider=bench.provider, threads=bench.threads))
+    return BoundedRunner(runner, bench.run_timeout_s)
 
 
 def load(onnx: bytes, bench: Bench, feed: Arrays) -> Subject:

@@ -141,6 +141,31 @@ def loop(factor: float = 0.0) -> bytes:
     )
 
 
+def counting(*, endless: bool) -> bytes:
+    """Adds 1 to `x` [N, 2] until a number is 10 or more; or for ever, for its condition never turns false."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["v", "one"], ["v2"]),
+            helper.make_node("ReduceMax", ["v2"], ["most"], keepdims=0),
+            helper.make_node("Less", ["most", "limit"], ["c2"]),
+        ],
+        "body",
+        [value("i", TensorProto.INT64, []), value("c", TensorProto.BOOL, []), value("v", TensorProto.FLOAT, ["N", 2])],
+        [value("c2", TensorProto.BOOL, []), value("v2", TensorProto.FLOAT, ["N", 2])],
+    )
+    limit = np.float32(np.inf if endless else 10)
+    return model(
+        [helper.make_node("Loop", ["", "go", "x"], ["y"], body=body)],
+        [value("x", TensorProto.FLOAT, ["N", 2])],
+        [value("y", TensorProto.FLOAT, ["N", 2])],
+        [
+            numpy_helper.from_array(np.array(True), "go"),
+            numpy_helper.from_array(np.array(1, np.float32), "one"),
+            numpy_helper.from_array(np.array(limit), "limit"),
+        ],
+    )
+
+
 def slow_to_load(size: int = 2000) -> bytes:
     """Multiplies `size` x `size` constants, which ONNX Runtime folds at load, in operators that nothing interrupts.
 
