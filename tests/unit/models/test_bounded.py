@@ -57,6 +57,7 @@ def test_its_thread_ends_with_it_closed_or_forgotten() -> None:
     closed, forgotten = (bounded(graphs.counting(endless=False), 1) for _ in range(2))
     own = watching() - before
     assert len(own) == 2
+    time.sleep(0.6)  # each has looked at its runner by now, and may not have kept it
     closed.close()
     del forgotten
     gc.collect()
