@@ -9,13 +9,13 @@ import grpc
 import numpy as np
 import orjson
 import pytest
-from structlog.stdlib import get_logger
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from service.core.clock import MonotonicClock
 from service.gateway.controls import Controls
 from service.gateway.credentials import Credentials
 from service.gateway.fronts import Fronts, Listening
+from service.observe.logs import logger
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
 from tests.unit.serving.house import until
 
@@ -66,7 +66,7 @@ async def test_requests_of_all_transports_take_their_turns_from_one_share(monkey
     monkeypatch.setattr("service.gateway.fronts.Turns", make)
     clock = MonotonicClock()
     listening = Listening("127.0.0.1", 0, 0, max_body_bytes=1 << 20, drain_timeout_s=1)
-    credentials = Credentials(None, None, clock, get_logger())
+    credentials = Credentials(None, None, clock, logger())
     fronts = Fronts(
         cast("Any", FakeCatalog(FakeServable())), cast("Any", None), listening, clock, Controls(), credentials
     )
