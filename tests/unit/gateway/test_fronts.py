@@ -66,7 +66,7 @@ async def test_requests_of_all_transports_take_their_turns_from_one_share(monkey
     monkeypatch.setattr("service.gateway.fronts.Turns", make)
     clock = MonotonicClock()
     listening = Listening("127.0.0.1", 0, 0, max_body_bytes=1 << 20, drain_timeout_s=1)
-    credentials = Credentials(None, None, clock, logger())
+    credentials = Credentials(None, None, clock, logger("test"))
     fronts = Fronts(
         cast("Any", FakeCatalog(FakeServable())), cast("Any", None), listening, clock, Controls(), credentials
     )
