@@ -17,6 +17,7 @@ import numpy as np
 
 from models.data.samples import arrays_to_npz, read_arrays
 from service.core.contract import Arrays
+from service.core.errors import Stuck
 from service.runtime.memory import resident_bytes as process_resident_bytes
 from service.runtime.memory import trim
 from service.runtime.onnx import OnnxRunner
@@ -35,17 +36,23 @@ def resident_bytes(model: bytes, feed: Arrays, *, timeout_s: float = 120.0) -> i
         timeout_s: of each child.
 
     Raises:
-        subprocess.SubprocessError: a child failed or took longer than `timeout_s`.
+        Stuck: a child took longer than `timeout_s`.
+        subprocess.CalledProcessError: a child failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / MODEL).write_bytes(model)
         (Path(folder) / NOTHING).write_bytes(_one_node())
         (Path(folder) / FEED).write_bytes(arrays_to_npz(dict(feed)))
         command = [sys.executable, "-m", "models.evaluate.resident", folder]
-        figures = [
-            int(subprocess.run(command, capture_output=True, check=True, timeout=timeout_s).stdout)  # noqa: S603
-            for _ in range(CHILDREN)
-        ]
+        try:
+            figures = [
+                int(subprocess.run(command, capture_output=True, check=True, timeout=timeout_s).stdout)  # noqa: S603
+                for _ in range(CHILDREN)
+            ]
+        except subprocess.TimeoutExpired:
+            raise Stuck(
+                f"measuring the model's memory was stopped: it was expected to load and run once within {timeout_s:g} s"
+            ) from None
     return int(statistics.median(figures))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.evaluate.resident import measure_here, resident_bytes
+from service.core.errors import Stuck
 from tests.unit.models.evaluate import planted
 from tests.unit.runtime import graphs
 
@@ -32,6 +33,11 @@ def test_negative_control_ids_outside_the_vocabulary_fail() -> None:
 def test_a_model_that_does_not_load_is_an_error_and_no_figure() -> None:
     with pytest.raises(subprocess.CalledProcessError):
         resident_bytes(b"no model", {"x": np.ones((1, 4), np.float32)})
+
+
+def test_one_that_takes_too_long_is_told_in_a_sentence() -> None:
+    with pytest.raises(Stuck, match=r"expected to load and run once within 0\.01 s"):
+        resident_bytes(graphs.linear(), {"x": np.ones((4, 64), np.float32)}, timeout_s=0.01)
 
 
 def test_in_this_process_the_figure_is_never_negative() -> None:
