@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
 from service.gateway.http import build
+from tests.unit.gateway.codec_reads import Read
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
 
 LIMIT_BYTES = 100_000
@@ -47,6 +48,11 @@ def opening(app: ASGIApp) -> Iterator[Callable[..., TestClient]]:
     yield open_client
     for client in opened:
         client.close()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Read:
+    return Read(monkeypatch)
 
 
 @pytest.fixture

@@ -14,26 +14,9 @@ from service.core.errors import BadInput
 from service.gateway import codec
 from service.gateway.codec import Specs
 from service.gateway.frames import Frames
+from tests.unit.gateway.codec_reads import Read
 
 SPECS = {"a": TensorSpec("a", "FP32", ("batch", 2)), "n": TensorSpec("n", "UINT8", ("batch",))}
-
-
-class Read:
-    """Counts what the codec reads."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        self._real = codec.decode
-        monkeypatch.setattr(codec, "decode", self)
-
-    def __call__(self, *given: Any) -> Any:
-        self.count += 1
-        return self._real(*given)
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Read:
-    return Read(monkeypatch)
 
 
 def request(data: Any, rows: int = 1, **more: Any) -> dict[str, Any]:

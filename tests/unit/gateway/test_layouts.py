@@ -13,6 +13,7 @@ from service.core.contract import InferRequest, TensorSpec
 from service.core.errors import BadInput
 from service.gateway import codec
 from service.gateway.layouts import Layouts
+from tests.unit.gateway.codec_reads import Read
 
 SPECS = {
     "a": TensorSpec("a", "FP32", ("batch", 2)),
@@ -41,24 +42,6 @@ HEADERS = {
     "a step": header(parameters={"sequence_id": 4, "sequence_start": True}),
     "padded": header() + b" ",  # so that neither array is aligned
 }
-
-
-class Read:
-    """Counts what the codec reads."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        self._real = codec.decode
-        monkeypatch.setattr(codec, "decode", self)
-
-    def __call__(self, *given: Any) -> Any:
-        self.count += 1
-        return self._real(*given)
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Read:
-    return Read(monkeypatch)
 
 
 def check_alike(one: tuple[InferRequest, codec.Form], other: tuple[InferRequest, codec.Form]) -> None:
