@@ -40,7 +40,7 @@ class Connections:
 
     async def exchange(self, request: bytes) -> tuple[int, bytes]:
         """Sends one request and reads its answer; status 0 where the connection broke."""
-        pair = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
+        pair = self._rested() or await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = pair
         try:
             writer.write(request)
@@ -51,6 +51,15 @@ class Connections:
             return 0, repr(error).encode()
         self._idle.append(pair)
         return int(head[9:12]), body
+
+    def _rested(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """One that is idle; the server lets those go that rest for long."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     def close(self) -> None:
         """Closes what is idle."""
