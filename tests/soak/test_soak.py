@@ -22,6 +22,7 @@ from tests.wire.digits import DIGITS
 
 SHARE = 0.7  # of the knee
 KNEE_OF_CLOSED_LOOP = 0.8  # an open loop holds its tail up to about there
+BESIDE_OTHERS = 0.4  # of that, in the short form: others may take the cores after the rate was found
 AT_ONCE = 16
 SLOPE_BYTES = 2**20  # in ten minutes
 TEN_MINUTES_S = 600.0
@@ -47,7 +48,7 @@ async def test_nothing_grows_and_every_request_is_counted(
 ) -> None:
     golden = Golden()
     with ServerProcess(["--repository", str(DIGITS.parent)], tmp_path) as server:
-        rate_per_s = await a_good_rate(server.port, golden)
+        rate_per_s = await a_good_rate(server.port, golden) * (1.0 if judged else BESIDE_OTHERS)
         told, before = await at_rest(server)
         await soaked(server, golden, rate_per_s, settle_s)
         answers, looks = await soaked(server, golden, rate_per_s, seconds)
@@ -98,13 +99,19 @@ async def soaked(
 ) -> tuple[list[Outcome], list[Look]]:
     """Traffic for so long, of which every answer must be one; those of the last part, and the server after each."""
     looks, answers, began_s, connections = [], [], time.monotonic(), Connections(server.port)
-    for _ in range(round(seconds / EVERY_S)):
-        answers = await drive(
-            server.port, golden.request, rate_per_s=rate_per_s, count=int(rate_per_s * EVERY_S), connections=connections
-        )
-        assert {answer.status for answer in answers} == {200}
-        looks.append(Look(time.monotonic() - began_s, Body.of(server.process.pid)))
-    connections.close()
+    try:
+        for _ in range(round(seconds / EVERY_S)):
+            answers = await drive(
+                server.port,
+                golden.request,
+                rate_per_s=rate_per_s,
+                count=int(rate_per_s * EVERY_S),
+                connections=connections,
+            )
+            assert {answer.status for answer in answers} == {200}
+            looks.append(Look(time.monotonic() - began_s, Body.of(server.process.pid)))
+    finally:
+        connections.close()  # thousands of them, where the server was late
     return answers, looks
 
 
