@@ -25,6 +25,7 @@ from service.batching.forming import Former
 from service.batching.guard import Guard
 from service.batching.intake import Intake
 from service.batching.ledger import Ledger
+from service.batching.lone import Lone
 from service.batching.order import Order
 from service.batching.outcomes import Outcomes
 from service.batching.quick import Quick
@@ -92,7 +93,8 @@ class Batcher:
         answer = self._ledger.answer if self._order is None else self._order.answer
         self._outcomes = Outcomes(answer, self._former, suspects, observer, curve, self._fail, limits)
         self._expiry = Expiry(self._ledger, self._fail, self._delay, lambda ring: Alarm(loop, clock, guard.wrap(ring)))
-        self._forming = Alarm(loop, clock, guard.wrap(self._pump))
+        self._form = guard.wrap(self._pump)
+        self._forming, self._lone = Alarm(loop, clock, self._form), Lone(loop)
         self._closing = False
         self._drained = asyncio.Event()
 
@@ -211,14 +213,17 @@ class Batcher:
         if not self._guard.up or self._without_engines:
             raise recovering()
         held = self._order.held if self._order is not None else 0
-        queue = self._former.queue
+        queue, idle = self._former.queue, self._crew.idle and self._former.empty
         self._intake.take(queue, ticket, inputs, rows, priority=priority, timeout_s=timeout_s, held=held)
         self._ledger.open(ticket)
         if self._order is not None and not ticket.quiet:
             self._order.enter(ticket)
         self._former.add(ticket)
         self._expiry.watch(ticket)
-        self._forming.soon()
+        if idle and self._lone.take():
+            self._form(ticket.arrived_s)
+        else:
+            self._forming.soon()
 
     def _fail(self, ticket: Ticket, error: RetortError, drop: DropReason | None = None) -> None:
         """Ends a ticket and makes queue and engines forget it."""
@@ -267,7 +272,9 @@ class Batcher:
             if run is None:
                 self._forming.at(self._former.hold_until_s)
                 return
-            if self._crew.dispatch(run, now_s):
+            done = self._crew.dispatch(run, now_s)
+            self._lone.learn(run, done=done)
+            if done:
                 self._judge(run)
                 return  # so that the loop turns between two runs of its own
 

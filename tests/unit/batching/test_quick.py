@@ -9,16 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.batching.batcher import Batcher
-from service.batching.contract import BatchConfig
-from service.batching.curve import CostCurve
 from service.batching.quick import LOOK_AGAIN_S, NEAR, SLOW_RUNS_ALLOWED, Quick
-from service.core.clock import MonotonicClock
-from service.core.contract import Arrays
 from service.core.deadline import Deadline
 from service.core.errors import RunFailed
-from service.observe.statistics import VersionStatistics
 from tests.fakes import ManualClock
+from tests.unit.batching.on_loop import Where, started
 
 LIMIT_S = 100e-6
 
@@ -78,43 +73,6 @@ def test_a_closed_size_is_looked_at_again_soon(clock: ManualClock) -> None:
     clock.advance(LOOK_AGAIN_S)
     quick.learn(1, LIMIT_S)
     assert quick.allows(1)
-
-
-class Where:
-    """Doubles x, and notes on which thread."""
-
-    def __init__(self) -> None:
-        self.threads: set[int] = set()
-        self.rows: list[int] = []
-        self.fails = False
-
-    def run(self, arrays: Arrays) -> dict[str, Any]:
-        self.threads.add(threading.get_ident())
-        self.rows.append(len(arrays["x"]))
-        if self.fails:
-            raise RunFailed("planted")
-        return {"y": arrays["x"] * 2}
-
-    def stop(self) -> None:
-        raise AssertionError("nothing here takes long")
-
-
-def started(engine: Where, inline_limit_s: float) -> Batcher:
-    curve = CostCurve(4)
-    curve.observe(1, 1e-6)
-    curve.observe(4, 2e-6)
-    batcher = Batcher(
-        [engine],
-        BatchConfig(max_rows=4, inline_limit_s=inline_limit_s),
-        curve,
-        clock=MonotonicClock(),
-        observer=VersionStatistics("m", "1"),
-        replace=None,
-        on_fatal=pytest.fail,
-        run_timeout_s=5,
-    )
-    batcher.start()
-    return batcher
 
 
 async def served(engine: Where, inline_limit_s: float, requests: int = 20) -> list[Any]:
