@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 
 from service.core.clock import Clock
-from service.core.errors import DoesNotFit
+from service.core.errors import DoesNotFit, RetortError
 from service.repository.config_sections import OwnProcess
 from service.repository.store import VersionFiles
 from service.runtime.isolation.nursery import Nursery
@@ -118,11 +118,16 @@ class Cell:
                 on_death=self._note_death,
                 tell=self._report,
             )
-        except DoesNotFit as error:
-            if (bound_bytes := self._own.memory_bytes) is None:
-                raise
-            bound = f"'isolation.process.memory_bytes' is {bound_bytes}, and loading it takes more, of which"
-            raise DoesNotFit(f"{bound} {recipe.size_bytes} bytes are its files: {error}") from None
+        except RetortError as error:
+            refusal = self._with_bound(error, recipe).with_traceback(None)
+            refusal.__cause__ = refusal.__context__ = None  # whose frames would keep the cradle
+        raise refusal
+
+    def _with_bound(self, error: RetortError, recipe: Recipe) -> RetortError:
+        if not isinstance(error, DoesNotFit) or (bound_bytes := self._own.memory_bytes) is None:
+            return error
+        bound = f"'isolation.process.memory_bytes' is {bound_bytes}, and loading it takes more, of which"
+        return DoesNotFit(f"{bound} {recipe.size_bytes} bytes are its files: {error}")
 
     def copies(self, instances: int) -> int:
         """How often the version is in memory: one for each process, and the bytes that they are made from."""

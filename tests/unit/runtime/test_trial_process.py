@@ -17,6 +17,7 @@ from service.runtime import trial_process
 from service.runtime.providers import RunnerOptions
 from service.runtime.trial import TrialResult, run_trial
 from service.runtime.trial_process import TrialAhead, TrialLimits, limits_within
+from tests.support.waiting import until
 from tests.unit.runtime import graphs
 
 LIMITS = TrialLimits(memory_bytes=512 << 20, timeout_s=30.0)
@@ -24,8 +25,13 @@ LIMITS = TrialLimits(memory_bytes=512 << 20, timeout_s=30.0)
 
 def processes() -> list[int]:
     """The trials of this process that are there."""
-    found = psutil.Process().children()
-    return [child.pid for child in found if "service.runtime.trial_child" in child.cmdline()]
+    return [child.pid for child in psutil.Process().children() if "service.runtime.trial_child" in words_of(child)]
+
+
+def words_of(child: psutil.Process) -> list[str]:
+    """Its command line, which a process that has just begun does not have for a moment."""
+    until(lambda: child.cmdline() or child.status() == psutil.STATUS_ZOMBIE)
+    return child.cmdline()
 
 
 @pytest.fixture
