@@ -13,11 +13,11 @@ import orjson
 from service.core.contract import InferRequest
 from service.gateway import codec, json_tensors
 from service.gateway.codec import Form, Specs
+from service.gateway.recent import Recent
 from service.gateway.region_tensors import Regions
 
 _MOST_BYTES = 2048  # of a frame
 _LONGEST_BYTES = 256 << 10  # of a request; the frame of a longer one is not worth a look
-_KEPT = 512
 _KEY = b'"data":'
 
 
@@ -44,10 +44,10 @@ class _Frame(NamedTuple):
 
 
 class Frames:
-    """Reads requests that are JSON; remembers the frames that it read lately, then forgets all."""
+    """Reads requests that are JSON, and remembers the frames that it read lately."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, _Frame] = {}
+        self._known: Recent[_Frame] = Recent()
 
     def decode(self, body: bytes, specs: Specs, regions: Regions | None = None) -> tuple[InferRequest, Form]:
         """The same as `codec.decode` of a body that is JSON."""
@@ -62,12 +62,10 @@ class Frames:
             array = json_tensors.array_of_flat(values, known.shape, known.datatype, known.name)
             return InferRequest({known.name: array}, *known.others), known.form
         request, form = codec.decode(body, None, specs, regions)
-        if _is_plain(request, form, len(_values(text))) and _holds_one_list(frame, key + len(_KEY), begin):
-            if len(self._known) >= _KEPT:
-                self._known.clear()
+        if _is_plain(request, form, text.count(b",") + 1) and _holds_one_list(frame, key + len(_KEY), begin):
             ((name, array),) = request.inputs.items()
             datatype = specs[name].datatype
-            self._known[frame] = _Frame(specs, name, datatype, array.shape, array.size, request[1:], form)
+            self._known.put(frame, _Frame(specs, name, datatype, array.shape, array.size, request[1:], form))
         return request, form
 
 

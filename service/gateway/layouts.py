@@ -14,10 +14,10 @@ from service.core.contract import Array, InferRequest
 from service.gateway import codec
 from service.gateway.codec import Form, Specs
 from service.gateway.frames import Frames
+from service.gateway.recent import Recent
 from service.gateway.region_tensors import Regions
 
 _MOST_BYTES = 2048  # of a header
-_KEPT = 512
 
 
 class _Place(NamedTuple):
@@ -49,10 +49,10 @@ class _Layout(NamedTuple):
 
 
 class Layouts:
-    """Reads requests; remembers the headers that it read lately, then forgets all."""
+    """Reads requests, and remembers the headers that it read lately."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, _Layout] = {}
+        self._known: Recent[_Layout] = Recent()
         self._frames = Frames()
 
     def decode(
@@ -70,10 +70,8 @@ class Layouts:
             return InferRequest(inputs, *known.others), known.form
         request, form = codec.decode(body, header_length, specs, regions)
         if _is_plain(request, form, len(body) - header_length):
-            if len(self._known) >= _KEPT:
-                self._known.clear()
             places = _places(request, header_length)
-            self._known[header] = _Layout(specs, len(body), places, request[1:], form)
+            self._known.put(header, _Layout(specs, len(body), places, request[1:], form))
         return request, form
 
 

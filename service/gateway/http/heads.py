@@ -15,6 +15,7 @@ import httptools
 
 from service.core.contract import ModelRef
 from service.gateway.http.request_head import HEADERS, REF
+from service.gateway.recent import KEPT, Recent
 
 Scope = dict[str, Any]
 
@@ -40,31 +41,32 @@ class Head(NamedTuple):
     body_bytes: int
 
 
+_STRANGE = Head({}, -1)  # stands for those that are not for here
+
+
 class Heads:
     """The heads that were read lately.
 
     Args:
         limit_bytes: longer ones are not known.
         fields: those with more fields are not known.
-        kept: how many are remembered; then all are forgotten, which costs less than to know the oldest.
+        kept: how many are remembered at least.
     """
 
-    def __init__(self, limit_bytes: int = KNOWN_BYTES, fields: int = 64, kept: int = 512) -> None:
+    def __init__(self, limit_bytes: int = KNOWN_BYTES, fields: int = 64, kept: int = KEPT) -> None:
         self._limit_bytes = limit_bytes
         self._fields = fields
-        self._kept = kept
-        self._known: dict[bytes, Head | None] = {}
+        self._known: Recent[Head] = Recent(kept)
 
     def read(self, head: bytes) -> Head | None:
         """What `head` says, which ends before its empty line; None where it is not for here."""
-        if head in self._known:
-            return self._known[head]
-        if len(head) > self._limit_bytes:
-            return None
-        if len(self._known) >= self._kept:
-            self._known.clear()
-        known = self._known[head] = self._parsed(head)
-        return known
+        known = self._known.get(head)
+        if known is None:
+            if len(head) > self._limit_bytes:
+                return None
+            known = self._parsed(head) or _STRANGE
+            self._known.put(head, known)
+        return known if known is not _STRANGE else None
 
     def _parsed(self, head: bytes) -> Head | None:
         reader = _Reader()

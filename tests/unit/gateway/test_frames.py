@@ -14,6 +14,7 @@ from service.core.errors import BadInput
 from service.gateway import codec
 from service.gateway.codec import Specs
 from service.gateway.frames import Frames
+from service.gateway.recent import KEPT
 from tests.unit.gateway.codec_reads import Read
 
 SPECS = {"a": TensorSpec("a", "FP32", ("batch", 2)), "n": TensorSpec("n", "UINT8", ("batch",))}
@@ -176,7 +177,7 @@ def test_what_is_remembered_is_bounded() -> None:
     frames = Frames()
     for number in range(2000):
         frames.decode(orjson.dumps(request([1, 2], id=str(number))), SPECS)
-    assert 0 < len(frames._known) <= 512
+    assert 0 < len(frames._known) <= 2 * KEPT
 
 
 def test_values_are_not_shared_with_an_earlier_request() -> None:

@@ -13,6 +13,7 @@ from service.core.contract import InferRequest, TensorSpec
 from service.core.errors import BadInput
 from service.gateway import codec
 from service.gateway.layouts import Layouts
+from service.gateway.recent import KEPT
 from tests.unit.gateway.codec_reads import Read
 
 SPECS = {
@@ -143,4 +144,4 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(2000):
         head = header(id=str(number))
         layouts.decode(head + A.tobytes() + B.tobytes(), len(head), SPECS)
-    assert 0 < len(layouts._known) <= 512
+    assert 0 < len(layouts._known) <= 2 * KEPT
