@@ -1,4 +1,4 @@
-"""Whoever reads the log may stand still or leave: no client waits for it, and the server ends when told to (promise S5)."""
+"""Whoever reads the log or the ready line may stand still or leave: the server serves and ends well (promise S5)."""
 
 from __future__ import annotations
 
@@ -50,3 +50,21 @@ def test_nobody_waits_for_a_reader_of_the_log(unread: tuple[subprocess.Popen[str
     assert process.wait(20) == 0
     if not leaves:
         os.close(reader)
+
+
+def test_a_server_serves_though_nobody_reads_that_it_is_ready(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "service", "serve", "--repository", str(REPOSITORY), "--state-dir", str(tmp_path)]
+    with subprocess.Popen(
+        [*command, "--http-port", "0", "--grpc-port", "0"], stdout=writer, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(writer)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "nobody took the ready line" in line:
+                break
+            assert "could not be loaded" not in line
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+        assert process.wait(20) == 0
