@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.process import READY
+from tests.support.process import READY, ServerProcess
 
 REPOSITORY = Path(__file__).parents[2] / "models" / "repository"
 LINES = 1000  # of more than 200 bytes: three pipes full
@@ -68,3 +68,12 @@ def test_a_server_serves_though_nobody_reads_that_it_is_ready(tmp_path: Path) ->
         process.send_signal(signal.SIGTERM)
         process.stderr.read()
         assert process.wait(20) == 0
+
+
+def test_what_libraries_write_to_a_closed_standard_error_goes_into_no_socket(tmp_path: Path) -> None:
+    closed = ["bash", "-c", 'exec "$@" <&- 2>&-', "closed"]
+    with ServerProcess(["--repository", str(REPOSITORY)], tmp_path, within=closed) as server:
+        held = [os.readlink(f"/proc/{server.process.pid}/fd/{number}") for number in (0, 2)]
+        assert server.http.get("/nothing").status_code == 404
+        assert server.terminate() == 0
+    assert held == [os.devnull, os.devnull]
