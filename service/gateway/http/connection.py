@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.core.errors import BadInput, TooSlow
 from service.gateway.guard import BROKEN
 from service.gateway.http.bounds import Bounds
+from service.gateway.http.codings import is_coded
 from service.gateway.http.flow import Flow
 from service.gateway.http.large_body import LargeBody, offer
 from service.gateway.http.offers import END_OF_HEAD, Offers
@@ -125,6 +126,8 @@ class Connection(HttpToolsProtocol):
             return
         if self._usage.was_head_over(self.url, self.headers):
             self._refuse_head()
+        elif is_coded(self.headers):
+            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "the Transfer-Encoding is not known here, expected 'chunked'")
         elif len(self.pipeline) >= self._limits.pipelined:
             self._leave_after_answers()
         else:
