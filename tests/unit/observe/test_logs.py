@@ -118,6 +118,13 @@ def test_a_long_value_is_cut(form: Literal["json", "console"]) -> None:
     assert len(stream.getvalue()) < 9_000
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_long_exception_is_cut(form: Literal["json", "console"]) -> None:
+    stream = written(form)
+    logs.logger("t").error("failed", exc_info=ValueError("x\n" * 100_000))
+    assert len(stream.getvalue()) < 40_000
+
+
 def test_what_json_cannot_hold_is_written_as_text() -> None:
     stream = written("json")
     logs.logger("t").info("seen", value={1}, more={"a": b"x"})
