@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from service.observe.outlet import Outlet
+
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 
 _NOTHING = logging.CRITICAL + 1
@@ -74,7 +76,7 @@ def configure(
     Returns:
         What changes that later.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = Outlet(stream or sys.stderr)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
