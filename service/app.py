@@ -153,7 +153,10 @@ class Server:
             self._log.warning("no model is served", repository=[str(folder) for folder in self._settings.repository])
         ready = self._health.ready()
         told = f"{fronts.urls} (models: {', '.join(served) or 'none'})"
-        self._say(f"retort ready: {told}" if ready.ok else f"retort not ready: {told}: {ready.reason}")
+        try:
+            self._say(f"retort ready: {told}" if ready.ok else f"retort not ready: {told}: {ready.reason}")
+        except OSError as error:  # its reader left, which is no reason not to serve
+            self._log.warning("nobody took the ready line", reason=error.strerror)
 
     def _loaded(self, loading: asyncio.Task[None]) -> None:
         """A model that does not load is its own affair; anything else that fails here leaves nothing to serve."""

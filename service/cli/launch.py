@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,12 @@ from service.runtime.trial_process import TrialAhead, limits_within
 if TYPE_CHECKING:
     from service.settings import Settings
 
+_STANDARD_ERROR = 2
+
 
 def launch(settings: Settings, say: Callable[[str], None]) -> int:
     """Serves until a signal; the exit code. Raises Failure where there is no use in starting."""
+    _fill_standard_files()
     with _trial_ahead(settings) as ahead:
         gc.disable()
         try:
@@ -36,6 +40,13 @@ def launch(settings: Settings, say: Callable[[str], None]) -> int:
             return serve(settings, say, ahead)
         except CannotStart as error:
             raise Failure(f"{error}.") from None
+
+
+def _fill_standard_files() -> None:
+    """Opens those of the files 0 to 2 that are closed: libraries write to number 2, which would be a socket of ours."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Structured logs on stderr: one event a line, as JSON or as text for a person, with the id of the request at hand.
 
 No value can forge a line: JSON escapes control characters, text escapes whatever is not printable, and a traceback
-is indented. Lines of other libraries' loggers take the same way.
+is indented. Lines of other libraries' loggers take the same way, and none waits for a reader of the log.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-from service.observe.outlet import Outlet
+from service.observe.log_stream import LogStream
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 
@@ -76,11 +76,33 @@ def configure(
     Returns:
         What changes that later.
     """
-    handler = Outlet(stream or sys.stderr)
+    handler = logging.StreamHandler(stream) if stream is not None else _to_stderr()
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
     return Output(handler, form)
+
+
+def _to_stderr() -> logging.Handler:
+    if sys.stderr is None:  # closed, and its number may be another file's by now
+        return logging.NullHandler()
+    handler = _Unblocked(LogStream(sys.stderr.fileno(), lambda count: f"{handler.format(_left_out(count))}\n"))
+    return handler
+
+
+class _Unblocked(logging.StreamHandler[LogStream]):
+    """Writes to a `LogStream`, whose last lines have a moment at the end of the process."""
+
+    def close(self) -> None:
+        """Ends it."""
+        self.stream.drain()
+        super().close()
+
+
+def _left_out(count: int) -> logging.LogRecord:
+    record = logging.LogRecord(__name__, logging.WARNING, "", 0, "log lines left out, nobody read them", None, None)
+    record.fields = {"lines": count}
+    return record
 
 
 class Output:

@@ -1,6 +1,6 @@
 """`python -m tests.bench [--rounds N] [--keep]`, or `make bench`: what a request of a tiny network costs the server.
 
-Server and echo share one core and take turns, the clients have another. What is printed is the processor time that a
+Server and echoes share one core and take turns, the clients have another. What is printed is the processor time that a
 request takes of the server, which other work on the machine disturbs least, as microseconds and in units of the echo.
 """
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.bench.server import Server, ours
@@ -20,33 +20,34 @@ from tests.bench.tiny import rows, write_repository
 from tests.bench.verdict import Ratio, is_worse, ratio_of
 
 KEPT = Path(__file__).with_name("ratios.json")
-FORMS = ("json", "binary")
+FORMS = ("json", "binary", "grpc")
 CONNECTIONS = (1, 16, 64)
 WORSE = 1
 
 
 @contextmanager
-def servers() -> Iterator[tuple[Server, Server]]:
-    """Ours, and the echo."""
-    with tempfile.TemporaryDirectory() as folder:
+def servers() -> Iterator[tuple[Server, dict[str, Server]]]:
+    """Ours, and by form the echo that does as little."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         write_repository(Path(folder) / "repository")
-        service = ours(Path(folder) / "repository", Path(folder) / "state")
-        echo = Server([sys.executable, "-m", "tests.bench.echo"])
-        try:
-            yield service, echo
-        finally:
-            echo.close()
-            service.close()
+
+        def begun(server: Server) -> Server:
+            running.callback(server.close)
+            return server
+
+        service = begun(ours(Path(folder) / "repository", Path(folder) / "state"))
+        http, grpc = (begun(Server([sys.executable, "-m", f"tests.bench.{name}"])) for name in ("echo", "grpc_echo"))
+        yield service, {"json": http, "binary": http, "grpc": grpc}
 
 
 def measure(rounds: int) -> dict[str, tuple[float, Ratio]]:
     """Form and connections -> microseconds a request, and its ratio to the echo."""
     found: dict[str, list[tuple[float, float]]] = {}
-    with servers() as (service, echo):
+    with servers() as (service, echoes):
         for number in range(rounds + 1):
             for form in FORMS:
                 for connections in CONNECTIONS:
-                    pair = service.cost_us(form, connections), echo.cost_us(form, connections)
+                    pair = service.cost_us(form, connections), echoes[form].cost_us(form, connections)
                     if number:  # the first round warms them up
                         found.setdefault(f"{form}, {connections}", []).append(pair)
     return {name: (min(cost for cost, _ in pairs), ratio_of(pairs)) for name, pairs in found.items()}

@@ -23,6 +23,7 @@ class Server:
 
     Attributes:
         port: of HTTP.
+        grpc_port: of gRPC; that of HTTP where it has none.
         ready_s: how long it took to be ready.
     """
 
@@ -35,10 +36,10 @@ class Server:
             self._process.cpu_affinity([first_core()])
         told = self._process.stdout.readline()
         self.ready_s = time.monotonic() - began_s
-        found = re.search(r"http://[^:]+:(\d+)", told)
-        if found is None:
+        ports = re.findall(r"[\d.]+:(\d+)", told)
+        if not ports:
             raise SystemExit(f"no server: {told!r}")
-        self.port = found[1]
+        self.port, self.grpc_port = ports[0], ports[-1]
 
     def cost_us(
         self,
@@ -53,15 +54,18 @@ class Server:
         """Microseconds of processor time for each answer to clients in a closed loop.
 
         Args:
-            form: of the requests.
+            form: of the requests; "grpc" for calls, of one model, all on one connection.
             connections: that ask.
             models: that are asked in turn.
             idle: connections beside, that have asked once and rest.
             seconds: for so long.
             resting: share of a core that it takes in any case, and that is no request's.
         """
-        clients = [sys.executable, "-m", "tests.bench.load", self.port, str(connections), str(seconds), form]
-        clients += ["--models", str(models), "--idle", str(idle)]
+        asked = ["tests.bench.load", self.port, str(connections), str(seconds), form]
+        asked += ["--models", str(models), "--idle", str(idle)]
+        if form == "grpc":
+            asked = ["tests.bench.grpc_load", self.grpc_port, str(connections), str(seconds)]
+        clients = [sys.executable, "-m", *asked]
         begun = psutil.Popen(clients, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         begun.cpu_affinity([last_core()])
         with begun:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,11 @@ SHARE = 0.7  # of the knee
 KNEE_OF_CLOSED_LOOP = 0.8  # an open loop holds its tail up to about there
 BESIDE_OTHERS = 0.4  # of that, in the short form: others may take the cores after the rate was found
 AT_ONCE = 16
+OK, REFUSED = 200, 503
 SLOPE_BYTES = 2**20  # in ten minutes
 TEN_MINUTES_S = 600.0
-SUCCESS = "nv_inference_request_success"
+SUCCESS, FAILURE = "nv_inference_request_success", "nv_inference_request_failure"
+MOST_REFUSED = 0.01  # where others take the cores for a moment, what came meanwhile is too much at once
 EVERY_S = 1.0  # a part of the traffic, and a look at the server
 
 
@@ -50,19 +53,23 @@ async def test_nothing_grows_and_every_request_is_counted(
     with ServerProcess(["--repository", str(DIGITS.parent)], tmp_path) as server:
         rate_per_s = await a_good_rate(server.port, golden) * (1.0 if judged else BESIDE_OTHERS)
         told, before = await at_rest(server)
-        await soaked(server, golden, rate_per_s, settle_s)
-        answers, looks = await soaked(server, golden, rate_per_s, seconds)
+        before_it, _, _ = await soaked(server, golden, rate_per_s, settle_s)
+        statuses, answers, looks = await soaked(server, golden, rate_per_s, seconds)
         books, after = await at_rest(server)
 
-    sent = int(rate_per_s * EVERY_S) * (round(settle_s / EVERY_S) + round(seconds / EVERY_S))
+    statuses += before_it
+    sent = statuses.total()
     slope = slope_bytes(looks)
     print(  # noqa: T201 - shown by `pytest -rP`, for docs/promises.md
-        f"soak: {rate_per_s:.0f}/s for {seconds:.0f} s, {sent} sent and counted, slope {slope / 2**20:+.2f} MiB in ten "
-        f"minutes, descriptors {before.descriptors} -> {after.descriptors}, threads {before.threads} -> {after.threads}"
+        f"soak: {rate_per_s:.0f}/s for {seconds:.0f} s, {sent} sent and counted, {statuses[REFUSED]} of them refused, "
+        f"slope {slope / 2**20:+.2f} MiB in ten minutes, descriptors {before.descriptors} -> {after.descriptors}, "
+        f"threads {before.threads} -> {after.threads}"
     )
-    assert books.value(SUCCESS) - told.value(SUCCESS) == sent
-    assert books.value("nv_inference_request_failure") == 0
-    assert {golden.version_of(answer) for answer in answers} == {"1"}
+    assert set(statuses) <= {OK, REFUSED}
+    assert statuses[REFUSED] <= MOST_REFUSED * sent
+    assert books.value(SUCCESS) - told.value(SUCCESS) == statuses[OK]
+    assert books.value(FAILURE) == books.value(FAILURE, reason="REJECTED") == statuses[REFUSED]
+    assert {golden.version_of(answer) for answer in answers if answer.status == OK} == {"1"}
     assert (after.descriptors, after.threads) == (before.descriptors, before.threads)
     if judged:
         assert slope <= SLOPE_BYTES
@@ -96,8 +103,9 @@ async def a_good_rate(port: int, golden: Golden) -> float:
 
 async def soaked(
     server: ServerProcess, golden: Golden, rate_per_s: float, seconds: float
-) -> tuple[list[Outcome], list[Look]]:
-    """Traffic for so long, of which every answer must be one; those of the last part, and the server after each."""
+) -> tuple[Counter[int], list[Outcome], list[Look]]:
+    """Traffic for so long: how all of it was answered, the answers of the last part, and the server after each."""
+    statuses: Counter[int] = Counter()
     looks, answers, began_s, connections = [], [], time.monotonic(), Connections(server.port)
     try:
         for _ in range(round(seconds / EVERY_S)):
@@ -108,11 +116,11 @@ async def soaked(
                 count=int(rate_per_s * EVERY_S),
                 connections=connections,
             )
-            assert {answer.status for answer in answers} == {200}
+            statuses.update(answer.status for answer in answers)
             looks.append(Look(time.monotonic() - began_s, Body.of(server.process.pid)))
     finally:
         connections.close()  # thousands of them, where the server was late
-    return answers, looks
+    return statuses, answers, looks
 
 
 def slope_bytes(looks: list[Look]) -> float:

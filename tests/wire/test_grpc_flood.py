@@ -18,6 +18,7 @@ from tests.support.process import ServerProcess
 
 CONNECTIONS, CALLS_EACH = 4, 1000  # below the server's limit of calls; gRPC's own of waiting calls is 3000
 MINE = 300
+PROMISED_S = 0.05  # O7c; where nobody waited for much longer, there was no crowd to tell from
 LIVE = b"/inference.GRPCInferenceService/ServerLive"
 
 
@@ -57,7 +58,7 @@ def test_a_crowd_of_calls_keeps_no_health_check_waiting(server: ServerProcess) -
     assert other.result().name == "retort"
     most_s = percentile(took_s, 95)
     print(f"95 of 100 of {len(took_s)} checks within {most_s:.3f} s, the other call {waited_s:.3f} s")  # noqa: T201
-    assert most_s < waited_s / 3
+    assert most_s < max(PROMISED_S, waited_s / 3)
 
 
 def health_of(server: ServerProcess) -> Any:

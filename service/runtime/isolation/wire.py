@@ -28,6 +28,7 @@ _MOST_AXES = 64
 _KEPT_BYTES = 64 << 20  # of a file in memory between two runs: pages that are new each time cost more than the copy
 _AT_ONCE_BYTES = 1 << 30  # Linux writes no more than 2 GiB in one call
 _LENGTH = np.dtype("<u4")
+_TEXT_BYTES = 150  # of memory for a text beside its bytes while it is read, at most: 148 were measured
 
 Message = dict[str, Any]
 Described = list[Any]
@@ -134,13 +135,15 @@ class MemoryFile:
 
         Raises:
             Gone: that is not so, or they are larger.
-            OSError, MemoryError: there is no memory.
+            OSError, MemoryError: there is no memory, or their texts would take more than `limit_bytes`.
         """
         if not isinstance(described, list):
             raise Gone("it described no tensors")
         sizes = [_checked(one) for one in described]
         if sum(sizes) > min(limit_bytes, os.fstat(self.descriptor).st_size):
             raise Gone("it described more than there is")
+        if sum(sizes) + sum(map(_beside_bytes, described)) > limit_bytes:
+            raise MemoryError
         arrays: dict[str, Array] = {}
         at = 0
         for (name, datatype, shape, _), size in zip(described, sizes, strict=True):
@@ -196,6 +199,12 @@ def _checked(described: Any) -> int:
     if not fits:
         raise Gone("it described a tensor of another size than its shape")
     return size
+
+
+def _beside_bytes(described: Described) -> int:
+    """What a checked tensor takes beside its bytes: a text of none takes memory too, and a sparse file has many."""
+    _, datatype, shape, _ = described
+    return math.prod(shape) * _TEXT_BYTES if datatype == "BYTES" else 0
 
 
 def _typed(raw: Array, datatype: str, shape: Sequence[int]) -> Array:

@@ -140,10 +140,10 @@ def test_less_severe_lines_are_left_out(level: Literal["debug", "info", "warning
     assert len(stream.getvalue().splitlines()) == lines
 
 
-def test_logs_go_to_stderr_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_go_to_stderr_unless_told_otherwise(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure()
     logs.logger("t").info("hello")
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert '"hello"' in captured.err
     assert captured.out == ""
 

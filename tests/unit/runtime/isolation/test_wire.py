@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,21 @@ def test_a_sparse_file_of_a_terabyte_takes_no_memory() -> None:
     os.ftruncate(file.descriptor, 1 << 40)
     with pytest.raises(Gone, match="more than there is"):
         file.read([["x", "UINT8", [1 << 40], 1 << 40]], MIB)
+
+
+def test_texts_of_no_bytes_take_no_memory_beyond_the_limit() -> None:
+    """Their lengths alone, all 0, fill the limit; the texts would take nine times that."""
+    file = MemoryFile.new("test")
+    os.ftruncate(file.descriptor, 4 * MIB)
+    said = [["x", "BYTES", [MIB], 4 * MIB]]
+    tracemalloc.start()
+    try:
+        with pytest.raises(MemoryError):
+            file.read(said, 4 * MIB)
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
+    assert file.read(said, 160 * MIB)["x"].shape == (MIB,)
 
 
 def test_bools_are_bools_whatever_the_bytes() -> None:
