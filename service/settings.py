@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         repository: the folders of models; a name that is in two of them is served from the first. Or one ONNX file.
         host: the address to listen on.
         http_port: 0 chooses a free one.
-        grpc_port: 0 chooses a free one.
+        grpc_port: 0 chooses a free one, -1 none: then there is no gRPC.
         provider: what runs the models; auto takes the best that this machine has.
         state_dir: the folder that remembers the active versions over a restart; None remembers nothing.
         threads: intra-op threads of one instance of a model; None shares out the usable cores.
@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     repository: Annotated[tuple[Path, ...], NoDecode] = (DEFAULT_REPOSITORY,)
     host: str = "127.0.0.1"
     http_port: Port = 8000
-    grpc_port: Port = 8001
+    grpc_port: Annotated[int, Field(ge=-1, le=65535)] = 8001
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     state_dir: Path | None = Field(default_factory=default_state_dir)
     threads: PositiveInt | None = None

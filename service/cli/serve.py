@@ -46,7 +46,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on [127.0.0.1].")] = None,
     http_port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one [8000].")] = None,
-    grpc_port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one [8001].")] = None,
+    grpc_port: Annotated[int | None, typer.Option(min=-1, max=65535, help="0: a free one; -1: no gRPC [8001].")] = None,
     provider: Annotated[
         Literal["auto", "cpu", "cuda", "tensorrt"] | None, typer.Option(help="What runs the models [auto].")
     ] = None,

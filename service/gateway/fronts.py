@@ -28,6 +28,8 @@ from service.serving.readiness import Health
 
 T = TypeVar("T")
 
+NO_PORT = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Listening:
@@ -36,7 +38,7 @@ class Listening:
     Attributes:
         host: address to bind.
         http_port: 0 for a free one.
-        grpc_port: 0 for a free one.
+        grpc_port: 0 for a free one, `NO_PORT` for no gRPC.
         max_body_bytes: the largest request.
         drain_timeout_s: how long requests in flight may take once stopping has begun.
         max_in_flight_bytes: of requests and answers at once; a body is never let be larger.
@@ -107,8 +109,6 @@ class Fronts:
         controls: Controls,
         credentials: Credentials,
     ) -> None:
-        from service.gateway.grpc.build import build as build_grpc  # noqa: PLC0415 - takes a quarter of a second
-
         budget = ByteBudget(listening.max_in_flight_bytes)
         max_body_bytes = min(listening.max_body_bytes, budget.large_limit_bytes)
         shared_memory = SharedMemory(listening.shared_memory, max_body_bytes)
@@ -143,6 +143,11 @@ class Fronts:
             f"{host}:{listening.http_port}",
             "--http-port",
         )
+        self._fronts: tuple[Front, ...] = (http_front,)
+        if listening.grpc_port == NO_PORT:
+            return
+        from service.gateway.grpc.build import build as build_grpc  # noqa: PLC0415 - takes a quarter of a second
+
         try:
             grpc_front = _bound(
                 lambda: build_grpc(
@@ -168,7 +173,7 @@ class Fronts:
         except AddressRefused:
             http_front.close()
             raise
-        self._fronts: tuple[Front, ...] = (http_front, grpc_front)
+        self._fronts = (http_front, grpc_front)
 
     @property
     def urls(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
+import stat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,9 +105,11 @@ class Keyring:
 
     def _read(self) -> Mapping[Digest, Holder]:
         try:
+            mode = self._path.stat().st_mode
+            if not stat.S_ISREG(mode):  # a pipe would hold the event loop up until somebody writes
+                raise KeysRefused(f"{self._path} is no regular file, as the file of keys must be")
             with self._path.open("rb") as file:
                 data = file.read(_FILE_LIMIT_BYTES + 1)
-                mode = os.fstat(file.fileno()).st_mode
         except OSError as error:
             raise KeysRefused(f"the file of keys {self._path} cannot be read: {_reason(error)}") from None
         if mode & _OTHERS_MODE:

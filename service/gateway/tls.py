@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,8 @@ def _context() -> ssl.SSLContext:
 
 def _bytes_of(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would hold the event loop up until somebody writes
+            raise CertificateRefused(f"{path} is no regular file, as keys and certificates must be")
         return path.read_bytes()
     except OSError as error:
         raise CertificateRefused(f"{path} cannot be read: {(error.strerror or 'unknown reason').lower()}") from None

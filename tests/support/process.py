@@ -16,7 +16,7 @@ from types import TracebackType
 
 import httpx
 
-READY = re.compile(r"retort (?:not )?ready: (https?://\S+?:(\d+)) grpcs?://(\S+?:\d+) ")
+READY = re.compile(r"retort (?:not )?ready: (https?://\S+?:(\d+)) (?:grpcs?://(\S+?:\d+) )?")
 
 
 class ServerProcess:
@@ -126,4 +126,4 @@ class ServerProcess:
             self.kill()
             self.process.stdout.close()
             raise RuntimeError(f"no ready line within {timeout_s} s: {line!r}\n{self.log()[-4000:]}")
-        return found[1], found[3]
+        return found[1], found[3] or ""

@@ -56,6 +56,7 @@ def test_no_setting_has_a_name_that_kubernetes_injects() -> None:
     ("variable", "text", "field", "value"),
     [
         ("RETORT_HTTP_PORT", "0", "http_port", 0),
+        ("RETORT_GRPC_PORT", "-1", "grpc_port", -1),
         ("retort_host", "0.0.0.0", "host", "0.0.0.0"),
         ("RETORT_PROVIDER", "cuda", "provider", "cuda"),
         ("RETORT_THREADS", "2", "threads", 2),
@@ -105,6 +106,8 @@ def test_settings_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "words"),
     [
+        ("RETORT_HTTP_PORT", "-1", ["RETORT_HTTP_PORT is '-1'", "0"]),
+        ("RETORT_GRPC_PORT", "-2", ["RETORT_GRPC_PORT is '-2'", "-1"]),
         ("RETORT_HTTP_PORT", "99999", ["RETORT_HTTP_PORT is '99999'", "65535"]),
         ("RETORT_HTTP_PORT", "tcp://10.0.0.1:80", ["RETORT_HTTP_PORT is 'tcp://10.0.0.1:80'", "integer"]),
         ("RETORT_PROVIDER", "rocm", ["RETORT_PROVIDER is 'rocm'", "'cuda'"]),

@@ -147,6 +147,7 @@ def _credentials(certificate: Certificate) -> Any:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    # An answer to a client that has gone: its call is over, nothing failed here, and any client could fill the log so.
+    # An answer to a client that has gone, or metadata that is no text: nothing failed here, and any client could fill
+    # the log so.
     error = record.exc_info[1] if record.exc_info else None
-    return type(error).__name__ != "ExecuteBatchError"
+    return type(error).__name__ not in ("ExecuteBatchError", "UnicodeDecodeError")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,15 @@ def test_what_cannot_be_used_at_the_start_is_refused(
         (tmp_path / "keys").write_bytes(content)
     with pytest.raises(KeysRefused, match=words):
         Keyring(tmp_path / "keys", clock, logs.logger("test"))
+
+
+def test_a_pipe_in_its_place_holds_nobody_up(keyring: Keyring, file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+    with capture_logs() as lines:
+        keyring.read_again()
+    assert "is no regular file" in lines[0]["reason"]
+    assert keyring.admit(b"web-key", Right.INFER).name == "web"
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o440, False), (0o644, True), (0o602, True)])

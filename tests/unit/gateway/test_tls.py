@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import ssl
 import time
@@ -80,7 +81,9 @@ def test_each_way_of_being_wrong_has_its_sentence(pairs: tuple[Pair, Pair], tmp_
     words.write_text("no certificate")
     assert refusal(nothing, one.key) == f"{nothing} cannot be read: no such file or directory"
     assert refusal(one.chain, nothing) == f"{nothing} cannot be read: no such file or directory"
-    assert refusal(tmp_path, one.key) == f"{tmp_path} cannot be read: is a directory"
+    assert refusal(tmp_path, one.key) == f"{tmp_path} is no regular file, as keys and certificates must be"
+    os.mkfifo(pipe := tmp_path / "pipe")  # nobody writes: to open it would take for ever
+    assert refusal(pipe, one.key) == f"{pipe} is no regular file, as keys and certificates must be"
     assert refusal(one.chain, two.key) == f"the key {two.key} is not that of the certificate {one.chain}"
     for chain, key in ((words, one.key), (one.chain, words), (one.key, one.chain)):
         assert refusal(chain, key) == f"{chain} and {key} are no certificate and private key in PEM form"

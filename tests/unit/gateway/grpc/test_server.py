@@ -88,8 +88,15 @@ async def test_more_connections_than_the_limit_are_closed(monkeypatch: pytest.Mo
     assert len(await still_open(1.5, CROWD)) == limit
 
 
-@pytest.mark.parametrize(("error", "told"), [(cygrpc.ExecuteBatchError("x"), False), (ValueError("x"), True)])
-def test_an_answer_to_a_client_that_has_gone_is_no_error(error: Exception, told: bool) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (cygrpc.ExecuteBatchError("x"), False),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), False),
+        (ValueError("x"), True),
+    ],
+)
+def test_what_a_client_does_by_going_or_by_its_metadata_is_no_error(error: Exception, told: bool) -> None:
     record = logging.LogRecord("grpc", logging.ERROR, "", 0, "raised", None, (type(error), error, None))
     assert _is_news(record) is told
 
