@@ -6,7 +6,7 @@ and rounds many: a slow spell of the machine falls on all. Interrupted, it gives
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -134,8 +134,3 @@ def _block(one: Contender, number: int, plan: Plan, generator: Generator, planne
     return Observed(
         one.label, number, sent, duration_s(plan.of_round(number)), after.since(before), one.pool.rows.labels
     )
-
-
-def by_label(contenders: Sequence[Contender]) -> Mapping[str, Contender]:
-    """Label -> contender."""
-    return {one.label: one for one in contenders}

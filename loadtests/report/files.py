@@ -38,11 +38,6 @@ def json_text(found: Document) -> str:
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in whole.items()) + "\n}\n"
 
 
-def schema_text() -> str:
-    """The JSON Schema of report.json, as `SCHEMA_FILE` beside this module holds it."""
-    return json.dumps(Document.model_json_schema(by_alias=True, mode="serialization"), indent=1) + "\n"
-
-
 def read(file: Path) -> Document:
     """A report.json that was written before.
 

@@ -183,12 +183,6 @@ def put_nodes(graph: onnx.GraphProto, instead: dict[str, list[onnx.NodeProto]]) 
     _keep(graph.node, [new for old in graph.node for new in instead.get(old.name, [old])])
 
 
-def import_contrib(proto: onnx.ModelProto) -> None:
-    """Declares ONNX Runtime's own operators, once."""
-    if all(entry.domain != "com.microsoft" for entry in proto.opset_import):
-        proto.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
-
-
 def inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
     """Every node in the subgraphs of a node, at any depth."""
     for attribute in node.attribute:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -69,12 +68,3 @@ class Position:
     def of(cls, state: dict[str, Any]) -> Position:
         """From what `state` gave."""
         return cls(**{**state, "history": [Epoch(**epoch) for epoch in state["history"]]})
-
-
-def epochs_shown(tell: Callable[[str], None]) -> Callable[[Epoch], None]:
-    """A callback for `Trainer.run`, of what `workbench.progress.task(name, epochs)` gave: one step an epoch."""
-
-    def on_epoch(epoch: Epoch) -> None:
-        tell(f"development loss {epoch.development_loss:.4f}, accuracy {epoch.development_accuracy:.4f}")
-
-    return on_epoch

@@ -70,8 +70,8 @@ class EngineThread:
             self._runs.put(run)
             return False
         run.execute(self._engine, self._clock)
-        if run.error is None:
-            self._quick.learn(run.rows, run.ended_s - run.started_s)
+        ended_s = run.ended_s or self._clock.now_s()  # one that fails holds the loop up just as long
+        self._quick.learn(run.rows, ended_s - run.started_s)
         return True
 
     def end(self) -> None:

@@ -2,8 +2,8 @@
 
 A hop to a thread and back is two wake-ups and two hand-overs of the interpreter's lock: about 0.2 ms where a run of a
 tiny network takes 0.05. Judges each size by how long it took on the loop itself: a few slow runs in a row close it, one
-quick run opens it again. Knows nothing of what runs; whoever sets the limit vouches that a run's time depends on its
-rows alone, since the loop stands still meanwhile.
+quick run opens it again. Long runs in a row, of whatever sizes, close all of them. Knows nothing of what runs; whoever
+sets the limit vouches that a run's time depends on its rows alone, since the loop stands still meanwhile.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from service.core.clock import Clock
 
 SLOW_RUNS_ALLOWED = 3  # in a row: the first ones find cold caches, and any may be interrupted
 LOOK_AGAIN_S = 0.05
+LONG = 4.0  # times the limit
+LONG_RUNS_ALLOWED = 2  # in a row, of any sizes: one may have been interrupted, hardly two
 NEAR = 2.0  # a size is tried only where runs of it take at most so many times the limit on the whole
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A size whose last run was slow: how many were in a row, and when the last of them was."""
+    """Slow runs: how many were in a row, and when the last of them was."""
 
     slow_runs: int = 0
     slow_at_s: float = -math.inf
@@ -41,21 +43,31 @@ class Quick:
     predict_s: Callable[[int], float]
     clock: Clock
     _seen: dict[int, _Seen] = field(default_factory=dict)
+    _all: _Seen = field(default_factory=_Seen)  # long runs, of all sizes
 
     def allows(self, rows: int) -> bool:
         """Whether a run of `rows` rows should be done on the loop."""
         if not 0 < self.predict_s(rows) <= NEAR * self.limit_s:
             return False
+        if self._all.slow_runs >= LONG_RUNS_ALLOWED and not self._looks_again(self._all):
+            return False
         seen = self._seen.get(rows)
-        if seen is None or seen.slow_runs < SLOW_RUNS_ALLOWED:
-            return True
-        return self.clock.now_s() - seen.slow_at_s >= LOOK_AGAIN_S
+        return seen is None or seen.slow_runs < SLOW_RUNS_ALLOWED or self._looks_again(seen)
 
     def learn(self, rows: int, seconds: float) -> None:
         """Notes that a run of `rows` rows took `seconds` on the loop."""
+        if seconds <= LONG * self.limit_s:
+            self._all.slow_runs = 0
+        else:
+            self._note(self._all)
         if seconds <= self.limit_s:
             self._seen.pop(rows, None)
-            return
-        seen = self._seen.setdefault(rows, _Seen())
+        else:
+            self._note(self._seen.setdefault(rows, _Seen()))
+
+    def _note(self, seen: _Seen) -> None:
         seen.slow_runs += 1
         seen.slow_at_s = self.clock.now_s()
+
+    def _looks_again(self, seen: _Seen) -> bool:
+        return self.clock.now_s() - seen.slow_at_s >= LOOK_AGAIN_S

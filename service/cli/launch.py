@@ -52,12 +52,18 @@ def _fill_standard_files() -> None:
 @contextlib.contextmanager
 def _trial_ahead(settings: Settings) -> Iterator[TrialAhead | None]:
     """A process for the first trial, where one is to be expected: nothing was ever tried."""
-    state_dir = settings.state_dir
-    if not settings.trial_memory_bytes or (state_dir is not None and (state_dir / trial_memory.FILE).exists()):
-        yield None
-        return
-    ahead = TrialAhead(limits_within(settings.load_timeout_s, settings.trial_memory_bytes))
+    ahead = None
+    with contextlib.suppress(OSError):  # a folder nobody may look into, no process to be had: trials say so themselves
+        ahead = _started(settings)
     try:
         yield ahead
     finally:
-        ahead.close()
+        if ahead is not None:
+            ahead.close()
+
+
+def _started(settings: Settings) -> TrialAhead | None:
+    state_dir = settings.state_dir
+    if not settings.trial_memory_bytes or (state_dir is not None and (state_dir / trial_memory.FILE).exists()):
+        return None
+    return TrialAhead(limits_within(settings.load_timeout_s, settings.trial_memory_bytes))

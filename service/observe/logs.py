@@ -171,7 +171,7 @@ def _to_json(event: Event) -> str:
 
 def _to_text(event: Event) -> str:
     fields = {key: str(value) for key, value in event.items()}
-    trace = fields.pop("exception", "")
+    trace: str = _cut(fields.pop("exception", ""))
     head = " ".join(printable(fields.pop(key)) for key in _FIRST)
     pairs = "".join(f" {key}={_cut(value)!a}" for key, value in fields.items())
     return head + pairs + "".join(f"\n    | {printable(line)}" for line in trace.splitlines())

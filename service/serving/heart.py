@@ -19,6 +19,7 @@ LEAST_ALLOWED_S = 1.0
 _RUNS_ALLOWED = 4
 _RUNS_APART = 10  # from one probe's begin to the next: a slow version spends a tenth of its time on them at most
 _RUNS_APART_IN_USE = 300  # where clients are answered, who would wait for them
+_MOST_APART_IN_USE_S = 1.5  # for only a probe sees a wrong answer; of a version whose ten runs take less
 _SILENT = "its runner does not answer"
 
 
@@ -81,7 +82,8 @@ class Heart:
         self._began_s = self._clock.now_s()
         run_s = self._servable.examined.curve.predict_s(1)
         self._next_s = self._began_s + _RUNS_APART * run_s
-        self._next_in_use_s = self._began_s + _RUNS_APART_IN_USE * run_s
+        in_use_s = min(_RUNS_APART_IN_USE * run_s, _MOST_APART_IN_USE_S)
+        self._next_in_use_s = max(self._next_s, self._began_s + in_use_s)
         self._task = asyncio.get_running_loop().create_task(self._probe(), name=f"probe {self._servable.model}")
 
     def _note(self, reason: str) -> None:

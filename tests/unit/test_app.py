@@ -17,6 +17,7 @@ import pytest
 from service.app import Server
 from service.assembly import CannotStart
 from service.repository.store import VersionFiles
+from service.runtime.trial_process import TrialAhead, TrialLimits
 from tests.support.logs import capture_logs
 from tests.unit.server_parts import one_model, settings
 
@@ -41,6 +42,18 @@ async def test_a_server_starts_says_so_answers_and_ends_at_a_signal(repository: 
         assert (await client.get("/v2/health/ready")).status_code == 200
         answer = await client.post("/v2/models/m/infer", json=body)
         assert answer.json()["outputs"][0]["data"] == [2, 4, 6, 8]
+    signal.raise_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 20) == 0
+
+
+async def test_a_process_that_waited_for_a_trial_is_let_go_once_the_models_are_loaded(repository: Path) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    ahead = TrialAhead(TrialLimits())
+    assert ahead._process is not None
+    waiting = ahead._process.popen
+    running = asyncio.ensure_future(Server(settings(repository), said.put_nowait, ahead=ahead).run())
+    await asyncio.wait_for(said.get(), 20)
+    assert waiting.returncode is not None
     signal.raise_signal(signal.SIGTERM)
     assert await asyncio.wait_for(running, 20) == 0
 

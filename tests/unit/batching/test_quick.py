@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.batching.quick import LOOK_AGAIN_S, NEAR, SLOW_RUNS_ALLOWED, Quick
+from service.batching.quick import LONG, LONG_RUNS_ALLOWED, LOOK_AGAIN_S, NEAR, SLOW_RUNS_ALLOWED, Quick
+from service.core.contract import Arrays
 from service.core.deadline import Deadline
 from service.core.errors import RunFailed
 from tests.fakes import ManualClock
 from tests.unit.batching.on_loop import Where, started
 
 LIMIT_S = 100e-6
+
+
+class Late(Where):
+    """Takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def run(self, arrays: Arrays) -> dict[str, Any]:
+        time.sleep(self._seconds)
+        return super().run(arrays)
 
 
 @pytest.fixture
@@ -73,6 +88,42 @@ def test_a_closed_size_is_looked_at_again_soon(clock: ManualClock) -> None:
     clock.advance(LOOK_AGAIN_S)
     quick.learn(1, LIMIT_S)
     assert quick.allows(1)
+
+
+def test_long_runs_in_a_row_close_every_size_until_one_is_looked_at_again(clock: ManualClock) -> None:
+    quick = judge(clock, LIMIT_S / 10)
+    for rows in range(1, LONG_RUNS_ALLOWED + 1):
+        assert quick.allows(rows)
+        quick.learn(rows, 1.01 * LONG * LIMIT_S)
+    assert not any(quick.allows(rows) for rows in range(1, 9))
+    clock.advance(1.01 * LOOK_AGAIN_S)
+    assert quick.allows(8)
+    quick.learn(8, 1.01 * LONG * LIMIT_S)
+    assert not quick.allows(8)
+    clock.advance(1.01 * LOOK_AGAIN_S)
+    quick.learn(8, LIMIT_S)
+    assert all(quick.allows(rows) for rows in range(1, 9))
+
+
+def test_a_long_run_that_was_interrupted_closes_nothing(clock: ManualClock) -> None:
+    quick = judge(clock)
+    for seconds in [100 * LIMIT_S, LIMIT_S] * 10:
+        quick.learn(1, seconds)
+        assert quick.allows(1)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_runs_that_take_long_leave_the_loop_also_where_they_fail(fails: bool) -> None:
+    limit_s = 0.01
+    engine = Late(limit_s * LONG * 1.1)
+    engine.fails = fails
+    batcher = started(engine, limit_s)
+    for _ in range(LONG_RUNS_ALLOWED + 1):
+        assert engine.threads <= {threading.get_ident()}
+        with suppress(RunFailed):
+            await batcher.submit({"x": np.ones((1, 2))}, 1, Deadline.never())
+    assert len(engine.threads) == 2
+    await batcher.close(drain=True)
 
 
 async def served(engine: Where, inline_limit_s: float, requests: int = 20) -> list[Any]:

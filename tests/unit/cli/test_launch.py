@@ -70,6 +70,24 @@ def test_a_restart_and_a_server_that_trusts_every_file_pay_nothing(given: list[A
     assert given == [None, None]
 
 
+def test_where_no_process_is_to_be_had_the_server_starts_all_the_same(
+    given: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_limits: TrialLimits) -> Ahead:
+        raise BlockingIOError("Resource temporarily unavailable")  # as fork says it at the limit of processes
+
+    monkeypatch.setattr(launch, "TrialAhead", refuse)
+    assert launch.launch(settings(tmp_path), print) == 3
+    assert given == [None]
+
+
+def test_a_state_folder_that_cannot_be_looked_into_does_not_keep_the_server_from_starting(
+    given: list[Any], tmp_path: Path
+) -> None:
+    assert launch.launch(settings(tmp_path / ("x" * 300)), print) == 3
+    assert given == [None]
+
+
 def test_the_collector_rests_while_the_server_is_imported_and_not_after(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -96,9 +96,10 @@ def test_json_gives_the_value_back_unchanged() -> None:
 def test_a_traceback_is_kept_and_cannot_forge_a_line(form: Literal["json", "console"]) -> None:
     stream = written(form)
     try:
-        raise ValueError("x\n2026 info forged")
+        raise ValueError("x\n2026 info forged\x1b[2J")
     except ValueError:
         logs.logger("t").exception("failed")
+    assert "\x1b" not in stream.getvalue()
     lines = stream.getvalue().splitlines()
     assert "ValueError: x" in stream.getvalue()
     assert all(text.startswith("    | ") for text in lines[1:])
@@ -116,6 +117,13 @@ def test_a_long_value_is_cut(form: Literal["json", "console"]) -> None:
     stream = written(form)
     logs.logger("t").info("seen", value="x" * 100_000)
     assert len(stream.getvalue()) < 9_000
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_long_exception_is_cut(form: Literal["json", "console"]) -> None:
+    stream = written(form)
+    logs.logger("t").error("failed", exc_info=ValueError("x\n" * 100_000))
+    assert len(stream.getvalue()) < 40_000
 
 
 def test_what_json_cannot_hold_is_written_as_text() -> None:

@@ -328,6 +328,14 @@ async def test_a_slow_version_is_probed_seldom(house: House, clock: ManualClock)
     await heart.stop()
 
 
+async def slow(house: House, clock: ManualClock, run_s: float) -> Servable:
+    """Of one row a run, which takes so long."""
+    servable = await loaded(house, models.scales(2.0), clock=clock, max_batch_size=1)
+    for _ in range(200):
+        servable.examined.curve.observe(1, run_s)
+    return servable
+
+
 @pytest.mark.parametrize(
     ("clients_wait", "silent_s", "well", "probed"),
     [
@@ -340,9 +348,7 @@ async def test_a_slow_version_is_probed_seldom(house: House, clock: ManualClock)
 async def test_where_clients_are_answered_it_is_probed_once_in_300_runs(
     house: House, clock: ManualClock, clients_wait: bool, silent_s: float, well: bool, probed: bool
 ) -> None:
-    servable = await loaded(house, models.scales(2.0), clock=clock, max_batch_size=1)
-    for _ in range(200):
-        servable.examined.curve.observe(1, 0.5)
+    servable = await slow(house, clock, 0.004)
     heart, run_s = Heart(servable, clock), servable.examined.curve.predict_s(1)
     await beat(heart)
     heart.ok = well
@@ -354,6 +360,27 @@ async def test_where_clients_are_answered_it_is_probed_once_in_300_runs(
         assert (heart._task is not None) is due
         await heart.stop()
         heart._task = None
+    servable.batcher._ledger.clients = 0
+
+
+@pytest.mark.parametrize(("run_s", "apart_s"), [(0.02, 1.5), (0.1, 1.5), (0.5, 5.0)])
+async def test_a_wrong_answer_amid_clients_is_found_within_two_seconds_or_ten_runs(
+    house: House, clock: ManualClock, fault: Fault, run_s: float, apart_s: float
+) -> None:
+    servable = await slow(house, clock, run_s)
+    heart = Heart(servable, clock)
+    await beat(heart)
+    servable.batcher._ledger.clients = 1
+    fault.change = lambda outputs: {"y": outputs["y"] * 1.5}
+    for elapsed_s, due in ((0.98 * apart_s, False), (1.02 * apart_s, True)):
+        clock.advance(elapsed_s - (clock.now_s() - heart._began_s))
+        servable.pulse.last_batch_s = clock.now_s()
+        heart.tick()
+        assert (heart._task is not None) is due
+    assert heart._task is not None
+    await asyncio.wait({heart._task}, timeout=5)
+    heart.tick()
+    assert (heart.ok, heart.reason) == (False, "its probe got a wrong answer")
     servable.batcher._ledger.clients = 0
 
 

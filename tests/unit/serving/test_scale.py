@@ -12,6 +12,8 @@ import pytest
 
 from service.core.contract import ModelRef
 from service.core.errors import NotFound
+from service.observe.collector import StatisticsCollector
+from service.observe.exposition import pieces
 from service.serving import readiness
 from service.serving.catalog import Catalog
 from service.serving.entry import Entry
@@ -52,6 +54,24 @@ def lookup(catalog: Catalog, number: int) -> Callable[[], None]:
         catalog.ready(ref.name)
 
     return step
+
+
+@pytest.mark.parametrize("before", [0, 1, 5, 20])
+async def test_a_scrape_goes_on_while_models_are_unloaded(house: House, before: int) -> None:
+    catalog = await loaded(house, 20)
+    machine = SimpleNamespace(
+        read=lambda: SimpleNamespace(cpu_utilization=0, memory_total_bytes=1, memory_used_bytes=1)
+    )
+    families = StatisticsCollector(catalog.counters, catalog.model_statistics, {}, {}, machine, {}).collect()  # type: ignore[arg-type]
+    text = pieces(families)
+    read = [next(text) for _ in range(before)]
+    for name in catalog.models():
+        await catalog.unload(name)
+    written = "".join([*read, *text])
+    assert (
+        written.count("\nnv_inference_request_success{") == written.count("\nnv_inference_pending_request_count{") == 20
+    )
+    assert 'retort_models{state="ready"} 0' in written
 
 
 async def growth(house: House) -> float:

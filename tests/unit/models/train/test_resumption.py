@@ -19,7 +19,7 @@ from models.train.examples import Examples  # noqa: E402
 from models.train.interruption import interruption  # noqa: E402
 from models.train.loop import Step, Trainer, TrainSettings  # noqa: E402
 from models.train.networks import reproducible  # noqa: E402
-from models.train.progress import Position, epochs_shown  # noqa: E402
+from models.train.progress import Position  # noqa: E402
 from models.train.resumption import Moving, Resumption  # noqa: E402
 
 SETTINGS = TrainSettings(epochs=3, batch_rows=16, learning_rate=0.05, patience=6, seed=3)
@@ -218,10 +218,3 @@ def test_a_killed_process_loses_one_step(tmp_path: Path, whole) -> None:  # type
     trainer(resumed, path).run(on_step=steps.append)
     assert torch.equal(weights(resumed), whole[1])
     assert (steps[0].epoch, steps[0].number) == (2, 4)
-
-
-def test_progress_is_told_epoch_by_epoch() -> None:
-    told: list[str] = []
-    trainer(network(), None).run(epochs_shown(told.append))
-    assert len(told) == 3
-    assert all(line.startswith("development loss 0.") and ", accuracy " in line for line in told)
