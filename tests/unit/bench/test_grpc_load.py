@@ -12,16 +12,14 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from tests.bench.grpc_load import METHOD, SERVICE, message
+from tests.unit.bench.echoes import port_of
 
 
 @pytest.fixture
 def echo() -> Iterator[str]:
     """The port of an echo."""
-    command = [sys.executable, "-m", "tests.bench.grpc_echo"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip().rpartition(":")[2]
-        process.terminate()
+    with port_of("grpc_echo") as port:
+        yield port
 
 
 @pytest.fixture

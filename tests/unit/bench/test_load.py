@@ -11,16 +11,14 @@ import orjson
 import pytest
 
 from tests.bench.tiny import requests
+from tests.unit.bench.echoes import port_of
 
 
 @pytest.fixture
 def echo() -> Iterator[str]:
     """The port of an echo."""
-    command = [sys.executable, "-m", "tests.bench.echo"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip().rpartition(":")[2]
-        process.terminate()
+    with port_of("echo") as port:
+        yield port
 
 
 def load(port: str, form: str, *more: str) -> subprocess.CompletedProcess[str]:
