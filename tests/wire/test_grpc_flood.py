@@ -18,7 +18,9 @@ from tests.support.process import ServerProcess
 
 CONNECTIONS, CALLS_EACH = 4, 1000  # below the server's limit of calls; gRPC's own of waiting calls is 3000
 MINE = 300
-PROMISED_S = 0.05  # O7c; where nobody waited for much longer, there was no crowd to tell from
+PROMISED_S = 0.05  # O7c
+CROWD_S = 0.3  # that another call waits in one
+FLOOD_S, FLOODS = 3.0, 5  # what is asked before a flood is read has no crowd before it
 LIVE = b"/inference.GRPCInferenceService/ServerLive"
 
 
@@ -44,21 +46,29 @@ def test_a_flood_of_calls_cancels_no_call_of_another_client(server: ServerProces
 
 def test_a_crowd_of_calls_keeps_no_health_check_waiting(server: ServerProcess) -> None:
     """O7; a call of another kind is the control: it waits until its turn comes."""
-    message = service_pb2.ModelInferRequest(model_name="none").SerializeToString()
     server.http.get("/v2/health/ready")
-    with flooded(server, INFER, message) as stub:
-        began_s, took_s = time.monotonic(), []
-        other = stub.ServerMetadata.future(service_pb2.ServerMetadataRequest(), timeout=60)
-        while not other.done():
-            for ask in (lambda: stub.ServerReady(service_pb2.ServerReadyRequest()), health_of(server)):
-                asked_s = time.monotonic()
-                ask()
-                took_s.append(time.monotonic() - asked_s)
-        waited_s = time.monotonic() - began_s
-    assert other.result().name == "retort"
+    waited_s, took_s = next(crowd for _ in range(FLOODS) if (crowd := crowded(server))[0] >= CROWD_S)
     most_s = percentile(took_s, 95)
     print(f"95 of 100 of {len(took_s)} checks within {most_s:.3f} s, the other call {waited_s:.3f} s")  # noqa: T201
     assert most_s < max(PROMISED_S, waited_s / 3)
+
+
+def crowded(server: ServerProcess) -> tuple[float, list[float]]:
+    """A flood: how long another call waited in it, and the health checks meanwhile; short where it came before it."""
+    message = service_pb2.ModelInferRequest(model_name="none").SerializeToString()
+    waited_s, took_s, end_s = 0.0, [0.0], time.monotonic() + FLOOD_S
+    with flooded(server, INFER, message) as stub:
+        while waited_s < CROWD_S and time.monotonic() < end_s:
+            began_s, took_s = time.monotonic(), []
+            other = stub.ServerMetadata.future(service_pb2.ServerMetadataRequest(), timeout=60)
+            while not other.done():
+                for ask in (lambda: stub.ServerReady(service_pb2.ServerReadyRequest()), health_of(server)):
+                    asked_s = time.monotonic()
+                    ask()
+                    took_s.append(time.monotonic() - asked_s)
+            waited_s = time.monotonic() - began_s
+            assert other.result().name == "retort"
+    return waited_s, took_s
 
 
 def health_of(server: ServerProcess) -> Any:
