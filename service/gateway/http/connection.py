@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import httptools
@@ -52,12 +53,14 @@ class Connection(HttpToolsProtocol):
         self._usage = Usage(bounds.limits)
         self._offers = Offers()
         self._reader: ReaderWatch
+        self._answering: Any  # the transport as who answers sees it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody came."""
         super().connection_made(transport)
         self.flow = Flow(transport, self.pipeline)
         self._reader = ReaderWatch(transport, self._limits)
+        self._answering = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._end)
         over = len(self.connections) - self._limits.connections
         if over > 0:
             self._sweeper.turned_away()
@@ -121,11 +124,12 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A head has come to its end."""
-        self._in_head = False
         if self._leaving:
             return
         if self._usage.was_head_over(self.url, self.headers):
             self._refuse_head()
+        elif self.parser.should_upgrade():  # of whose body the parser would lose what has come
+            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "no other protocol is spoken here, expected HTTP/1.1")
         elif is_coded(self.headers):
             self._refuse(HTTPStatus.NOT_IMPLEMENTED, "the Transfer-Encoding is not known here, expected 'chunked'")
         elif len(self.pipeline) >= self._limits.pipelined:
@@ -135,6 +139,8 @@ class Connection(HttpToolsProtocol):
             self._usage.begin_body()
             waits = self._is_answering()
             super().on_headers_complete()
+            self._in_head = False  # not before: what is raised there is the head's, and no request has begun
+            self.cycle.transport = self._answering
             if not waits:
                 offer(self, self.headers)
             self.headers = []  # trailers end here, unread
@@ -189,7 +195,7 @@ class Connection(HttpToolsProtocol):
         if self._leaving:
             return
         error = BadInput("the request is not valid HTTP/1.1")
-        if self._inside and not self._in_head and self._is_answering():
+        if self._inside and not self._in_head:
             self._break(error)
         else:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
@@ -245,16 +251,13 @@ class Connection(HttpToolsProtocol):
         self._leave()
         self._refused(status)
         self.transport.write(refusal(status, sentence, headers))
-        if self.transport.can_write_eof():
-            self.transport.write_eof()  # and the client closes, or `judge` does
-        else:
-            self.transport.close()
+        self._say_no_more()
 
     def _break(self, error: Exception) -> None:
         """Ends the request whose body is coming: its handler is told, and answers."""
         self._leave()
         if self.cycle.response_complete:
-            self.transport.close()
+            self._say_no_more()
             return
         scope: Any = self.cycle.scope
         scope[BROKEN] = error
@@ -262,6 +265,21 @@ class Connection(HttpToolsProtocol):
             self.large.fail(error)
         self.cycle.keep_alive = self.cycle.more_body = False
         self.cycle.message_event.set()
+
+    def _end(self) -> None:
+        """Ends the connection behind an answer, once what its client still sends is read over (RFC 9112, 9.6)."""
+        if self._inside and not self.pipeline:
+            self._leave()
+            self._say_no_more()
+        else:
+            self.transport.close()
+
+    def _say_no_more(self) -> None:
+        """The client closes then, or `judge` does: a close with bytes unread would reset, and lose the answer."""
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:  # TLS, which reads them over while it says goodbye
+            self.transport.close()
 
     def _leave_after_answers(self) -> None:
         self._leave()

@@ -58,7 +58,7 @@ class Client:
 
 @dataclass
 class Service:
-    """A server whose handler echoes; `held` keeps answers back until it is set."""
+    """A server whose handler echoes; `held` keeps answers back until it is set, and at /early nothing is read."""
 
     limits: Limits
     tls: ssl.SSLContext | None = None
@@ -67,6 +67,9 @@ class Service:
     seen: list[dict[bytes, bytes]] = field(default_factory=list)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/early":
+            await Response(b"early", 413)(scope, receive, send)
+            return
         body = await read_body({}, receive, 1 << 30, scope)
         if scope["path"] == "/held":
             await self.held.wait()
