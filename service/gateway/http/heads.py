@@ -50,7 +50,7 @@ class Heads:
     Args:
         limit_bytes: longer ones are not known.
         fields: those with more fields are not known.
-        kept: how many are remembered at least.
+        kept: how many are remembered at least, of short ones.
     """
 
     def __init__(self, limit_bytes: int = KNOWN_BYTES, fields: int = 64, kept: int = KEPT) -> None:

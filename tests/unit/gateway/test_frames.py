@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,17 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(2000):
         frames.decode(orjson.dumps(request([1, 2], id=str(number))), SPECS)
     assert 0 < len(frames._known) <= 2 * KEPT
+
+
+def test_so_is_the_memory_for_requests_that_say_much_in_few_bytes() -> None:
+    frames = Frames()
+    many = [{"": number} for number in range(190)]
+    tracemalloc.start()
+    for number in range(1200):
+        frames.decode(orjson.dumps(request([1, 2], parameters={"own": many}, id=str(number))), SPECS)
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes < 30 << 20  # 46 MB for as many as are remembered of short ones
 
 
 def test_values_are_not_shared_with_an_earlier_request() -> None:

@@ -27,6 +27,14 @@ def test_it_never_takes_more_than_twice_its_room() -> None:
     assert all(recent.get(key(number)) == number for number in range(990, 1000))
 
 
+def test_nor_more_than_twice_the_bytes_that_it_may_be_asked_by() -> None:
+    recent: Recent[int] = Recent(1000, 100)
+    for number in range(1000):
+        recent.put(key(number).rjust(30), number)
+        assert len(recent) <= 6
+    assert [recent.get(key(number).rjust(30)) for number in (997, 998, 999)] == [997, 998, 999]
+
+
 def test_what_is_asked_for_is_not_crowded_out_by_what_never_comes_again() -> None:
     recent: Recent[int] = Recent(10)
     recent.put(b"always", -1)
