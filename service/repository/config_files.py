@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from service.repository.model_config import MODEL_YAML_LIMIT_BYTES, ModelConfig, config_of, read_yaml_values
 from service.repository.triton_config import read_message
+from service.repository.triton_json import read_config_json
 from service.repository.triton_reading import Reading
-from service.repository.triton_text import CONFIG_LIMIT_BYTES, read_config_json, read_pbtxt
+from service.repository.triton_text import CONFIG_LIMIT_BYTES, read_pbtxt
 
 YAML_FILE = "model.yaml"
 TRITON_FILE = "config.pbtxt"

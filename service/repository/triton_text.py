@@ -1,4 +1,4 @@
-"""Reads Triton's ModelConfig message from the text of config.pbtxt, or from the JSON of a load request.
+"""Reads Triton's ModelConfig message from the text of config.pbtxt.
 
 Whatever the bytes are, what comes out is a message or a `BadModel` that says the line. Knows nothing of what the
 fields mean. Source: Triton's model_config.proto, as the `tritonclient` package carries it.
@@ -27,31 +27,22 @@ def read_pbtxt(data: bytes, where: str) -> Any:
     """
     from google.protobuf import text_format  # noqa: PLC0415 - takes a while, and most models have no config.pbtxt
 
-    text = _text(data, where)
+    text = text_of(data, where)
     try:
-        return text_format.Parse(text, _new_message())
+        return text_format.Parse(text, new_message())
     except (text_format.ParseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadModel(_sentence(where, str(error))) from None
 
 
-def read_config_json(data: str, where: str) -> Any:
-    """The ModelConfig message of its JSON form; raises as `read_pbtxt`."""
-    from google.protobuf import json_format  # noqa: PLC0415 - as above
-
-    text = _text(data.encode("utf-8", "surrogatepass"), where)
-    try:
-        return json_format.Parse(text, _new_message())
-    except (json_format.ParseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BadModel(_sentence(where, str(error))) from None
-
-
-def _new_message() -> Any:
+def new_message() -> Any:
+    """A ModelConfig that says nothing."""
     from tritonclient.grpc import model_config_pb2  # noqa: PLC0415 - as above
 
     return model_config_pb2.ModelConfig()
 
 
-def _text(data: bytes, where: str) -> str:
+def text_of(data: bytes, where: str) -> str:
+    """What a configuration's bytes say. Raises BadModel: too large, or no UTF-8."""
     if len(data) > CONFIG_LIMIT_BYTES:
         raise BadModel(f"{where} has {len(data)} bytes, more than the limit of {CONFIG_LIMIT_BYTES}.")
     try:
@@ -74,7 +65,7 @@ def _sentence(where: str, problem: str) -> str:
 
 def _fields_of(message: str) -> list[str]:
     """The fields of the message type of that name, wherever it is nested."""
-    waiting = [_new_message().DESCRIPTOR]
+    waiting = [new_message().DESCRIPTOR]
     seen: set[str] = set()
     while waiting:
         kind = waiting.pop()

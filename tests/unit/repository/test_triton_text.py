@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2
 
 from service.core.errors import BadModel
-from service.repository.config_files import read_config, read_given_config
+from service.repository.config_files import read_config
 from service.repository.memory_folder import MemoryFolder
-from service.repository.triton_text import CONFIG_LIMIT_BYTES, read_config_json, read_pbtxt
+from service.repository.triton_text import CONFIG_LIMIT_BYTES, read_pbtxt
 from tests.unit.repository.triton_texts import problem
 
 
@@ -41,10 +38,6 @@ def test_a_file_that_is_too_large_or_no_text_is_not_parsed() -> None:
     assert "more than the limit of" in problem("#" * (CONFIG_LIMIT_BYTES + 1))
     with pytest.raises(BadModel, match=r"^w, line 2: it is not UTF-8 text"):
         read_pbtxt(b"a\n\xff", "w")
-    with pytest.raises(BadModel, match="more than the limit"):
-        read_config_json(" " * (CONFIG_LIMIT_BYTES + 1), "w")
-    with pytest.raises(BadModel, match="not UTF-8"):
-        read_config_json("\ud800", "w")
 
 
 FIELDS = [field.name for field in model_config_pb2.ModelConfig.DESCRIPTOR.fields]
@@ -80,34 +73,3 @@ def test_whatever_the_bytes_are_the_worst_is_a_bad_model(data: bytes) -> None:
     except BadModel as error:
         assert str(error).isascii()
         assert len(str(error)) < 700
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
-        max_leaves=12,
-    )
-)
-@example({"input": [{"dims": [1e30]}]})
-def test_whatever_the_json_is_the_worst_is_a_bad_model(value: Any) -> None:
-    try:
-        read_given_config(json.dumps(value), MemoryFolder({}, "m"), "m")
-    except BadModel as error:
-        assert len(str(error)) < 700
-
-
-@pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"input": ' * 20_000, '{"max_batch_size": ' + "9" * 10_000 + "}", "{"]
-)
-def test_hostile_json_is_a_bad_model(text: str) -> None:
-    with pytest.raises(BadModel):
-        read_given_config(text, MemoryFolder({}, "m"), "m")
-
-
-@pytest.mark.parametrize("text", ["0", "1.5", "true", "[1]", '{"input": 5}', '{"input": [5]}', '{"parameters": [1]}'])
-def test_json_of_another_shape_is_told_without_words_of_python(text: str) -> None:
-    with pytest.raises(BadModel, match=r"^the given config of m: ") as refused:
-        read_config_json(text, "the given config of m")
-    for word in ("Error", "object is", "NoneType"):
-        assert word not in str(refused.value)
