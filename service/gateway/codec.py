@@ -129,6 +129,8 @@ def parse_object(text: bytes | memoryview) -> dict[str, Any]:
     try:
         document = orjson.loads(text) if len(text) <= _CONTAINERS_LIMIT else _parse_large(bytes(text))
     except orjson.JSONDecodeError as error:
+        if not text:
+            raise BadInput("the request is empty, expected a JSON object") from None
         raise BadInput(f"the request is not valid JSON: {error.msg[:100]} at character {error.pos}") from None
     if type(document) is not dict:
         raise BadInput(f"the request is {quote(document)}, expected a JSON object")

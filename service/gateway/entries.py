@@ -70,7 +70,9 @@ def spec_of(entry: Any, specs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpe
     if type(entry) is not dict:
         raise BadInput(f"'inputs' of the request holds {quote(entry)}, expected objects")
     name = entry.get("name")
-    spec = specs.get(name) if type(name) is str else None
+    if type(name) is not str:
+        raise BadInput(f"'name' of an input is {quote(name)}, expected one of {listing(specs)}")
+    spec = specs.get(name)
     if spec is None:
         raise BadInput(f"the model has no input {quote(name)}, only {listing(specs)}")
     datatype = entry.get("datatype")

@@ -96,7 +96,7 @@ def test_a_header_length_without_blobs_is_plain_json() -> None:
 @pytest.mark.parametrize(
     ("document", "blobs", "words"),
     [
-        (b"", None, "not valid JSON"),
+        (b"", None, "the request is empty, expected a JSON object"),
         (b"{", None, "not valid JSON"),
         (b"[]", None, "the request is a list, expected a JSON object"),
         (b"null", None, "the request is null"),
@@ -105,8 +105,8 @@ def test_a_header_length_without_blobs_is_plain_json() -> None:
         ({"inputs": {"x": 1}}, None, "at least one tensor"),
         ({"inputs": [1]}, None, "holds a number, expected objects"),
         ({"inputs": [{**X, "name": "z"}]}, None, "the model has no input 'z', only 'x', 'ids', 's'"),
-        ({"inputs": [{**X, "name": 5}]}, None, "the model has no input a number"),
-        ({"inputs": [{**X, "name": ["x"]}]}, None, "the model has no input a list"),
+        ({"inputs": [{**X, "name": 5}]}, None, "'name' of an input is a number, expected one of 'x', 'ids', 's'"),
+        ({"inputs": [{**X, "name": ["x"]}]}, None, "'name' of an input is a list, expected one of"),
         ({"inputs": [X, X]}, None, "input 'x' is given twice"),
         ({"inputs": [{**X, "datatype": "FP64"}]}, None, "'datatype' of input 'x' is 'FP64', expected 'FP32'"),
         ({"inputs": [{**X, "datatype": "BF16"}]}, None, "is 'BF16', expected 'FP32'"),
