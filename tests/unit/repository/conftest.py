@@ -1,4 +1,4 @@
-"""A folder to break, and a record of every file and folder that was opened."""
+"""A folder to break, a place for a state file, and a record of every file and folder that was opened."""
 
 import os
 from collections.abc import Callable
@@ -21,6 +21,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(os, "open", recording_open)
     return paths
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a state file, on a disk of its own that is mounted at `tmp_path`."""
+    monkeypatch.setattr(os.path, "ismount", lambda folder: Path(folder) == tmp_path)
+    return tmp_path / "state" / "active.json"
 
 
 @pytest.fixture
