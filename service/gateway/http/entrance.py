@@ -39,6 +39,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 _INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 _PATH_LIMIT = 300
 _LARGE_BYTES = 64 << 10  # what a connection takes over before it makes its writer wait
+_PIECE_BYTES = 256 << 10  # of a large answer, handed over at once
 _END: Message = {"type": "http.response.body", "body": b""}
 # What uvloop says of a connection that its client closed, in the moment before uvicorn hears of it.
 _CLOSED = "the handler is closed"
@@ -169,11 +170,16 @@ class _Sender:
                 self.status = message["status"]
                 message["headers"].extend(self._headers)
             elif len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
-                await self._send({**message, "more_body": True})
+                await self._send_in_pieces(memoryview(message["body"]))
                 message = _END
             await self._send(message)
         except RuntimeError as error:
             _check_closed(error)
+
+    async def _send_in_pieces(self, body: memoryview) -> None:
+        """A connection with TLS encrypts at once what it is given, and keeps memory for as much until it ends."""
+        for at in range(0, len(body), _PIECE_BYTES):
+            await self._send({"type": "http.response.body", "body": body[at : at + _PIECE_BYTES], "more_body": True})
 
 
 def _asks_for_inference(scope: MutableMapping[str, Any]) -> bool:

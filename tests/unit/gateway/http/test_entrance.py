@@ -161,7 +161,7 @@ async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_
     scope = {"type": "http", "method": "POST", "path": INFER, "headers": []}
     answering = asyncio.create_task(entrance(scope, receive, send))
     await handed_over.wait()
-    assert held == [(1 << 20, True, 1 << 20), (0, False, 1 << 20)]
+    assert held == [*[(256 << 10, True, 1 << 20)] * 4, (0, False, 1 << 20)]
     taken.set()
     await answering
     assert budget.used_bytes == 0
