@@ -153,9 +153,12 @@ class _Sender:
         self.status = 0
 
     async def answer(self, response: Response, scope: Scope, receive: Receive) -> None:
-        """Sends a whole answer; a small one at once where its request came so and its client takes it now."""
+        """Sends a whole answer; a small one at once where its request came so and its client takes it now.
+
+        But not past who stands in between and adds to answers, as CORS does.
+        """
         whole: Exchange | None = scope.get(WHOLE)
-        if whole is None or not whole.ready or len(response.body) > _LARGE_BYTES:
+        if whole is None or self._send != whole.send or not whole.ready or len(response.body) > _LARGE_BYTES:
             await response(scope, receive, self)
             return
         self.status = response.status_code
@@ -183,9 +186,11 @@ class _Sender:
 
 
 def _asks_for_inference(scope: MutableMapping[str, Any]) -> bool:
-    """Whether a request is one for inference; notes then what its path names."""
+    """Whether a request is one for inference; notes then what its path names. Raises HTTPException: no path is so."""
     if REF in scope:
         return True
+    if scope["path"].endswith("\n"):  # before which Starlette's routes end, too
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     match = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
     if match is None:
         return False
@@ -199,7 +204,7 @@ def _check_closed(error: RuntimeError) -> None:
 
 
 def _routing_sentence(request: Request, error: HTTPException) -> str:
-    path = quote(request.url.path)
+    path = quote(request.scope["path"])
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return f"the method {quote(request.method)} is not known at {path}"
     return f"nothing is found at {path}; GET /docs lists every route"

@@ -49,6 +49,10 @@ def test_an_answer_without_one_gets_an_id_of_its_own(client: TestClient) -> None
         ("HEAD", INFER, 405, ""),
         ("HEAD", "/nowhere", 404, ""),
         ("POST", "/v2/health/live", 405, "the method 'POST'"),
+        ("GET", "/v2/health/live%0A", 404, "nothing is found at '/v2/health/live\\n'"),
+        ("POST", INFER + "%0A", 404, "nothing is found at '/v2/models/m/infer\\n'"),
+        ("GET", "/v2%0D%0A", 404, "nothing is found at '/v2\\r\\n'"),
+        ("GET", "/v2%3Fa", 404, "nothing is found at '/v2?a'"),
     ],
 )
 def test_a_path_or_method_that_is_none_is_told_in_the_same_form(
