@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 LAG_LIMIT_S = 0.005
@@ -32,14 +33,24 @@ class Outcome:
 
 
 class Connections:
-    """A pool of keep-alive connections that opens another when all are busy."""
+    """A pool of keep-alive connections that opens another when all are busy.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: on loopback.
+        at_most: so many; a request waits for one of them. None for as many as are needed.
+    """
+
+    def __init__(self, port: int, at_most: int | None = None) -> None:
         self._port = port
+        self._free = nullcontext() if at_most is None else asyncio.Semaphore(at_most)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def exchange(self, request: bytes) -> tuple[int, bytes]:
         """Sends one request and reads its answer; status 0 where the connection broke."""
+        async with self._free:
+            return await self._exchange(request)
+
+    async def _exchange(self, request: bytes) -> tuple[int, bytes]:
         pair = self._rested() or await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = pair
         try:
