@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.core.clock import MonotonicClock
 from service.core.errors import Draining
 from service.gateway.access import holder_of
 from service.gateway.budget import ByteBudget, Share
@@ -27,12 +28,13 @@ from service.gateway.guard import SHARE
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.exchange import WHOLE, Exchange
-from service.gateway.http.request_head import REF, origin_of, request_id_of
+from service.gateway.http.request_head import CAME_S, REF, origin_of, request_id_of
 from service.gateway.problems import problem, problem_of, was_meant
 from service.gateway.quote import quote
 from service.gateway.request_ids import RequestIds
+from service.gateway.turns import Turns
 from service.observe.logs import REQUEST_ID, Log
-from service.observe.tracing import TRACE, Tracing, nothing_followed
+from service.observe.tracing import TRACE, RequestTrace, Tracing, nothing_followed
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -74,6 +76,7 @@ class Entrance:
         access_log: gets one line a request; None logs none.
         tracing: follows inference requests; None follows none.
         budget: of the bytes in flight; None for as many as come.
+        turns: of the loop, for inference requests; None for turns that nobody else takes.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Entrance:
         access_log: Log | None,
         tracing: Tracing | None = None,
         budget: ByteBudget | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._app = app
         self._infer = infer
@@ -93,6 +97,7 @@ class Entrance:
         self._access_log = access_log
         self._tracing = tracing or nothing_followed()
         self._budget = budget or ByteBudget(sys.maxsize)
+        self._turns = turns or Turns(MonotonicClock())
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,9 +108,7 @@ class Entrance:
         request_id = self._ids.chosen(request_id_of(scope))
         REQUEST_ID.set(request_id)
         began_ns = time.perf_counter_ns()
-        trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
-        if TRACE.get() is not trace:  # the task of a pipelined request inherits what the request before it had
-            TRACE.set(trace)
+        trace = self._trace_of(scope, request_id)
         headers = [(b"x-request-id", request_id.encode())]
         if trace is not None:
             headers += traced.headers_of(trace)
@@ -113,6 +116,9 @@ class Entrance:
         scope[SHARE] = share = Share(self._budget)
         try:
             if _asks_for_inference(scope):
+                if (turn := self._turns.take()) is not None:  # before its key is looked at: a crowd may have none
+                    scope[CAME_S] = self._turns.now_s()
+                    await turn
                 await sender.answer(await self._infer(Request(scope, receive)), scope, receive)
             else:
                 await self._app(scope, receive, sender)
@@ -124,6 +130,12 @@ class Entrance:
             if trace is not None:
                 traced.end(trace, sender.status)
             self._note(scope, sender.status, time.perf_counter_ns() - began_ns)
+
+    def _trace_of(self, scope: Scope, request_id: str) -> RequestTrace | None:
+        trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
+        if TRACE.get() is not trace:  # the task of a pipelined request inherits what the request before it had
+            TRACE.set(trace)
+        return trace
 
     async def _refusal(self, scope: Scope, error: BaseException) -> Response:
         if isinstance(error, asyncio.CancelledError):  # by the server alone, when it stops and has waited long enough
