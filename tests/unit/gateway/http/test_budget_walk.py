@@ -32,7 +32,7 @@ from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServabl
 
 LIMITS = Limits(head_s=0.15, window_s=0.2, window_bytes=1000, idle_s=0.3, linger_s=0.1, pipelined=3, look_s=0.02)
 LIMIT_BYTES, BUDGET_BYTES = 600_000, 3_000_000
-CLIENTS, STEPS, WALK_S, PATIENCE_S = 80, 6, 0.8, 20.0
+CLIENTS, STEPS, PATIENCE_S = 80, 6, 30.0
 PATH = b"/v2/models/m/infer"
 
 
@@ -128,8 +128,9 @@ class Walk:
     def _count_refused(self, status: int) -> None:
         self.responses[status] += 1
 
-    async def client(self) -> None:
+    async def client(self, begins_s: float) -> None:
         """One connection, from its begin to whatever ends it."""
+        await asyncio.sleep(begins_s)
         trusting = ssl._create_unverified_context() if self._secure else None
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port, ssl=trusting, limit=4096)
@@ -183,12 +184,13 @@ def tls(tmp_path: Path) -> ssl.SSLContext:
 
 
 async def walked(seed: int, tls: ssl.SSLContext | None) -> Walk:
-    """The walk, once its server has stopped, with clients that are half done."""
+    """The walk, once its server has stopped: when half of the clients have ended, and others are in the midst of it."""
     walk = Walk(seed, tls)
     await walk.server.start()
-    clients = [asyncio.create_task(walk.client()) for _ in range(CLIENTS)]
-    await asyncio.wait(clients, timeout=WALK_S)
+    clients = [asyncio.create_task(walk.client(number / CLIENTS)) for number in range(CLIENTS)]
     async with asyncio.timeout(PATIENCE_S):
+        for ended in asyncio.as_completed(clients[: CLIENTS // 2]):
+            await ended
         await walk.server.stop()
         await asyncio.gather(*clients)
     return walk
