@@ -25,7 +25,7 @@ from service.batching.forming import Former
 from service.batching.guard import Guard
 from service.batching.intake import Intake
 from service.batching.ledger import Ledger
-from service.batching.lone import Lone
+from service.batching.moment import Moment
 from service.batching.order import Order
 from service.batching.outcomes import Outcomes
 from service.batching.quick import Quick
@@ -81,7 +81,8 @@ class Batcher:
             on_restart=lambda: self._forming.soon(),  # noqa: PLW0108 (made with this guard)
             on_give_up=lambda: on_fatal("the batcher keeps failing: the third crash within a minute"),
         )
-        threads = seams.threads or LoopThreads(loop, clock, Quick(config.inline_limit_s, curve.predict_s, clock))
+        quick = Quick(config.inline_limit_s, curve.predict_s, clock)
+        threads = seams.threads or LoopThreads(loop, clock, quick)
         limits = CrewLimits(run_timeout_s, seams.stop_grace_s)
         self._crew = Crew(
             threads, clock, limits, self, guard=guard.wrap, curve=curve, replace=replace, on_fatal=on_fatal
@@ -93,8 +94,8 @@ class Batcher:
         answer = self._ledger.answer if self._order is None else self._order.answer
         self._outcomes = Outcomes(answer, self._former, suspects, observer, curve, self._fail, limits)
         self._expiry = Expiry(self._ledger, self._fail, self._delay, lambda ring: Alarm(loop, clock, guard.wrap(ring)))
-        self._form = guard.wrap(self._pump)
-        self._forming, self._lone = Alarm(loop, clock, self._form), Lone(loop)
+        most_rows, form = config.max_rows if config.mixes else 1, guard.wrap(self._pump)
+        self._forming = Moment(loop, clock, quick, most_rows, waiting=self._rows_for_the_idle, form=form)
         self._closing = False
         self._drained = asyncio.Event()
 
@@ -213,17 +214,14 @@ class Batcher:
         if not self._guard.up or self._without_engines:
             raise recovering()
         held = self._order.held if self._order is not None else 0
-        queue, idle = self._former.queue, self._crew.idle and self._former.empty
+        queue, first = self._former.queue, self._crew.idle > 0 and self._former.empty
         self._intake.take(queue, ticket, inputs, rows, priority=priority, timeout_s=timeout_s, held=held)
         self._ledger.open(ticket)
         if self._order is not None and not ticket.quiet:
             self._order.enter(ticket)
         self._former.add(ticket)
         self._expiry.watch(ticket)
-        if idle and self._lone.take():
-            self._form(ticket.arrived_s)
-        else:
-            self._forming.soon()
+        self._forming.came(ticket.arrived_s, first=first)
 
     def _fail(self, ticket: Ticket, error: RetortError, drop: DropReason | None = None) -> None:
         """Ends a ticket and makes queue and engines forget it."""
@@ -273,10 +271,13 @@ class Batcher:
                 self._forming.at(self._former.hold_until_s)
                 return
             done = self._crew.dispatch(run, now_s)
-            self._lone.learn(run, done=done)
+            self._forming.learn(run, done=done)
             if done:
                 self._judge(run)
                 return  # so that the loop turns between two runs of its own
+
+    def _rows_for_the_idle(self) -> int:
+        return self._former.queue.rows if self._crew.idle else 0
 
     def _judge(self, run: Run) -> None:
         """The requests of a run that is back hear of it; what still waits, halves of it perhaps, is next."""

@@ -6,18 +6,21 @@ codec each time. Knows nothing of transports.
 
 from __future__ import annotations
 
+import struct
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 
-from service.core.contract import InferRequest
-from service.gateway import codec, json_tensors
+from service.core.contract import Array, InferRequest
+from service.gateway import codec
 from service.gateway.codec import Form, Specs
+from service.gateway.json_tensors import packer_of
 from service.gateway.recent import Recent
 from service.gateway.region_tensors import Regions
 
 _MOST_BYTES = 2048  # of a frame
-_LONGEST_BYTES = 256 << 10  # of a request; the frame of a longer one is not worth a look
+_LONGEST_BYTES = 128 << 10  # of a request; the frame of a longer one is not worth a look
 _KEY = b'"data":'
 
 
@@ -27,18 +30,18 @@ class _Frame(NamedTuple):
     Attributes:
         specs: the inputs that it was held against.
         name: of its one input.
-        datatype: of that.
-        shape: of that.
-        elements: so many.
+        packer: of so many of its values.
+        dtype: of those, once packed.
+        shape: of all of them.
         others: of the request, all but its inputs.
         form: how outputs are wanted.
     """
 
     specs: Specs
     name: str
-    datatype: str
+    packer: struct.Struct
+    dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    elements: int
     others: tuple[Any, ...]
     form: Form
 
@@ -58,24 +61,28 @@ class Frames:
             return codec.decode(body, None, specs, regions)
         frame, text = body[:begin] + body[end:], body[begin : end + 1]
         known = self._known.get(frame)
-        if known is not None and known.specs is specs and len(values := _values(text)) == known.elements:
-            array = json_tensors.array_of_flat(values, known.shape, known.datatype, known.name)
+        if known is not None and known.specs is specs and (array := _array(text, known)) is not None:
             return InferRequest({known.name: array}, *known.others), known.form
         request, form = codec.decode(body, None, specs, regions)
         if _is_plain(request, form, text.count(b",") + 1) and _holds_one_list(frame, key + len(_KEY), begin):
             ((name, array),) = request.inputs.items()
-            datatype = specs[name].datatype
-            self._known.put(frame, _Frame(specs, name, datatype, array.shape, array.size, request[1:], form))
+            packer = packer_of(array.size, specs[name].datatype)
+            self._known.put(frame, _Frame(specs, name, packer, array.dtype, array.shape, request[1:], form))
         return request, form
 
 
-def _values(text: bytes) -> list[Any]:
-    """What the list `text` holds; nothing where it is none, of which the codec says what is wrong."""
+def _array(text: bytes, frame: _Frame) -> Array | None:
+    """What the list `text` holds; None where the frame asks for something else, of which the codec says what is wrong.
+
+    A packer takes numbers alone, as many as it is for and no larger than they may be, but also booleans.
+    """
+    if b"u" in text or b"a" in text:  # true, false, null
+        return None
     try:
-        values: list[Any] = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return []
-    return values
+        packed = frame.packer.pack(*orjson.loads(text))
+    except (orjson.JSONDecodeError, struct.error, OverflowError):
+        return None
+    return np.frombuffer(packed, frame.dtype).reshape(frame.shape)
 
 
 def _is_plain(request: InferRequest, form: Form, elements: int) -> bool:

@@ -68,12 +68,7 @@ def array_of(data: Any, shape: Sequence[int], datatype: str, name: str) -> Array
         raise BadInput(f"input {quote(name)} is {datatype}, which JSON cannot carry: send it as binary data")
     if type(data) is not list:
         raise BadInput(f"'data' of input {quote(name)} is {quote(data)}, expected a list")
-    return array_of_flat(flatten(data, shape, name), shape, datatype, name)
-
-
-def array_of_flat(flat: list[Any], shape: Sequence[int], datatype: str, name: str) -> Array:
-    """The same of a list that is flat, has as many elements as `shape` asks for, and a datatype that JSON can carry."""
-    kinds = _KINDS[datatype]
+    flat, kinds = flatten(data, shape, name), _KINDS[datatype]
     if len(flat) <= _PIECE:
         return _piece_of(flat, kinds, datatype, name).reshape(shape)
     # Piece by piece: within one nobody else runs, on whatever thread it is.
@@ -81,6 +76,11 @@ def array_of_flat(flat: list[Any], shape: Sequence[int], datatype: str, name: st
     array = np.concatenate(pieces).reshape(shape)
     array.flags.writeable = False
     return array
+
+
+def packer_of(count: int, datatype: str) -> struct.Struct:
+    """Packs so many numbers of a datatype, which is not BYTES; refuses what it cannot hold, but takes booleans too."""
+    return struct.Struct(f"={count}{_CODES[datatype]}")
 
 
 def _piece_of(flat: list[Any], kinds: frozenset[type], datatype: str, name: str) -> Array:
@@ -150,7 +150,7 @@ def _convert(flat: list[Any], datatype: str) -> Array:
         texts = np.empty(len(flat), dtype=np.object_)
         texts[:] = [element.encode() for element in flat]
         return texts
-    return np.frombuffer(struct.pack(f"={len(flat)}{_CODES[datatype]}", *flat), DTYPES[datatype])
+    return np.frombuffer(packer_of(len(flat), datatype).pack(*flat), DTYPES[datatype])
 
 
 def _element_sentence(flat: list[Any], kinds: frozenset[type], datatype: str, name: str) -> str:

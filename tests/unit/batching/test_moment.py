@@ -1,0 +1,100 @@
+"""Quick runs wait for company while the turns of the loop bring some, for a millisecond at most; nothing else waits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from service.batching.moment import GATHER_S, Moment
+from service.batching.quick import Quick
+from service.core.deadline import Deadline
+from tests.fakes import ManualClock
+from tests.unit.batching.on_loop import Where, started
+
+INLINE_S = 0.5
+RUN_S = 1e-5
+
+
+@dataclass
+class Forms:
+    """A moment over so many rows that wait, and how many there were each time batches were formed."""
+
+    limit_s: float = INLINE_S
+    most_rows: int = 32
+    clock: ManualClock = field(default_factory=ManualClock)
+    waiting: int = 0
+    formed: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        quick = Quick(self.limit_s, lambda _rows: RUN_S, self.clock)
+        loop = asyncio.get_running_loop()
+        self.moment = Moment(loop, self.clock, quick, self.most_rows, waiting=lambda: self.waiting, form=self.form)
+
+    def form(self, _now_s: float) -> None:
+        self.formed.append(self.waiting)
+        self.waiting = 0
+
+    async def turn(self, newcomers: int) -> None:
+        """A turn of the loop that brings so many."""
+        for _ in range(newcomers):
+            self.waiting += 1
+            self.moment.came(self.clock.now_s(), first=self.waiting == 1)
+        await asyncio.sleep(0)
+
+
+async def test_as_long_as_each_turn_brings_somebody_nobody_is_run() -> None:
+    forms = Forms()
+    for newcomers in (1, 2, 3):
+        await forms.turn(newcomers)
+        assert forms.formed == []
+    await forms.turn(0)
+    assert forms.formed == [6]
+    await forms.turn(1)
+    await forms.turn(0)
+    assert forms.formed == [6, 1]
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "most_rows", "formed"),
+    [
+        (INLINE_S, 32, [5]),
+        (0.0, 32, [1, 1, 1, 1, 1]),  # an engine on a thread waits for nobody
+        (INLINE_S, 1, [1, 1, 1, 1, 1]),  # nor do requests that are never put together
+        (INLINE_S, 3, [3, 2]),  # as many as a batch takes
+    ],
+)
+async def test_who_waits_for_whom(limit_s: float, most_rows: int, formed: list[int]) -> None:
+    forms = Forms(limit_s, most_rows)
+    for newcomers in (1, 1, 1, 1, 1, 0, 0, 0):
+        await forms.turn(newcomers)
+    assert forms.formed == formed
+
+
+async def test_it_is_over_after_a_millisecond_whoever_comes() -> None:
+    forms = Forms()
+    for _ in range(7):
+        await forms.turn(1)
+        forms.clock.advance(GATHER_S / 4)
+    assert forms.formed == [5]
+
+
+async def test_where_no_engine_is_idle_nothing_is_gathered() -> None:
+    forms = Forms()
+    forms.moment.soon()
+    await forms.turn(0)
+    assert forms.formed == [0]
+
+
+async def test_requests_of_three_turns_share_a_run() -> None:
+    batcher = started(engine := Where(), INLINE_S)
+    await asyncio.sleep(0)
+    asked = []
+    for _ in range(3):
+        asked.append(asyncio.ensure_future(batcher.submit({"x": np.ones((1, 2))}, 1, Deadline.never())))
+        await asyncio.sleep(0)
+    await asyncio.gather(*asked)
+    assert engine.rows == [3]
+    await batcher.close(drain=True)
