@@ -31,6 +31,10 @@ class Turns:
         self._ends_s = 0.0  # when the share of this turn is used up
         self._turning = False
 
+    def now_s(self) -> float:
+        """On the clock of the turns."""
+        return self._clock.now_s()
+
     def take(self) -> asyncio.Future[None] | None:
         """None where there is time for another request now; else what to wait for, those that came first first."""
         now_s = self._clock.now_s()

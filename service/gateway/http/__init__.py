@@ -17,6 +17,7 @@ from service.core.clock import Clock, MonotonicClock
 from service.core.errors import RetortError
 from service.gateway.budget import ByteBudget
 from service.gateway.controls import Controls
+from service.gateway.http.crowd import Crowd
 from service.gateway.http.docs import Docs, openapi_of
 from service.gateway.http.door import guarded
 from service.gateway.http.entrance import Entrance, Problems
@@ -99,7 +100,7 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         {} if keyring is None else keyring.requests,
         certificate_left_s,
     )
-    inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory, turns)
+    inference = OpenInference(catalog, clock, max_body_bytes, version, shared_memory)
     routes = [
         *inference.routes(),
         *Predict(catalog, clock, max_body_bytes, turns).routes(),
@@ -110,10 +111,10 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))
-    app = _face(routes, problems, version, keyring)
+    app = Crowd(_face(routes, problems, version, keyring), Turns(clock))
     access = logs.logger("service.access") if access_log else None
     infer = guarded(inference.infer, Right.INFER, keyring)
-    entrance = Entrance(app, infer, problems, responses, access, controls.tracing, budget)
+    entrance = Entrance(app, infer, problems, responses, access, controls.tracing, budget, turns)
     return _shared_with(cors_origins, entrance) if cors_origins else entrance
 
 

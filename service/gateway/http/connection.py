@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.core.errors import BadInput, TooSlow
 from service.gateway.guard import BROKEN
@@ -172,6 +172,9 @@ class Connection(HttpToolsProtocol):
         """An answer was given; uvicorn's own would arm a timer for each, and read on behind what waits."""
         self.server_state.total_requests += 1
         self._since_s = self._sweeper.now_s
+        cycle: Any = self.cycle
+        if cycle.response_complete and isinstance(cycle, RequestResponseCycle):
+            cycle.body = bytearray()  # what nobody read of it: a connection at rest keeps its last cycle
         if self.transport.is_closing():
             return
         if self.pipeline:

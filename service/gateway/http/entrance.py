@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.core.clock import MonotonicClock
 from service.core.errors import Draining
 from service.gateway.access import holder_of
 from service.gateway.budget import ByteBudget, Share
@@ -27,18 +28,20 @@ from service.gateway.guard import SHARE
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.exchange import WHOLE, Exchange
-from service.gateway.http.request_head import REF, origin_of, request_id_of
+from service.gateway.http.request_head import CAME_S, REF, origin_of, request_id_of
 from service.gateway.problems import problem, problem_of, was_meant
 from service.gateway.quote import quote
 from service.gateway.request_ids import RequestIds
+from service.gateway.turns import Turns
 from service.observe.logs import REQUEST_ID, Log
-from service.observe.tracing import TRACE, Tracing, nothing_followed
+from service.observe.tracing import TRACE, RequestTrace, Tracing, nothing_followed
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 _INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 _PATH_LIMIT = 300
 _LARGE_BYTES = 64 << 10  # what a connection takes over before it makes its writer wait
+_PIECE_BYTES = 256 << 10  # of a large answer, handed over at once
 _END: Message = {"type": "http.response.body", "body": b""}
 # What uvloop says of a connection that its client closed, in the moment before uvicorn hears of it.
 _CLOSED = "the handler is closed"
@@ -73,6 +76,7 @@ class Entrance:
         access_log: gets one line a request; None logs none.
         tracing: follows inference requests; None follows none.
         budget: of the bytes in flight; None for as many as come.
+        turns: of the loop, for inference requests; None for turns that nobody else takes.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Entrance:
         access_log: Log | None,
         tracing: Tracing | None = None,
         budget: ByteBudget | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._app = app
         self._infer = infer
@@ -92,6 +97,7 @@ class Entrance:
         self._access_log = access_log
         self._tracing = tracing or nothing_followed()
         self._budget = budget or ByteBudget(sys.maxsize)
+        self._turns = turns or Turns(MonotonicClock())
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,9 +108,7 @@ class Entrance:
         request_id = self._ids.chosen(request_id_of(scope))
         REQUEST_ID.set(request_id)
         began_ns = time.perf_counter_ns()
-        trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
-        if TRACE.get() is not trace:  # the task of a pipelined request inherits what the request before it had
-            TRACE.set(trace)
+        trace = self._trace_of(scope, request_id)
         headers = [(b"x-request-id", request_id.encode())]
         if trace is not None:
             headers += traced.headers_of(trace)
@@ -112,6 +116,9 @@ class Entrance:
         scope[SHARE] = share = Share(self._budget)
         try:
             if _asks_for_inference(scope):
+                if (turn := self._turns.take()) is not None:  # before its key is looked at: a crowd may have none
+                    scope[CAME_S] = self._turns.now_s()
+                    await turn
                 await sender.answer(await self._infer(Request(scope, receive)), scope, receive)
             else:
                 await self._app(scope, receive, sender)
@@ -123,6 +130,12 @@ class Entrance:
             if trace is not None:
                 traced.end(trace, sender.status)
             self._note(scope, sender.status, time.perf_counter_ns() - began_ns)
+
+    def _trace_of(self, scope: Scope, request_id: str) -> RequestTrace | None:
+        trace = traced.begin(self._tracing, scope, request_id) if self._tracing.on else None
+        if TRACE.get() is not trace:  # the task of a pipelined request inherits what the request before it had
+            TRACE.set(trace)
+        return trace
 
     async def _refusal(self, scope: Scope, error: BaseException) -> Response:
         if isinstance(error, asyncio.CancelledError):  # by the server alone, when it stops and has waited long enough
@@ -152,9 +165,12 @@ class _Sender:
         self.status = 0
 
     async def answer(self, response: Response, scope: Scope, receive: Receive) -> None:
-        """Sends a whole answer; a small one at once where its request came so and its client takes it now."""
+        """Sends a whole answer; a small one at once where its request came so and its client takes it now.
+
+        But not past who stands in between and adds to answers, as CORS does.
+        """
         whole: Exchange | None = scope.get(WHOLE)
-        if whole is None or not whole.ready or len(response.body) > _LARGE_BYTES:
+        if whole is None or self._send != whole.send or not whole.ready or len(response.body) > _LARGE_BYTES:
             await response(scope, receive, self)
             return
         self.status = response.status_code
@@ -169,17 +185,24 @@ class _Sender:
                 self.status = message["status"]
                 message["headers"].extend(self._headers)
             elif len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
-                await self._send({**message, "more_body": True})
+                await self._send_in_pieces(memoryview(message["body"]))
                 message = _END
             await self._send(message)
         except RuntimeError as error:
             _check_closed(error)
 
+    async def _send_in_pieces(self, body: memoryview) -> None:
+        """A connection with TLS encrypts at once what it is given, and keeps memory for as much until it ends."""
+        for at in range(0, len(body), _PIECE_BYTES):
+            await self._send({"type": "http.response.body", "body": body[at : at + _PIECE_BYTES], "more_body": True})
+
 
 def _asks_for_inference(scope: MutableMapping[str, Any]) -> bool:
-    """Whether a request is one for inference; notes then what its path names."""
+    """Whether a request is one for inference; notes then what its path names. Raises HTTPException: no path is so."""
     if REF in scope:
         return True
+    if scope["path"].endswith("\n"):  # before which Starlette's routes end, too
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     match = _INFER.fullmatch(scope["path"]) if scope["method"] == "POST" else None
     if match is None:
         return False
@@ -193,7 +216,7 @@ def _check_closed(error: RuntimeError) -> None:
 
 
 def _routing_sentence(request: Request, error: HTTPException) -> str:
-    path = quote(request.url.path)
+    path = quote(request.scope["path"])
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return f"the method {quote(request.method)} is not known at {path}"
     return f"nothing is found at {path}; GET /docs lists every route"

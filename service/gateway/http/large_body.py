@@ -20,6 +20,7 @@ LEAST_BYTES = 64 << 10
 _ALIGNED_BYTES = 64
 _READ_OVER_BYTES = 64 << 10  # at once
 _LENGTH_DIGITS = 15
+_NOTHING = memoryview(b"")
 _GONE = "the client went away before the end of its request"
 _OTHERWISE = frozenset({b"transfer-encoding", b"expect"})
 
@@ -62,11 +63,11 @@ class LargeBody(asyncio.BufferedProtocol):
         take: hears of the bytes as they come; may raise `Rejected` or `TooLarge`, which ends the wait.
 
     Attributes:
-        whole: the body, read-only, once all of it is there; or why it will not be.
+        whole: ends when all of it is there, or with why it will not be.
     """
 
     def __init__(self, reader: Reader, size_bytes: int, aligned_at: int, take: Callable[[int], None]) -> None:
-        self.whole: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
+        self.whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reader = reader
         self._missing_bytes = size_bytes
         self._take = take
@@ -83,7 +84,12 @@ class LargeBody(asyncio.BufferedProtocol):
             self._reader.large = self
             self._reader.transport.set_protocol(self)
         else:
-            self.whole.set_result(self._memory.toreadonly())
+            self.whole.set_result(None)
+
+    def let_go(self) -> memoryview:
+        """What came of it, read-only; kept here no longer, since a transport keeps whom it asked last for memory."""
+        memory, self._memory = self._memory, _NOTHING
+        return memory.toreadonly()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: never room for more than the body's."""
@@ -105,13 +111,15 @@ class LargeBody(asyncio.BufferedProtocol):
         if not self._missing_bytes:
             self._reader.transport.set_protocol(self._reader)
             self._reader.body_is_whole()
-            if not self.whole.done():
-                self.whole.set_result(self._memory.toreadonly())
+            if self.whole.done():
+                self._memory = _NOTHING
+            else:
+                self.whole.set_result(None)
 
     def fail(self, error: Exception) -> None:
         """Nobody is to wait for the rest of it, nor to keep what came."""
         if not self.whole.done():
-            self._memory = memoryview(b"")
+            self._memory = _NOTHING
             self.whole.set_exception(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -151,8 +159,11 @@ async def _read(
     large = LargeBody(reader, size_bytes, aligned_at, take)
     begun, cycle.body = cycle.body, bytearray()
     large.begin(begun)
+    del begun
     reader.flow.resume_reading()
     try:
-        return await large.whole
+        await large.whole
     finally:
+        body = large.let_go()
         del large  # an error, which it holds, would hold it in turn by its traceback
+    return body

@@ -20,12 +20,11 @@ from service.gateway.guard import Body, body_of, hold_answer, read_tensors, whil
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
-from service.gateway.http.request_head import deadline_of, header_length_of, headers_of
+from service.gateway.http.request_head import CAME_S, deadline_of, header_length_of, headers_of
 from service.gateway.http.routes import Route, at_each_version
 from service.gateway.layouts import Layouts
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.triton_config_json import triton_config
-from service.gateway.turns import Turns
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
 from service.serving.refusal import check_room, turn_away
@@ -41,7 +40,6 @@ class OpenInference:
         max_body_bytes: the largest request body.
         version: the server's own.
         shared_memory: the regions in which tensors may lie.
-        turns: of the loop, which requests share.
     """
 
     def __init__(
@@ -51,11 +49,9 @@ class OpenInference:
         max_body_bytes: int,
         version: str,
         shared_memory: SharedMemory,
-        turns: Turns,
     ) -> None:
         self._heavy = Heavy()
         self._layouts = Layouts()
-        self._turns = turns
         self._catalog = catalog
         self._shared_memory = shared_memory
         self._clock = clock
@@ -79,10 +75,8 @@ class OpenInference:
 
     async def infer(self, request: Request) -> Response:
         """Answers one inference request, JSON or binary."""
-        began_s, headers = self._clock.now_s(), headers_of(request.scope)
-        if (turn := self._turns.take()) is not None:
-            await turn
-        scope, ref = request.scope, ref_of(request)
+        scope, ref, headers = request.scope, ref_of(request), headers_of(request.scope)
+        began_s = scope.get(CAME_S) or self._clock.now_s()
         body: Body | None = body_of(scope, headers, self._max_body_bytes)
         if body is None:
             turn_away(self._catalog, ref)  # a lease is not held while a body comes

@@ -12,6 +12,7 @@ from service.core.errors import BadInput
 # Keys of a scope whose connection knows the head: its headers by name, and whom an inference request is for.
 HEADERS = "retort.headers"
 REF = "retort.ref"
+CAME_S = "retort.came_s"  # key of a scope: when a request came that had to wait for its turn
 _HEADER_LENGTH = b"inference-header-content-length"
 _TIMEOUT = b"retort-timeout-ms"
 _REQUEST_ID = b"x-request-id"

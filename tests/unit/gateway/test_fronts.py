@@ -32,6 +32,9 @@ class Held:
     def __init__(self) -> None:
         self.waiting: list[asyncio.Future[None]] = []
 
+    def now_s(self) -> float:
+        return 0.0
+
     def take(self) -> asyncio.Future[None]:
         self.waiting.append(asyncio.get_running_loop().create_future())
         return self.waiting[-1]

@@ -63,6 +63,14 @@ async def test_one_that_sends_on_for_ever_is_let_go() -> None:
                 await asyncio.sleep(0.02)
 
 
+async def test_a_connection_at_rest_keeps_nothing_of_a_body_that_nobody_read() -> None:
+    async with Service(SHORT).running() as service, service.client() as client:
+        client.send(HEAD.replace(b"/echo", b"/early") % 100_000 + bytes(100_000))
+        assert await client.answer() == (413, b"early")
+        (connection,) = service.server._server.server_state.connections
+        assert len(connection.cycle.body) == 0
+
+
 async def test_a_body_that_breaks_behind_its_answer_gets_no_other() -> None:
     async with Service(SHORT).running() as service, service.client() as client:
         client.send(CHUNKED.replace(b"/echo", b"/early") + b"2\r\nab\r\n")

@@ -6,7 +6,14 @@ Each ends with a good request, and has a negative control: the same deed where t
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from service.gateway.tls import Certificate
+from service.observe import logs
+from tests.support.certificates import make_pair
 from tests.unit.gateway.http.hostile import HEAD, SHORT, Service
 
 
@@ -19,6 +26,20 @@ async def test_who_does_not_take_the_answer_is_cut() -> None:
             if not service.server._server.server_state.connections:
                 break
         assert not service.server._server.server_state.connections
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_who_takes_less_in_a_window_than_lies_in_the_system_s_buffers_is_not(
+    tmp_path: Path, secure: bool
+) -> None:
+    pair = make_pair(tmp_path)
+    tls = Certificate(pair.chain, pair.key, logs.logger("test")).context if secure else None
+    async with Service(replace(SHORT, window_s=0.8), tls).running() as service, service.client() as client:
+        client.send((HEAD % 0).replace(b"/echo", b"/large"))
+        for _ in range(12):  # of which four are a window
+            await client.reader.readexactly(100_000)
+            await asyncio.sleep(0.2)
+        assert service.server._server.server_state.connections
 
 
 async def test_who_takes_it_slowly_gets_all_of_it() -> None:

@@ -49,6 +49,10 @@ def test_an_answer_without_one_gets_an_id_of_its_own(client: TestClient) -> None
         ("HEAD", INFER, 405, ""),
         ("HEAD", "/nowhere", 404, ""),
         ("POST", "/v2/health/live", 405, "the method 'POST'"),
+        ("GET", "/v2/health/live%0A", 404, "nothing is found at '/v2/health/live\\n'"),
+        ("POST", INFER + "%0A", 404, "nothing is found at '/v2/models/m/infer\\n'"),
+        ("GET", "/v2%0D%0A", 404, "nothing is found at '/v2\\r\\n'"),
+        ("GET", "/v2%3Fa", 404, "nothing is found at '/v2?a'"),
     ],
 )
 def test_a_path_or_method_that_is_none_is_told_in_the_same_form(
@@ -161,7 +165,7 @@ async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_
     scope = {"type": "http", "method": "POST", "path": INFER, "headers": []}
     answering = asyncio.create_task(entrance(scope, receive, send))
     await handed_over.wait()
-    assert held == [(1 << 20, True, 1 << 20), (0, False, 1 << 20)]
+    assert held == [*[(256 << 10, True, 1 << 20)] * 4, (0, False, 1 << 20)]
     taken.set()
     await answering
     assert budget.used_bytes == 0

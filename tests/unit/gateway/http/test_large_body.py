@@ -131,10 +131,13 @@ async def test_it_arrives_whole_and_the_connection_goes_on(cuts: tuple[int, ...]
     assert is_direct(echo.bodies[1])
 
 
+def certified(folder: Path) -> ssl.SSLContext:
+    pair = make_pair(folder)
+    return Certificate(pair.chain, pair.key, logs.logger("test")).context
+
+
 async def test_it_arrives_through_tls(tmp_path: Path) -> None:
-    pair = make_pair(tmp_path)
-    tls = Certificate(pair.chain, pair.key, logs.logger("test")).context
-    async with served(echo := Echo(), tls=tls) as client:
+    async with served(echo := Echo(), tls=certified(tmp_path)) as client:
         for _ in range(2):
             await client.sends(head(), BODY[:5], BODY[5:])
             await client.answers(BODY)
@@ -235,6 +238,23 @@ async def test_the_memory_of_a_refused_body_goes_though_its_client_stays() -> No
         assert len(large.get_buffer(-1)) <= 64 << 10
 
 
+@pytest.mark.usefixtures("no_collections")
+@pytest.mark.parametrize("secure", [False, True])
+async def test_the_memory_of_an_answered_body_goes_though_its_client_stays(tmp_path: Path, secure: bool) -> None:
+    async with served(echo := Echo(), tls=certified(tmp_path) if secure else None) as client:
+        await client.sends(head(), BODY[:100_000])
+        (large,) = bodies_there()
+        memory = weakref.ref(large.get_buffer(-1).obj)
+        assert memory() is not None
+        await client.sends(BODY[100_000:])
+        await client.answers(BODY)
+        echo.bodies.clear()
+        await asyncio.sleep(0)
+        assert memory() is None  # the transport, which is at rest, has still got the LargeBody
+        del large
+        assert bodies_there()
+
+
 async def test_one_that_comes_too_slowly_is_broken_and_one_that_makes_progress_is_not() -> None:
     async with served(echo := Echo(), SLOW) as client:
         await client.sends(head(), BODY[:1000])
@@ -283,7 +303,8 @@ async def test_there_is_never_room_for_bytes_of_the_next_request() -> None:
         room[:size_bytes] = b"y" * size_bytes
         large.buffer_updated(size_bytes)
     assert (reader.protocol, reader.whole, reader.came_bytes) == (reader, True, 900)
-    assert await large.whole == b"x" * 100 + b"y" * 900
+    await large.whole
+    assert large.let_go() == b"x" * 100 + b"y" * 900
 
 
 async def test_what_nobody_waits_for_takes_little_memory() -> None:
@@ -299,3 +320,4 @@ async def test_what_nobody_waits_for_takes_little_memory() -> None:
         large.buffer_updated(len(room))
         read_bytes += len(room)
     assert read_bytes == 10 << 20
+    assert len(large.let_go()) == 0

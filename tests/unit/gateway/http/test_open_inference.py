@@ -91,7 +91,7 @@ def test_a_name_that_is_none_is_not_found(client: TestClient, path: str, status:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "not valid JSON"),
+        (b"", "the request is empty"),
         (b'{"inputs":[NaN]}', "not valid JSON"),
         (orjson.dumps({"inputs": [{**X, "shape": [1, 5]}]}), "has 4 elements, expected 5"),
         (orjson.dumps({"inputs": [{**X, "shape": [2, 2]}]}), "expected [-1, 4]"),

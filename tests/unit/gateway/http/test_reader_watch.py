@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import Any, cast
 
 import pytest
@@ -11,10 +12,18 @@ LIMITS = Limits(window_s=10, window_bytes=100)
 
 
 class Wire:
-    """A transport that holds so many bytes."""
+    """A transport that holds so many bytes, and whose client's system has acknowledged so many, if anybody can tell."""
 
     def __init__(self) -> None:
         self.left_bytes, self.closing, self.aborted = 1000, False, False
+        self.acked_bytes: int | None = None
+
+    def get_extra_info(self, name: str) -> Wire | None:
+        return None if self.acked_bytes is None else self
+
+    def getsockopt(self, level: int, option: int, size_bytes: int) -> bytes:
+        assert self.acked_bytes is not None
+        return (bytes(120) + self.acked_bytes.to_bytes(8, sys.byteorder))[:size_bytes]
 
     def get_write_buffer_size(self) -> int:
         return self.left_bytes
@@ -44,6 +53,17 @@ def test_who_takes_less_than_a_window_asks_for_is_cut(
     wire.left_bytes -= taken_bytes
     watch.judge(9.9)
     assert not wire.aborted
+    watch.judge(10)
+    assert wire.aborted is cut
+
+
+@pytest.mark.parametrize(("taken_bytes", "cut"), [(0, True), (99, True), (100, False)])
+def test_what_is_acknowledged_is_taken_though_it_leaves_no_room(
+    wire: Wire, watch: ReaderWatch, taken_bytes: int, cut: bool
+) -> None:
+    wire.acked_bytes = 1 << 40
+    watch.begin(0)
+    wire.acked_bytes += taken_bytes
     watch.judge(10)
     assert wire.aborted is cut
 
