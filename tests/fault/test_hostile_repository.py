@@ -1,4 +1,4 @@
-"""A repository in which files are none, or change: each load is refused in one sentence, and others serve (M9)."""
+"""A repository in which files are none, or change: each load is refused in one sentence, and others serve (promise M9)."""
 
 from __future__ import annotations
 
