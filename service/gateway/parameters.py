@@ -17,7 +17,7 @@ RESERVED = "triton_"
 _SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
 _CONSUMED = _SEQUENCE | {"timeout", "priority", "binary_data_output"}
 _UINT64_LIMIT = 1 << 64
-_ID_LIMIT = 1024
+ID_LIMIT = 1024  # characters
 _SEQUENCE_ID_LIMIT = 128  # characters; Triton's own limit of a text id
 
 
@@ -64,8 +64,8 @@ def read_id(given: object) -> str:
     """The request's own `id`, which its answer echoes; "" for none. Raises BadInput."""
     if given is None:
         return ""
-    if type(given) is not str or len(given) > _ID_LIMIT:
-        raise BadInput(f"'id' of the request must be a string of at most {_ID_LIMIT} characters")
+    if type(given) is not str or len(given) > ID_LIMIT:
+        raise BadInput(f"'id' of the request must be a string of at most {ID_LIMIT} characters")
     return given
 
 

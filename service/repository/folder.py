@@ -6,6 +6,7 @@ Everything else is refused before a byte of it is read. Knows nothing of models 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,11 @@ from service.repository.suggest import quoted
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe must not wait for its writer. On a regular file it has no effect.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# What the system says of these would send its reader elsewhere.
+_REASONS = {
+    errno.ELOOP: "it is a symbolic link, and none is followed; put a copy of the file there",
+    errno.ENXIO: "it is a socket, or a device that is not there",
+}
 _READ_BYTES = 1 << 30
 _LOCATION_LIMIT = 255
 _DEPTH_LIMIT = 8
@@ -191,7 +197,8 @@ class Folder:
             yield
         except OSError as error:
             # strerror alone: str(error) would hold a path.
-            raise BadModel(f"{self.where} {what}: {(error.strerror or 'unknown reason').lower()}.") from None
+            why = _REASONS.get(error.errno or 0) or (error.strerror or "unknown reason").lower()
+            raise BadModel(f"{self.where} {what}: {why}.") from None
 
     def __enter__(self) -> Folder:
         return self

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -27,6 +28,7 @@ from service.runtime.trial_process import TrialAhead, TrialLimits
 _MIB = 1 << 20
 _LONGEST_ANSWER_BYTES = 1 << 16
 _POLL_S = 0.2
+_FEEDER_S = 1.0  # it ends with the reader of its pipe, which is dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,10 @@ def run_trial(
     feeder = threading.Thread(target=_feed, args=(process.stdin, job), name="retort-trial", daemon=True)
     feeder.start()
     timed_out = _wait(process, limits.timeout_s, cancel)
-    feeder.join()
+    feeder.join(_FEEDER_S)
     with process.stdout:
-        answer = process.stdout.read(_LONGEST_ANSWER_BYTES)
+        os.set_blocking(process.stdout.fileno(), False)  # what it left behind may hold its pipes, and say nothing
+        answer = process.stdout.read(_LONGEST_ANSWER_BYTES) or b""
     if cancel.is_set():
         raise Stuck("the trial was given up")
     if timed_out:
@@ -99,6 +102,8 @@ def _wait(process: subprocess.Popen[bytes], timeout_s: float, cancel: threading.
         return process.poll() is None
     finally:
         process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its group is its own: what it started ends with it
         process.wait()
 
 

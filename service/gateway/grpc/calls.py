@@ -104,6 +104,9 @@ class Calls:
         keyring: who may do what; None for a server without keys.
         budget: of the bytes in flight; None for as many as come.
         arrivals: where calls wait for their messages; None for some of its own.
+
+    Attributes:
+        budget: as given.
     """
 
     def __init__(
@@ -116,8 +119,8 @@ class Calls:
         arrivals: Arrivals | None = None,
     ) -> None:
         self._keyring = keyring
-        self._budget = budget or ByteBudget(sys.maxsize)
-        self._arrivals = arrivals or Arrivals(self._budget)
+        self.budget = budget or ByteBudget(sys.maxsize)
+        self._arrivals = arrivals or Arrivals(self.budget)
         self._responses = responses
         self._log = log
         self._access_log = access_log
@@ -131,7 +134,7 @@ class Calls:
             path: of the method.
             peer: the same as of the stream that brought the request.
         """
-        call = Call(context, self._ids, path, self._budget, peer)
+        call = Call(context, self._ids, path, self.budget, peer)
         REQUEST_ID.set(call.id)
         return call
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import ExitStack, aclosing
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from tritonclient.grpc import service_pb2
 
 from service.core.clock import Clock
 from service.core.contract import InferRequest, InferResponse, ModelRef
 from service.core.errors import BadInput, Draining, Rejected
+from service.gateway.budget import ByteBudget, Share
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
@@ -19,6 +21,7 @@ from service.gateway.grpc.gathering import Gathering
 from service.gateway.grpc.readable import ARRIVED_BYTES, check_readable
 from service.gateway.grpc.stream import answers_to
 from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
+from service.gateway.parameters import ID_LIMIT
 from service.gateway.problems import CallProblem, call_problem_of
 from service.gateway.region_tensors import Target
 from service.gateway.shared_memory import SharedMemory
@@ -30,7 +33,16 @@ from service.serving.refusal import check_room
 from service.serving.servable import Servable
 
 STREAMS_LIMIT = 512  # open ones, of the 4,096 calls at once: nobody can tell one that rests from one half sent
+_UNTAKEN_SHARE = 2  # of the budget, a half: for what clients of streams ask and do not take; others go on
 _ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"
+
+
+class _Answer(NamedTuple):
+    """To one request of a stream: its message, what it holds until it is taken, and what went wrong, if anything."""
+
+    message: Any
+    shares: ExitStack
+    problem: CallProblem | None = None
 
 
 class Inference:
@@ -66,6 +78,7 @@ class Inference:
         self._shared_memory = shared_memory
         self._stopping = stopping
         self._gathering = Gathering(clock)
+        self._untaken = ByteBudget(calls.budget.limit_bytes // _UNTAKEN_SHARE)
 
     def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Awaitable[Any]:
         """The ModelInferResponse to one ModelInferRequest, which came in by `method`."""
@@ -106,38 +119,57 @@ class Inference:
         A request that fails is answered by its sentence, or ends the stream by its code if the client asked for that.
         """
         ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
-
-        async def answer(request: Any) -> Any:
-            call = self._calls.call(context, "ModelStreamInfer", peer)
-            try:
-                self._calls.admit(call)
-                call.share.take(ARRIVED_BYTES.get())
-                response = await self.infer(request, call, "ModelStreamInfer")
-            except Exception as error:
-                problem = self._calls.failed(error, call)
-                if ends:
-                    return problem
-                empty = service_pb2.ModelInferResponse(id=request.id)
-                return service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
-            finally:
-                call.share.end()  # what the stream holds on to from here has a bound of its own
-            self._calls.ended("OK", call)
-            response.parameters["triton_final_response"].bool_param = True
-            return service_pb2.ModelStreamInferResponse(infer_response=response)
-
         peer = await self._calls.open(context, "ModelStreamInfer")
+        kept: set[ExitStack] = set()  # what answers hold that the client has not taken
         self._streams += 1
         try:
             if self._streams > STREAMS_LIMIT:
                 raise Rejected(f"{STREAMS_LIMIT} streams are open already")
-            async for one in answers_to(requests, answer, turn=_turn, size_bytes=_size_bytes, stopping=self._stopping):
-                if isinstance(one, CallProblem):
-                    await self._calls.end(context, one)
-                yield one
+            answer = partial(self._of_stream, context, peer, kept)
+            found = answers_to(requests, answer, turn=_turn, size_bytes=_size_bytes, stopping=self._stopping)
+            async with aclosing(found) as answers:
+                async for one in answers:
+                    if one.problem is not None and ends:
+                        await self._calls.end(context, one.problem)
+                    yield one.message
+                    one.shares.close()
+                    kept.discard(one.shares)
         except (Draining, BadInput, Rejected) as error:
             await self._calls.end(context, call_problem_of(error, ""))
         finally:
             self._streams -= 1
+            for shares in kept:
+                shares.close()
+
+    async def _of_stream(self, context: Context, peer: str, kept: set[ExitStack], request: Any) -> _Answer:
+        """The answer to one request of a stream, which holds its share of the budget until it is taken."""
+        call = self._calls.call(context, "ModelStreamInfer", peer)
+        with ExitStack() as shares:
+            shares.callback(call.share.end)
+            untaken = Share(self._untaken)
+            shares.callback(untaken.end)
+            try:
+                self._calls.admit(call)
+                call.share.take(ARRIVED_BYTES.get())
+                response = await self.infer(request, call, "ModelStreamInfer")
+                size_bytes = int(response.ByteSize())
+                untaken.take(min(size_bytes, self._untaken.large_limit_bytes))  # one alone may be larger
+            except asyncio.CancelledError:
+                self._calls.ended("CANCELLED", call)
+                raise
+            except Exception as error:
+                problem = self._calls.failed(error, call)
+                # What is no id is not sent back: it could be as large as a message, and no budget holds it.
+                empty = service_pb2.ModelInferResponse(id=request.id if len(request.id) <= ID_LIMIT else "")
+                told = service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
+                return _Answer(told, ExitStack(), problem)
+            call.share.end()
+            call.share.take(size_bytes)  # its request is gone
+            held = shares.pop_all()
+        kept.add(held)
+        self._calls.ended("OK", call)
+        response.parameters["triton_final_response"].bool_param = True
+        return _Answer(service_pb2.ModelStreamInferResponse(infer_response=response), held)
 
 
 def _turn(request: Any) -> tuple[str, Any] | None:
@@ -148,7 +180,7 @@ def _turn(request: Any) -> tuple[str, Any] | None:
 
 def _size_bytes(item: Any) -> int:
     """Bytes of a request or an answer on the wire."""
-    return 0 if isinstance(item, CallProblem) else int(item.ByteSize())
+    return int((item.message if isinstance(item, _Answer) else item).ByteSize())
 
 
 def _is_heavy(request: Any) -> bool:

@@ -8,7 +8,7 @@ is read no more and ends when what was read is answered. Knows nothing of how a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ async def answers_to(
     turn: Turn = lambda _: None,
     size_bytes: Size = lambda _: 0,
     stopping: asyncio.Event | None = None,
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Yields the answer of each request, in the order in which they are there.
 
     Args:

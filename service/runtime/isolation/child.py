@@ -54,6 +54,7 @@ class Child:
         self._close_handle = weakref.finalize(self, close, handle)
         self._ending = threading.Lock()  # guards the handle: once closed its number may be another process's
         self._server = server
+        self._server.setblocking(False)  # nothing here waits for one that does not read, nor for one that is gone
         self._lifeline, self._lifeline_there = wire.pair()  # held by this process, for as long as it lives
         self._stops, self._stops_there = wire.pair()
         self._stops.setblocking(False)
@@ -97,7 +98,7 @@ class Child:
         wire.send(self._server, order, descriptors)
         for sock in theirs:
             sock.close()
-        while not wire.readable(self._server, _LOOK_S):
+        while not self._spoke_within(_LOOK_S):
             if given_up():
                 self.close()
                 raise Stuck("the load was cancelled")
@@ -167,9 +168,13 @@ class Child:
         poll.register(self._handle, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))
 
+    def _spoke_within(self, timeout_s: float) -> bool:
+        """Whether it said something, or has ended: its end is not to be heard where what it started has its sockets."""
+        return wire.readable(self._server, timeout_s, self._handle)
+
     def _wait(self) -> None:
-        while not wire.readable(self._server, KILL_AFTER_S):
-            if self._stop_number == self._number and not wire.readable(self._server, KILL_AFTER_S):
+        while not self._spoke_within(KILL_AFTER_S):
+            if self._stop_number == self._number and not self._spoke_within(KILL_AFTER_S):
                 self.kill()
 
     def _heard(self) -> Message:
@@ -185,6 +190,8 @@ class Child:
         raise Gone("it failed in words of its own")
 
     def _read(self, described: Any) -> dict[str, Array]:
+        if self._outputs.is_large and self._outputs.size_bytes > memory.available_bytes():
+            raise MemoryError  # what the process was allowed to take when it started may be gone since
         arrays = self._outputs.read(described, self._memory_bytes)
         if [(name, array.dtype) for name, array in arrays.items()] != [
             (spec.name, spec.dtype) for spec in self.signature.outputs

@@ -55,11 +55,12 @@ def _serve(server: socket.socket) -> None:
 
 
 def _end_with(lifeline: int) -> None:
-    """Has the kernel kill this process once nobody holds the other end, on which nothing is ever sent.
+    """Has the kernel kill this process, and its group, once nobody holds the other end, on which nothing is ever sent.
 
     Not PR_SET_PDEATHSIG: that is the parent's death, and one of the cradle is to cost no run.
     """
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    os.setpgid(0, 0)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     if readable(lifeline, 0):

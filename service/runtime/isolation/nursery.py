@@ -18,6 +18,7 @@ from service.runtime.isolation.child import Child
 from service.runtime.isolation.wire import Gone, Message
 
 _ANSWER_S = 10.0
+_END_S = 2.0
 _UNKNOWN = "unknown"
 _TRIES = 3  # the cradle may have been killed, and its heir too
 _OURS = ("RETORT_", "OTEL_")
@@ -61,6 +62,7 @@ class Nursery:
 
     def _drop(self) -> None:
         if self._cradle is not None:
+            self._cradle.kill()  # at once: one that hangs would end its children when it is back, and they are in use
             self._cradle.end()
             self._cradle = None
 
@@ -80,6 +82,7 @@ class _Cradle:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # a Ctrl-C in the terminal is for the server
             )
+        self.kill = process.kill
         self.end = weakref.finalize(self, _end, process, self._socket)
 
     def child(self) -> Child:
@@ -124,6 +127,8 @@ def _environment() -> dict[str, str]:
 
 
 def _end(process: subprocess.Popen[bytes], to_it: socket.socket) -> None:
-    to_it.close()
+    to_it.close()  # it ends what is left of its children, and then itself
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_END_S)
     process.kill()
     process.wait()

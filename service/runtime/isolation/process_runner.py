@@ -69,7 +69,6 @@ class ProcessRunner:
         self._on_death = on_death
         self._load: Load = lambda child, given_up: child.load(recipe, device_id, given_up)
         self._clock = clock
-        self._load_timeout_s = load_timeout_s
         self._tries = tries
         self._tell = tell
         self._busy = threading.Lock()  # between a run and `close`, which take the child apart
@@ -82,8 +81,9 @@ class ProcessRunner:
         self._signature: Signature | None = None
         self._child = self._born(cancel.is_set)
         self._signature = self._child.signature
-        self._spare = Spare(self._born) if spare else None
-        if self._spare is not None:
+        self._keeps_spare = spare
+        self._spare = Spare(self._born, clock, load_timeout_s)
+        if spare:
             self._spare.prepare()
 
     @property
@@ -109,7 +109,7 @@ class ProcessRunner:
     @property
     def resident_bytes(self) -> int:
         """Memory of its process now, and of its spare."""
-        return self._child.resident_bytes + (self._spare.resident_bytes if self._spare is not None else 0)
+        return self._child.resident_bytes + self._spare.resident_bytes
 
     def run(self, arrays: Arrays) -> dict[str, Array]:
         """Computes every output; see `Runner.run`.
@@ -141,8 +141,7 @@ class ProcessRunner:
         """Ends the process, and with it a run in flight; blocks for some milliseconds."""
         self._closed = True
         self._child.kill()
-        if self._spare is not None:
-            self._spare.close()
+        self._spare.close()
         with self._busy:
             self._child.close()
             # Whoever still holds this holds neither bytes nor cradle.
@@ -155,24 +154,22 @@ class ProcessRunner:
             return
         if not self._child.closed:
             self._bury(self._child, "it ended between two runs")
+            if not self._proven:
+                self._note_death()
         if self._clock.now_s() < self._not_before_s:
             raise self._resting()
-        if not self._proven:
-            self._note_death()
         self._child, self._proven = self._next(), False
         self.restarts += 1
 
     def _next(self) -> Child:
-        child = self._spare.take() if self._spare is not None else None
-        end_s = self._clock.now_s() + self._load_timeout_s
         try:
-            return child or self._born(lambda: self._closed or self._clock.now_s() > end_s)
+            return self._spare.wait(lambda: self._closed or self._stopped)
         except Unavailable:
             raise
         except RetortError as error:
             raise NotReady(f"the model's process died and cannot be started again: {error}") from None
         finally:
-            if self._spare is not None and not self._closed:
+            if self._keeps_spare:
                 self._spare.prepare()
 
     def _born(self, given_up: Callable[[], bool]) -> Child:

@@ -26,6 +26,7 @@ MOST_MESSAGE_BYTES = 160 << 10  # below what a socket takes at once, by default
 _ANCILLARY_BYTES = socket.CMSG_LEN(8 * np.dtype(np.intc).itemsize)  # eight descriptors
 _MOST_AXES = 64
 _KEPT_BYTES = 64 << 20  # of a file in memory between two runs: pages that are new each time cost more than the copy
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
 _AT_ONCE_BYTES = 1 << 30  # Linux writes no more than 2 GiB in one call
 _LENGTH = np.dtype("<u4")
 _TEXT_BYTES = 150  # of memory for a text beside its bytes while it is read, at most: 148 were measured
@@ -47,10 +48,12 @@ def send(sock: socket.socket, message: Message, descriptors: Sequence[int] = ())
     """Sends one message, with open descriptors.
 
     Raises:
-        Gone: nobody is there.
+        Gone: nobody is there, or nobody reads while this end does not wait.
     """
     try:
         socket.send_fds(sock, [orjson.dumps(message)], list(descriptors))
+    except BlockingIOError:
+        raise Gone("it does not read what it is told") from None
     except OSError:
         raise Gone(ENDED) from None
 
@@ -78,10 +81,11 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]]:
     return message, descriptors
 
 
-def readable(sock: socket.socket | int, timeout_s: float) -> bool:
-    """Whether a message came, or the other side ended, within that time."""
+def readable(sock: socket.socket | int, timeout_s: float, *others: int) -> bool:
+    """Whether a message came, or the other side ended, within that time; or there is something to `others`."""
     poll = select.poll()  # unlike select, it takes descriptors over 1023
-    poll.register(sock, select.POLLIN)
+    for one in (sock, *others):
+        poll.register(one, select.POLLIN)
     return bool(poll.poll(timeout_s * 1000))
 
 
@@ -140,10 +144,13 @@ class MemoryFile:
         if not isinstance(described, list):
             raise Gone("it described no tensors")
         sizes = [_checked(one) for one in described]
-        if sum(sizes) > min(limit_bytes, os.fstat(self.descriptor).st_size):
+        file = os.fstat(self.descriptor)
+        if sum(sizes) > min(limit_bytes, file.st_size):
             raise Gone("it described more than there is")
         if sum(sizes) + sum(map(_beside_bytes, described)) > limit_bytes:
             raise MemoryError
+        if sum(sizes) > file.st_blocks * _BLOCK_BYTES:  # a file with holes takes no memory until it is read
+            raise Gone("it described more than it wrote")
         arrays: dict[str, Array] = {}
         at = 0
         for (name, datatype, shape, _), size in zip(described, sizes, strict=True):
@@ -156,9 +163,19 @@ class MemoryFile:
             at += size
         return arrays
 
+    @property
+    def size_bytes(self) -> int:
+        """How long it is, as either side made it."""
+        return os.fstat(self.descriptor).st_size
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes more memory than is kept between two runs."""
+        return self.size_bytes > _KEPT_BYTES
+
     def shrink(self) -> None:
         """Gives the memory of a large run back."""
-        if os.fstat(self.descriptor).st_size > _KEPT_BYTES:
+        if self.is_large:
             os.ftruncate(self.descriptor, 0)
 
     def _put(self, data: memoryview, at: int) -> None:

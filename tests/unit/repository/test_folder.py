@@ -83,12 +83,12 @@ def make_socket(path: Path, target: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "location", "said"),
     [
-        (make_symlink, "trap", "symbolic links"),
+        (make_symlink, "trap", "it is a symbolic link, and none is followed; put a copy of the file there"),
         (make_hard_link, "trap", "hard link"),
         (make_linked_folder, "weights2/secret.bin", "not a directory"),
         (make_pipe, "trap", "not a regular file"),
         (make_folder, "trap", "not a regular file"),
-        (make_socket, "trap", "no such device"),
+        (make_socket, "trap", "it is a socket"),
     ],
 )
 def test_whatever_is_not_one_file_of_one_name_gives_no_byte(

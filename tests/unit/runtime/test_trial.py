@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,6 +25,7 @@ from service.runtime import memory, trial_child, trial_process
 from service.runtime.providers import RunnerOptions
 from service.runtime.trial import TrialResult, run_trial
 from service.runtime.trial_process import TrialLimits, TrialProcess
+from tests.support.waiting import until
 from tests.unit.runtime import graphs
 from tests.unit.runtime.graphs import EYE, WEIGHTS, value
 from tests.unit.serving.models import reads_one_row_at_a_time, rows
@@ -356,3 +358,47 @@ def test_made_up_rows_that_a_model_refuses_are_no_blame() -> None:
     assert run_trial(onnx, {}, [], CPU, limits()) == TrialResult(True)
     refused = run_trial(onnx, {}, [{"i": np.array([1])}], CPU, limits())
     assert refused.reason.startswith("the trial failed while running: Gather node")
+
+
+_FORKS = """
+import os, sys, time
+if os.fork() == 0:
+    if sys.argv[1] == "apart":
+        os.setsid()
+    print('{"stage": "pid %d"}' % os.getpid(), flush=True)
+    time.sleep(60)
+print('{"stage": "parted"}', flush=True)
+"""
+
+
+@pytest.mark.parametrize("where", ["in its group", "apart"])
+def test_what_a_trial_leaves_behind_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    """It holds the pipes of the trial, and reads and writes nothing; in its group it is ended, too."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(given: TrialLimits) -> TrialProcess:
+        command = [sys.executable, "-c", _FORKS, where, str(tmp_path)]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True))
+        return TrialProcess(started[0], given)
+
+    monkeypatch.setattr(trial_process, "start", start)
+    began_s = time.monotonic()
+    result = run_trial(graphs.linear() + bytes(1 << 20), {}, [], CPU, limits(timeout_s=20))
+    assert time.monotonic() - began_s < 15
+    assert not result.ok
+    if where == "apart":
+        [left] = left_of(str(tmp_path))
+        left.kill()
+    until(lambda: not left_of(str(tmp_path)))
+
+
+def left_of(folder: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if folder in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import grpc
@@ -35,17 +37,19 @@ def asking(size_bytes: int) -> Any:
     return request
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_text_counts_by_its_bytes(stream: bool) -> None:
-    budget = ByteBudget(MIB)
+@asynccontextmanager
+async def serving(budget: ByteBudget, wait_s: float = 0.0) -> AsyncIterator[tuple[Any, Counter[str]]]:
+    """A stub of a server whose one model answers `texts`, and its answers by code."""
     servable = FakeServable(outputs=(TensorSpec("y", "BYTES", ("batch", 1)),), answer=texts)
+    servable.wait_s = wait_s
+    responses: Counter[str] = Counter()
     server = build(
         cast("Any", FakeCatalog(servable)),
         cast("Any", None),
         "127.0.0.1",
         0,
         shared_memory=SharedMemory(False, MIB),
-        responses=Counter(),
+        responses=responses,
         clock=MonotonicClock(),
         max_body_bytes=MIB,
         drain_timeout_s=1,
@@ -54,23 +58,66 @@ async def test_a_text_counts_by_its_bytes(stream: bool) -> None:
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-
-            async def refusal(size_bytes: int) -> str:
-                if stream:
-                    [said] = [one async for one in stub.ModelStreamInfer(iter([asking(size_bytes)]))]
-                    return str(said.error_message)
-                try:
-                    await stub.ModelInfer(asking(size_bytes), timeout=20)
-                except grpc.aio.AioRpcError as error:
-                    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-                    return str(error.details())
-                return ""
-
-            assert await refusal(MIB // 2) == ""
-            assert "RETORT_MAX_IN_FLIGHT_BYTES" in await refusal(2 * MIB)
-            for _ in range(10):
-                assert await refusal(MIB // 2) == ""
-        await until(lambda: budget.used_bytes == 0)  # the server hears of an answer's end after its client
+            yield service_pb2_grpc.GRPCInferenceServiceStub(channel), responses
     finally:
         await server.stop()
+
+
+async def test_answers_of_a_stream_that_nobody_takes_hold_half_of_the_budget_at_most() -> None:
+    """Until they are taken or the client leaves; the one that is being sent may be larger."""
+    budget = ByteBudget(8 * MIB)
+    async with serving(budget) as (stub, responses):
+        call = stub.ModelStreamInfer(iter([asking(MIB // 2)] * 40))
+        assert len((await call.read()).infer_response.raw_output_contents[0]) > MIB // 2
+        await until(lambda: responses["OK"] + responses["UNAVAILABLE"] == 40)
+        assert MIB < budget.used_bytes <= 4 * MIB
+        assert responses["UNAVAILABLE"] > 0
+        for _ in range(5):
+            await stub.ModelInfer(asking(MIB // 2), timeout=20)
+        call.cancel()
+        await until(lambda: budget.used_bytes == 0)
+        [one] = [one async for one in stub.ModelStreamInfer(iter([asking(MIB // 2)]))]
+        assert not one.error_message
+        await until(lambda: budget.used_bytes == 0)
+
+
+async def test_a_request_of_a_stream_that_is_cancelled_is_counted_as_that() -> None:
+    budget = ByteBudget(8 * MIB)
+    async with serving(budget, wait_s=60) as (stub, responses):
+        call = stub.ModelStreamInfer(iter([asking(1)]))
+        await until(lambda: budget.used_bytes > 0)
+        call.cancel()
+        await until(lambda: responses["CANCELLED"] == 1)
+        assert budget.used_bytes == 0
+        assert responses.total() == 1
+
+
+async def test_an_id_that_is_none_is_not_sent_back() -> None:
+    async with serving(ByteBudget(8 * MIB)) as (stub, _):
+        requests = [asking(1), asking(1)]
+        requests[0].id, requests[1].model_name, requests[1].id = "x" * 1025, "", "mine"
+        said = [one async for one in stub.ModelStreamInfer(iter(requests))]
+        assert sorted(one.infer_response.id for one in said) == ["", "mine"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_text_counts_by_its_bytes(stream: bool) -> None:
+    budget = ByteBudget(MIB)
+    async with serving(budget) as (stub, _):
+
+        async def refusal(size_bytes: int) -> str:
+            if stream:
+                [said] = [one async for one in stub.ModelStreamInfer(iter([asking(size_bytes)]))]
+                return str(said.error_message)
+            try:
+                await stub.ModelInfer(asking(size_bytes), timeout=20)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                return str(error.details())
+            return ""
+
+        assert await refusal(MIB // 2) == ""
+        assert "RETORT_MAX_IN_FLIGHT_BYTES" in await refusal(2 * MIB)
+        for _ in range(10):
+            assert await refusal(MIB // 2) == ""
+        await until(lambda: budget.used_bytes == 0)  # the server hears of an answer's end after its client

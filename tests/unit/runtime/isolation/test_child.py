@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -40,9 +41,9 @@ class Puppet:
         self.inputs = self.outputs = MemoryFile.new("none yet")
         self.stops: socket.socket | None = None
 
-    def load(self, answer: Message, descriptors: list[int] | None = None) -> None:
+    def load(self, answer: Message, descriptors: list[int] | None = None, memory_bytes: int = MIB) -> None:
         with ThreadPoolExecutor(1) as pool:
-            recipe = Recipe(b"", {}, RunnerOptions(), MIB)
+            recipe = Recipe(b"", {}, RunnerOptions(), memory_bytes)
             loading = pool.submit(self.child.load, recipe, 0, lambda: False)
             _, [lifeline, stops, model, inputs, outputs] = wire.receive(self._server)
             os.close(model)
@@ -183,6 +184,54 @@ def test_one_that_seals_what_it_is_to_read_is_dead(puppet: Puppet, seal: int) ->
     fcntl.fcntl(puppet.inputs.descriptor, fcntl.F_ADD_SEALS, seal)
     with pytest.raises(Gone, match="sealed"):
         puppet.child.run(ROW)
+
+
+def test_one_that_ended_is_dead_though_another_holds_its_sockets(puppet: Puppet) -> None:
+    """As a process does that it started itself: its end is never heard on them."""
+    puppet.load({"ready": READY})
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(puppet.child.run, ROW)
+        wire.receive(puppet._server)
+        os.kill(puppet.child.pid, signal.SIGKILL)
+        try:
+            with pytest.raises(Gone, match="it ended"):
+                running.result(5)
+        finally:
+            puppet._server.close()
+
+
+def test_one_that_reads_nothing_and_answers_is_dead_and_holds_nobody_up(puppet: Puppet) -> None:
+    """What it does not read fills its socket; the run that finds it full does not wait."""
+    puppet.load({"ready": READY})
+    outputs = puppet.outputs.write(ROW)
+
+    def run_on() -> None:
+        for number in range(1, 100_000):
+            wire.send(puppet._server, {"run": number, "outputs": outputs})
+            puppet.child.run(ROW)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_on)
+        try:
+            with pytest.raises(Gone, match="does not read"):
+                running.result(20)
+        finally:
+            puppet._server.close()
+
+
+@pytest.mark.parametrize(("floats", "enough"), [(17 * MIB, False), (MIB, True)], ids=["large", "small"])
+def test_a_large_answer_for_which_there_is_no_memory_left_fails_that_run(
+    puppet: Puppet, monkeypatch: pytest.MonkeyPatch, floats: int, enough: bool
+) -> None:
+    """What it was allowed to take when it began, others may have taken since; what is small is not looked at."""
+    puppet.load({"ready": READY}, memory_bytes=128 * MIB)
+    monkeypatch.setattr("service.runtime.memory.available_bytes", lambda: MIB)
+    large = {"x": np.zeros((floats // 2, 2), np.float32)}
+    if enough:
+        assert_array_equal(puppet.run({}, large)["x"], large["x"])
+        return
+    with pytest.raises(RunFailed, match="not enough memory"):
+        puppet.run({}, large)
 
 
 def test_one_that_seals_what_it_wrote_costs_no_answer(puppet: Puppet) -> None:

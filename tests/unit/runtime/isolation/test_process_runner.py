@@ -192,6 +192,23 @@ def test_a_process_that_no_longer_fits_is_not_ready(make: Make, monkeypatch: pyt
     runner.run(ROW)
 
 
+def test_one_death_before_a_run_is_counted_once_however_often_the_next_cannot_load(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make(graphs.linear())
+
+    def refused(*_: Any) -> Any:
+        raise BadModel("so it says")
+
+    end(runner)
+    with monkeypatch.context() as patch:
+        patch.setattr(Child, "load", refused)
+        for _ in range(5):
+            with pytest.raises(NotReady, match="cannot be started again: so it says"):
+                runner.run(ROW)
+    runner.run(ROW)
+
+
 def test_a_cradle_that_dies_takes_no_run_with_it(make: Make, nursery: Nursery) -> None:
     runner = make(graphs.linear())
     expected = runner.run(ROW)["y"]

@@ -107,10 +107,20 @@ def test_a_sparse_file_of_a_terabyte_takes_no_memory() -> None:
         file.read([["x", "UINT8", [1 << 40], 1 << 40]], MIB)
 
 
+@pytest.mark.parametrize("written", [0, 8 * MIB - 8192])
+def test_a_file_with_holes_is_not_read(written: int) -> None:
+    """It takes less memory than what is announced, and would take that of whoever reads it."""
+    file = MemoryFile.new("test")
+    os.pwrite(file.descriptor, bytes(written), 0)
+    os.ftruncate(file.descriptor, 8 * MIB)
+    with pytest.raises(Gone, match="more than it wrote"):
+        file.read([["x", "UINT8", [8 * MIB], 8 * MIB]], 64 * MIB)
+
+
 def test_texts_of_no_bytes_take_no_memory_beyond_the_limit() -> None:
     """Their lengths alone, all 0, fill the limit; the texts would take nine times that."""
     file = MemoryFile.new("test")
-    os.ftruncate(file.descriptor, 4 * MIB)
+    os.pwrite(file.descriptor, bytes(4 * MIB), 0)
     said = [["x", "BYTES", [MIB], 4 * MIB]]
     tracemalloc.start()
     try:

@@ -1,0 +1,61 @@
+"""How long `/v2/health/live` takes, asked every few milliseconds from a process of its own, which no test holds up."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import subprocess
+import sys
+import time
+from types import TracebackType
+
+APART_S = 0.005
+_ASK = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class LiveWatch:
+    """Asks while the `with` block lasts.
+
+    Args:
+        port: of HTTP.
+
+    Attributes:
+        took_s: of each time, once the block is left.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.took_s: list[float] = []
+        self._port = port
+
+    def __enter__(self) -> LiveWatch:
+        command = [sys.executable, "-m", "tests.support.live_watch", str(self._port)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "asking\n"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        told, _ = self._process.communicate("enough\n", timeout=60)
+        self.took_s = json.loads(told)
+
+
+def watch(port: int) -> list[float]:
+    """Asks until there is something to read from standard input."""
+    took_s: list[float] = []
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        print("asking", flush=True)  # noqa: T201
+        while not select.select([sys.stdin], [], [], APART_S)[0]:
+            began_s = time.monotonic()
+            connection.sendall(_ASK)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += connection.recv(4096)
+            took_s.append(time.monotonic() - began_s)
+    return took_s
+
+
+if __name__ == "__main__":
+    print(json.dumps(watch(int(sys.argv[1]))))  # noqa: T201
