@@ -20,6 +20,7 @@ from service.gateway.guard import BROKEN
 from service.gateway.http.bounds import Bounds
 from service.gateway.http.codings import is_coded
 from service.gateway.http.flow import Flow
+from service.gateway.http.hosts import names_hosts
 from service.gateway.http.large_body import LargeBody, offer
 from service.gateway.http.offers import END_OF_HEAD, Offers
 from service.gateway.http.reader_watch import ReaderWatch
@@ -130,6 +131,8 @@ class Connection(HttpToolsProtocol):
             self._refuse_head()
         elif self.parser.should_upgrade():  # of whose body the parser would lose what has come
             self._refuse(HTTPStatus.NOT_IMPLEMENTED, "no other protocol is spoken here, expected HTTP/1.1")
+        elif names_hosts(self.headers):
+            self._refuse(HTTPStatus.BAD_REQUEST, "the request has more than one header Host")
         elif is_coded(self.headers):
             self._refuse(HTTPStatus.NOT_IMPLEMENTED, "the Transfer-Encoding is not known here, expected 'chunked'")
         elif len(self.pipeline) >= self._limits.pipelined:

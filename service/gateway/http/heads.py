@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import httptools
 
 from service.core.contract import ModelRef
+from service.gateway.http.hosts import names_hosts
 from service.gateway.http.request_head import HEADERS, REF
 from service.gateway.recent import KEPT, Recent
 
@@ -76,7 +77,7 @@ class Heads:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
         path = _PATH.fullmatch(reader.url.decode("latin-1"))
-        if path is None or not reader.complete or len(reader.headers) > self._fields:
+        if path is None or not reader.complete or len(reader.headers) > self._fields or names_hosts(reader.headers):
             return None
         return _head_of(path, reader.headers)
 

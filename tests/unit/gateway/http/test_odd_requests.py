@@ -75,6 +75,8 @@ FIELDS: dict[bytes, int] = {
     b"Content-Encoding: gzip": 400,
     b"Content-Encoding: br": 400,
     b"Content-Encoding: gzip, gzip": 400,
+    b"Host: x": 400,
+    b"Host: y": 400,
     b"Content-Length: %d" % LENGTH: 400,
     b"Content-Length: 1": 400,
     b"Content-Length : 1": 400,
