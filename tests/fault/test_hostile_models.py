@@ -17,7 +17,6 @@ from onnx import TensorProto, helper
 
 from tests.support.hostile_models import DEEDS, DIES, FOLDER, NEVER_LOADS
 from tests.support.live_watch import LiveWatch
-from tests.support.openloop import percentile
 from tests.support.process import ServerProcess
 from tests.support.waiting import until
 from tests.unit.runtime import graphs
@@ -28,8 +27,6 @@ MIB = 1 << 20
 MEMORY_MIB = 64
 RUN_TIMEOUT_S, GRACE_S = 0.5, 2.0  # of an engine; the third that is given up within a minute ends the server
 TURNS = 5
-MANY = 50
-PROMISED_S = 0.05
 ROW = [1.0, 2.0, 3.0, 4.0]
 
 
@@ -57,6 +54,7 @@ class Hostile:
     """
 
     def __init__(self, folder: Path, models: list[str], isolation: object) -> None:
+        self.models = models
         self.deeds = folder / "deeds"
         self.deeds.mkdir()
         for name in models:
@@ -146,13 +144,13 @@ def test_a_process_that_turns_harms_its_own_version_alone(world: Hostile, deed: 
             assert answer.status in (200, 500, 503), answer
             assert "could not be stopped" not in str(answer.said)
             assert answer.took_s < 4 * (RUN_TIMEOUT_S + GRACE_S)
-            assert world.is_right("good")
+            until(lambda: world.is_right("good"), "another version does not answer", RUN_TIMEOUT_S + GRACE_S)
         world.turn("bad", "")
         until(lambda: world.is_right("bad"), "it does not come back")
-    assert percentile(live.took_s, 99) < PROMISED_S
+    live.check_prompt()
     assert world.server.resident_bytes() - before_bytes < MEMORY_MIB * MIB
     kill_all(world)
-    assert world.is_right("bad") and world.is_right("good")
+    until(lambda: world.is_right("bad") and world.is_right("good"), "they do not come back")
     until(lambda: len(world.family()) == 3, "what it left behind is there")  # the cradle, and one for each model
     until(lambda: world.server.http.get("/v2/health/ready").status_code == 200, "it is not ready")
 
@@ -190,22 +188,22 @@ def kill_the_cradle_and_all(world: Hostile) -> None:
 
 @pytest.mark.parametrize("harm", [kill_all, stop_all, kill_the_cradle_and_all], ids=lambda harm: harm.__name__)
 def test_many_at_once(many: Hostile, harm: Callable[[Hostile], None]) -> None:
-    """Fifty models whose processes all end, or stand still, at once, while each is asked: each has its answer."""
-    models = [f"m{number}" for number in range(MANY)]
-    with LiveWatch(many.server.port) as live, ThreadPoolExecutor(MANY) as pool:
+    """Models whose processes all end, or stand still, at once, while each is asked: each has its answer."""
+    models = many.models
+    with LiveWatch(many.server.port) as live, ThreadPoolExecutor(len(models)) as pool:
         before = list(pool.map(many.ask, models))
         harm(many)
         answers = list(pool.map(many.ask, models))
-        assert [answer.status for answer in before] == [200] * MANY
+        assert [answer.status for answer in before] == [200] * len(models)
         assert {answer.status for answer in answers} <= {200, 503}
         until(lambda: all(pool.map(many.is_right, models)), "they do not come back", 60)
-    assert percentile(live.took_s, 99) < PROMISED_S
-    assert len(many.family()) == MANY + 1
+    live.check_prompt()
+    assert len(many.family()) == len(models) + 1
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    """A server of fifty isolated models."""
-    models = [f"m{number}" for number in range(MANY)]
+@pytest.fixture(scope="module", params=[12, pytest.param(50, marks=pytest.mark.slow)])
+def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
+    """A server of many isolated models."""
+    models = [f"m{number}" for number in range(request.param)]
     with hostile(tmp_path_factory.mktemp("many"), models, {"process": {"memory_bytes": MEMORY_MIB * MIB}}) as made:
         yield made

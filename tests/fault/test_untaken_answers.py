@@ -14,7 +14,6 @@ from onnx import TensorProto
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.support.live_watch import LiveWatch
-from tests.support.openloop import percentile
 from tests.support.process import ServerProcess
 from tests.support.waiting import until
 from tests.unit.runtime.graphs import identity
@@ -22,7 +21,6 @@ from tests.unit.runtime.graphs import identity
 MIB = 1 << 20
 BUDGET_MIB, STREAMS, EACH = 40, 16, 48  # requests of 1 MiB, and answers: 768 MiB, were all of them kept
 ENDED = ("OK", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INVALID_ARGUMENT", "INTERNAL")
-PROMISED_S = 0.05
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ def test_streams_that_take_no_answer_stay_within_the_budget_and_others_go_on(ser
         assert server.resident_bytes() - before_bytes < 5 * BUDGET_MIB * MIB
         assert after["OK"] + after["UNAVAILABLE"] - before["OK"] - before["UNAVAILABLE"] == 2 * sent
         assert good.ModelInfer(rows(256), timeout=20).outputs
-    assert percentile(live.took_s, 95) < PROMISED_S
+    live.check_prompt()
     with stub(server) as own:
         [one] = own.ModelStreamInfer(iter([rows(256)]), timeout=20)
         assert not one.error_message, "what the streams held did not come back"
@@ -111,7 +109,7 @@ def test_thousands_of_requests_on_streams_that_end_early_are_each_counted_once(s
     model = server.http.get("/v2/models/large/stats").json()["model_stats"][0]["inference_stats"]
     assert model["success"]["count"] == counts["OK"]
     assert model["fail"]["count"] <= sum(counts.values()) - counts["OK"]  # some end before they reach it
-    assert percentile(live.took_s, 95) < PROMISED_S
+    live.check_prompt()
     assert "Traceback" not in server.log()
 
 
