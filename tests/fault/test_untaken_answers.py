@@ -1,4 +1,4 @@
-"""Streams whose clients take no answers (promise H8c): what they hold stays within the budget, and others go on."""
+"""Streams whose clients take no answers (promise H20): what they hold stays within the budget, and others go on."""
 
 from __future__ import annotations
 
