@@ -90,7 +90,7 @@ def test_streams_that_take_no_answer_stay_within_the_budget_and_others_go_on(ser
 @pytest.mark.parametrize("how", ["half closed", "cancelled", "late"])
 def test_thousands_of_requests_on_streams_that_end_early_are_each_counted_once(server: ServerProcess, how: str) -> None:
     """Half-closed streams, whose answers nobody reads, cancelled ones, and ones whose deadline has passed."""
-    with ExitStack() as stack, LiveWatch(server.port) as live:
+    with ExitStack() as stack:
         for _ in range(STREAMS):
             own = stack.enter_context(stub(server))
             call = own.ModelStreamInfer((rows(1) for _ in range(200)), timeout=0.2 if how == "late" else 60)

@@ -18,6 +18,7 @@ from service.runtime.isolation.child import Child
 from service.runtime.isolation.wire import Gone, Message
 
 _ANSWER_S = 10.0
+_TOLD_S = 0.4  # to hear how a child ended
 _END_S = 2.0
 _UNKNOWN = "unknown"
 _TRIES = 3  # the cradle may have been killed, and its heir too
@@ -52,13 +53,19 @@ class Nursery:
         raise NotReady("no process can be started for the model")
 
     def ending(self, pid: int) -> str:
-        """How a child ended, once it has: by which signal or with which exit code; "unknown" without its cradle."""
-        with self._lock:
-            try:
-                return _ending(self._cradle.status(pid)) if self._cradle is not None else _UNKNOWN
-            except Gone:
-                self._drop()
-                return _UNKNOWN
+        """How a child ended, once it has: by which signal or with which exit code; "unknown" without its cradle.
+
+        Also where nobody can be asked soon: a run is not to wait for it, for its engine would be given up.
+        """
+        if not self._lock.acquire(timeout=_TOLD_S):
+            return _UNKNOWN
+        try:
+            return _ending(self._cradle.status(pid)) if self._cradle is not None else _UNKNOWN
+        except Gone:
+            self._drop()
+            return _UNKNOWN
+        finally:
+            self._lock.release()
 
     def _drop(self) -> None:
         if self._cradle is not None:
@@ -99,11 +106,13 @@ class _Cradle:
 
     def status(self, pid: int) -> object:
         """What waitpid said of a child that has ended; None where that is forgotten. Raises Gone."""
-        return self._asked({"ended": pid})[0].get("status")
+        return self._asked({"ended": pid}, within_s=_TOLD_S)[0].get("status")
 
-    def _asked(self, message: Message, descriptors: Sequence[int] = ()) -> tuple[Message, list[int]]:
+    def _asked(
+        self, message: Message, descriptors: Sequence[int] = (), within_s: float = _ANSWER_S
+    ) -> tuple[Message, list[int]]:
         wire.send(self._socket, message, descriptors)
-        if not wire.readable(self._socket, _ANSWER_S):
+        if not wire.readable(self._socket, within_s):
             raise Gone("the cradle hangs")
         return wire.receive(self._socket)
 

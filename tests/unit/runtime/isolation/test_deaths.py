@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -73,3 +74,21 @@ def test_a_stop_that_was_obeyed_is_no_death(make: Make) -> None:
     runner.run(ROW)
     runner.close()
     assert told == []
+
+
+def test_a_cradle_that_stands_still_or_is_asked_by_others_holds_no_run_up(make: Make, nursery: Nursery) -> None:
+    """A run that waited for it would cost its engine, and the third the server."""
+    told: Told = []
+    runner = make(graphs.linear(), on_death=lambda *death: told.append(death))
+    cradle = psutil.Process(pid_of(runner)).parent()
+    assert cradle is not None
+    with nursery._lock:
+        began_s = time.monotonic()
+        assert nursery.ending(pid_of(runner)) == "unknown"
+        assert time.monotonic() - began_s < 2
+    cradle.suspend()
+    end(runner)
+    began_s = time.monotonic()
+    runner.run(ROW)
+    assert time.monotonic() - began_s < 8  # 10 s is what another question would wait
+    assert told == [("it ended between two runs", "unknown")]
