@@ -109,7 +109,6 @@ def test_thousands_of_requests_on_streams_that_end_early_are_each_counted_once(s
     model = server.http.get("/v2/models/large/stats").json()["model_stats"][0]["inference_stats"]
     assert model["success"]["count"] == counts["OK"]
     assert model["fail"]["count"] <= sum(counts.values()) - counts["OK"]  # some end before they reach it
-    live.check_prompt()
     assert "Traceback" not in server.log()
 
 
