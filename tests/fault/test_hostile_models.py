@@ -26,7 +26,7 @@ from tests.unit.runtime.isolation.runners import alive
 MIB = 1 << 20
 MEMORY_MIB = 64
 RUN_TIMEOUT_S, GRACE_S = 0.5, 2.0  # of an engine; the third that is given up within a minute ends the server
-TURNS = 5
+TURNS = 3  # as many engines given up within a minute end the server
 ROW = [1.0, 2.0, 3.0, 4.0]
 
 
