@@ -178,21 +178,7 @@ def test_processes_that_keep_dying_by_themselves_are_a_crash_loop(make: Make, mo
     assert len(told) == 1
 
 
-def test_a_process_that_no_longer_fits_is_not_ready(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = make(graphs.linear())
-
-    def refused(*_: Any) -> Any:
-        raise BadModel("so it says")
-
-    end(runner)
-    with monkeypatch.context() as patch:
-        patch.setattr(Child, "load", refused)
-        with pytest.raises(NotReady, match="cannot be started again: so it says"):
-            runner.run(ROW)
-    runner.run(ROW)
-
-
-def test_one_death_before_a_run_is_counted_once_however_often_the_next_cannot_load(
+def test_a_process_that_no_longer_fits_is_not_ready_and_its_death_is_counted_once_however_often_it_is_tried(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = make(graphs.linear())
