@@ -80,18 +80,21 @@ async def test_a_model_that_loads_is_not_ready_yet_and_says_so(house: House, mon
 
 
 class _Crowd:
-    """A trial that takes a while, and remembers how many went on at once."""
+    """A trial that waits until so many go on at once, and a moment for one more; remembers how many there were."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int) -> None:
+        self._expected = expected
         self.most = self._now = 0
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def __call__(self, *_: object) -> None:
-        with self._lock:
+        with self._changed:
             self._now += 1
             self.most = max(self.most, self._now)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most >= self._expected, timeout=20)
         time.sleep(0.05)
-        with self._lock:
+        with self._changed:
             self._now -= 1
 
 
@@ -102,7 +105,7 @@ async def test_no_more_models_load_at_once_at_the_start_than_there_are_cores(
     for name in "abcdef":
         house.put("1", models.scales(2.0), model=name)
     monkeypatch.setattr(catalog_module, "usable_cores", lambda: cores)
-    crowd = _Crowd()
+    crowd = _Crowd(most)
     catalog = await house.started(trial=crowd)
     assert crowd.most == most
     assert all(catalog.ready(name).ok for name in "abcdef")

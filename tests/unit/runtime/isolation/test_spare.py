@@ -74,6 +74,7 @@ def test_a_spare_that_cannot_be_loaded_leaves_none(spared: ProcessRunner, monkey
         end(spared)
         spared.run(ROW)
         assert failed.wait(20)
+        until(lambda: not spared._spare._loading)
     end(spared)
     spared.run(ROW)
 
