@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,11 +37,18 @@ _UNTAKEN_SHARE = 2  # of the budget, a half: for what clients of streams ask and
 _ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"
 
 
+class _Asked(NamedTuple):
+    """One request of a stream, and its call."""
+
+    request: Any
+    call: Call
+
+
 class _Answer(NamedTuple):
     """To one request of a stream: its message, what it holds until it is taken, and what went wrong, if anything."""
 
     message: Any
-    shares: ExitStack
+    shares: tuple[Share, ...]
     problem: CallProblem | None = None
 
 
@@ -120,56 +127,73 @@ class Inference:
         """
         ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
         peer = await self._calls.open(context, "ModelStreamInfer")
-        kept: set[ExitStack] = set()  # what answers hold that the client has not taken
+        kept: set[Share] = set()  # of requests that wait or run, and of answers that the client has not taken
         self._streams += 1
         try:
             if self._streams > STREAMS_LIMIT:
                 raise Rejected(f"{STREAMS_LIMIT} streams are open already")
-            answer = partial(self._of_stream, context, peer, kept)
-            found = answers_to(requests, answer, turn=_turn, size_bytes=_size_bytes, stopping=self._stopping)
+            arrive, answer = partial(self._arrived, context, peer, kept), partial(self._of_stream, kept)
+            found = answers_to(
+                requests, answer, turn=_turn, size_bytes=_size_bytes, arrive=arrive, stopping=self._stopping
+            )
             async with aclosing(found) as answers:
                 async for one in answers:
                     if one.problem is not None and ends:
                         await self._calls.end(context, one.problem)
                     yield one.message
-                    one.shares.close()
-                    kept.discard(one.shares)
+                    _give_back(one.shares, kept)
         except (Draining, BadInput, Rejected) as error:
             await self._calls.end(context, call_problem_of(error, ""))
         finally:
             self._streams -= 1
-            for shares in kept:
-                shares.close()
+            _give_back(tuple(kept), kept)
 
-    async def _of_stream(self, context: Context, peer: str, kept: set[ExitStack], request: Any) -> _Answer:
-        """The answer to one request of a stream, which holds its share of the budget until it is taken."""
+    def _arrived(self, context: Context, peer: str, kept: set[Share], request: Any) -> _Asked | _Answer:
+        """One request of a stream, which holds its share of the budget from now on, also while others are first."""
         call = self._calls.call(context, "ModelStreamInfer", peer)
-        with ExitStack() as shares:
-            shares.callback(call.share.end)
-            untaken = Share(self._untaken)
-            shares.callback(untaken.end)
-            try:
-                self._calls.admit(call)
-                call.share.take(ARRIVED_BYTES.get())
-                response = await self.infer(request, call, "ModelStreamInfer")
-                size_bytes = int(response.ByteSize())
-                untaken.take(min(size_bytes, self._untaken.large_limit_bytes))  # one alone may be larger
-            except asyncio.CancelledError:
-                self._calls.ended("CANCELLED", call)
-                raise
-            except Exception as error:
-                problem = self._calls.failed(error, call)
-                # What is no id is not sent back: it could be as large as a message, and no budget holds it.
-                empty = service_pb2.ModelInferResponse(id=request.id if len(request.id) <= ID_LIMIT else "")
-                told = service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
-                return _Answer(told, ExitStack(), problem)
-            call.share.end()
-            call.share.take(size_bytes)  # its request is gone
-            held = shares.pop_all()
-        kept.add(held)
+        kept.add(call.share)
+        try:
+            self._calls.admit(call)
+            call.share.take(ARRIVED_BYTES.get())
+        except Exception as error:
+            _give_back((call.share,), kept)
+            return self._failure(error, call, request.id)
+        return _Asked(request, call)
+
+    async def _of_stream(self, kept: set[Share], asked: _Asked | _Answer) -> _Answer:
+        """The answer to one request of a stream, which holds its share of the budget until it is taken."""
+        if isinstance(asked, _Answer):
+            return asked
+        call, untaken = asked.call, Share(self._untaken)
+        try:
+            response = await self.infer(asked.request, call, "ModelStreamInfer")
+            size_bytes = int(response.ByteSize())
+            untaken.take(min(size_bytes, self._untaken.large_limit_bytes))  # one alone may be larger
+        except asyncio.CancelledError:
+            self._calls.ended("CANCELLED", call)
+            raise
+        except Exception as error:
+            _give_back((call.share,), kept)
+            return self._failure(error, call, asked.request.id)
+        kept.add(untaken)
+        call.share.end()
+        call.share.take(size_bytes)  # its request is gone
         self._calls.ended("OK", call)
         response.parameters["triton_final_response"].bool_param = True
-        return _Answer(service_pb2.ModelStreamInferResponse(infer_response=response), held)
+        return _Answer(service_pb2.ModelStreamInferResponse(infer_response=response), (call.share, untaken))
+
+    def _failure(self, error: Exception, call: Call, request_id: str) -> _Answer:
+        problem = self._calls.failed(error, call)
+        # What is no id is not sent back: it could be as large as a message, and no budget holds it.
+        empty = service_pb2.ModelInferResponse(id=request_id if len(request_id) <= ID_LIMIT else "")
+        told = service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
+        return _Answer(told, (), problem)
+
+
+def _give_back(shares: tuple[Share, ...], kept: set[Share]) -> None:
+    for share in shares:
+        share.end()
+    kept.difference_update(shares)
 
 
 def _turn(request: Any) -> tuple[str, Any] | None:

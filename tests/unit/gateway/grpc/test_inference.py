@@ -92,6 +92,22 @@ async def test_a_request_of_a_stream_that_is_cancelled_is_counted_as_that() -> N
         assert responses.total() == 1
 
 
+async def test_what_waits_for_an_earlier_one_of_its_sequence_holds_its_bytes_meanwhile() -> None:
+    """Else a stream could have 64 MiB more than the budget knows of."""
+    budget = ByteBudget(MIB)
+    requests = [asking(1) for _ in range(4)]
+    for request in requests:
+        request.parameters["sequence_id"].int64_param = 7
+        request.parameters["note"].string_param = "x" * (MIB // 4)
+    async with serving(budget, wait_s=60) as (stub, responses):
+        call = stub.ModelStreamInfer(iter(requests))
+        await until(lambda: responses["UNAVAILABLE"] > 0)
+        assert responses.total() == responses["UNAVAILABLE"] == 1
+        assert budget.used_bytes > 3 * MIB // 4
+        call.cancel()
+        await until(lambda: budget.used_bytes == 0)
+
+
 async def test_an_id_that_is_none_is_not_sent_back() -> None:
     async with serving(ByteBudget(8 * MIB)) as (stub, _):
         requests = [asking(1), asking(1)]
