@@ -16,6 +16,7 @@ from service.core.contract import ModelRef
 from service.core.errors import NotFound
 from service.gateway import describe
 from service.gateway.extensions import server_metadata
+from service.gateway.grpc.arrivals import messages_of
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.messages import values_of
@@ -76,9 +77,9 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         """One inference."""
         return await self._inference.infer(request, call)
 
-    async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+    async def ModelStreamInfer(self, _requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """Many inferences on one stream."""
-        async for answer in self._inference.stream(requests, context):
+        async for answer in self._inference.stream(messages_of(context), context):
             yield answer
 
     @_answered

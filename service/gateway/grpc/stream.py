@@ -135,6 +135,7 @@ class _Stream:
             if turn is not None:
                 self._last[turn] = task
                 task.add_done_callback(partial(self._forget, turn))
+            del request, task, before  # while it waits for another: one may be as large as a message
 
     def _forget(self, turn: Hashable, ended: asyncio.Task[None]) -> None:
         if self._last.get(turn) is ended:

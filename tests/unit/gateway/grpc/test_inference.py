@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,12 +17,14 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from service.core.clock import MonotonicClock
 from service.core.contract import Arrays, TensorSpec
 from service.gateway.budget import ByteBudget
+from service.gateway.grpc import messages
 from service.gateway.grpc.build import build
 from service.gateway.shared_memory import SharedMemory
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
 from tests.unit.serving.house import until
 
 MIB = 1 << 20
+ALONE = 2  # references to what a list holds, and asks of
 
 
 def texts(arrays: Arrays) -> Arrays:
@@ -106,6 +110,30 @@ async def test_what_waits_for_an_earlier_one_of_its_sequence_holds_its_bytes_mea
         assert budget.used_bytes > 3 * MIB // 4
         call.cancel()
         await until(lambda: budget.used_bytes == 0)
+
+
+async def test_a_stream_that_rests_keeps_nothing_of_its_last_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else 512 of them could keep 32 GiB, of which the budget knows nothing."""
+    seen: list[Any] = []
+    decode = messages.decode
+
+    def noted(request: Any, *more: Any) -> Any:
+        seen.append(request)
+        return decode(request, *more)
+
+    monkeypatch.setattr(messages, "decode", noted)
+    over = asyncio.Event()
+
+    async def asked() -> AsyncIterator[Any]:
+        yield asking(1)
+        await over.wait()
+
+    async with serving(ByteBudget(MIB)) as (stub, _):
+        call = stub.ModelStreamInfer(asked())
+        assert (await call.read()).infer_response.outputs
+        await until(lambda: sys.getrefcount(seen[0]) == ALONE)
+        over.set()
+        assert await call.read() is grpc.aio.EOF
 
 
 async def test_an_id_that_is_none_is_not_sent_back() -> None:
