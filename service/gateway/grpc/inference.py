@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any, NamedTuple
@@ -120,7 +120,7 @@ class Inference:
             call.share.take(_size_bytes(response))
             return response
 
-    async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+    async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncGenerator[Any, None]:
         """The answers to a stream of requests, each when it is there; `id` tells which is whose.
 
         A request that fails is answered by its sentence, or ends the stream by its code if the client asked for that.
@@ -142,6 +142,7 @@ class Inference:
                         await self._calls.end(context, one.problem)
                     yield one.message
                     _give_back(one.shares, kept)
+                    del one
         except (Draining, BadInput, Rejected) as error:
             await self._calls.end(context, call_problem_of(error, ""))
         finally:

@@ -55,6 +55,7 @@ async def answers_to(
         while (item := await stream.done.get()) is not _END:
             yield item
             stream.room.leave(size_bytes(item))
+            del item
         await reader  # raises what ended the reading, if anything did
     finally:
         left = (reader, *stream.tasks)

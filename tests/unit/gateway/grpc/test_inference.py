@@ -17,7 +17,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from service.core.clock import MonotonicClock
 from service.core.contract import Arrays, TensorSpec
 from service.gateway.budget import ByteBudget
-from service.gateway.grpc import messages
+from service.gateway.grpc import inference
 from service.gateway.grpc.build import build
 from service.gateway.shared_memory import SharedMemory
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
@@ -112,16 +112,20 @@ async def test_what_waits_for_an_earlier_one_of_its_sequence_holds_its_bytes_mea
         await until(lambda: budget.used_bytes == 0)
 
 
-async def test_a_stream_that_rests_keeps_nothing_of_its_last_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else 512 of them could keep 32 GiB, of which the budget knows nothing."""
+async def test_a_stream_that_rests_keeps_nothing_of_its_last_request_and_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else 512 of them could keep 64 GiB, of which the budget knows nothing."""
     seen: list[Any] = []
-    decode = messages.decode
+    size_bytes = inference._size_bytes
 
-    def noted(request: Any, *more: Any) -> Any:
-        seen.append(request)
-        return decode(request, *more)
+    def noted(item: Any) -> int:
+        message = getattr(item, "message", item)
+        if not any(message is other for other in seen):
+            seen.append(message)
+        return size_bytes(item)
 
-    monkeypatch.setattr(messages, "decode", noted)
+    monkeypatch.setattr(inference, "_size_bytes", noted)
     over = asyncio.Event()
 
     async def asked() -> AsyncIterator[Any]:
@@ -131,7 +135,8 @@ async def test_a_stream_that_rests_keeps_nothing_of_its_last_request(monkeypatch
     async with serving(ByteBudget(MIB)) as (stub, _):
         call = stub.ModelStreamInfer(asked())
         assert (await call.read()).infer_response.outputs
-        await until(lambda: sys.getrefcount(seen[0]) == ALONE)
+        assert len(seen) == 3  # the request, its answer, and that as an answer of a stream
+        await until(lambda: [sys.getrefcount(seen[at]) for at in range(3)] == [ALONE] * 3)
         over.set()
         assert await call.read() is grpc.aio.EOF
 
