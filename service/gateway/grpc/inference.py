@@ -26,6 +26,7 @@ from service.gateway.problems import CallProblem, call_problem_of
 from service.gateway.region_tensors import Target
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.turns import Turns
+from service.observe.logs import REQUEST_ID
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
@@ -42,6 +43,18 @@ class _Asked(NamedTuple):
 
     request: Any
     call: Call
+
+
+class _Kept(NamedTuple):
+    """By a stream: what its requests and answers hold of the budget, and the calls that have not ended."""
+
+    shares: set[Share]
+    calls: set[Call]
+
+    def give_back(self, *shares: Share) -> None:
+        for share in shares:
+            share.end()
+        self.shares.difference_update(shares)
 
 
 class _Answer(NamedTuple):
@@ -127,7 +140,7 @@ class Inference:
         """
         ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
         peer = await self._calls.open(context, "ModelStreamInfer")
-        kept: set[Share] = set()  # of requests that wait or run, and of answers that the client has not taken
+        kept = _Kept(set(), set())
         self._streams += 1
         try:
             if self._streams > STREAMS_LIMIT:
@@ -141,27 +154,30 @@ class Inference:
                     if one.problem is not None and ends:
                         await self._calls.end(context, one.problem)
                     yield one.message
-                    _give_back(one.shares, kept)
+                    kept.give_back(*one.shares)
                     del one
         except (Draining, BadInput, Rejected) as error:
             await self._calls.end(context, call_problem_of(error, ""))
         finally:
             self._streams -= 1
-            _give_back(tuple(kept), kept)
+            kept.give_back(*kept.shares)
+            for call in kept.calls:
+                REQUEST_ID.set(call.id)
+                self._calls.ended("CANCELLED", call)
 
-    def _arrived(self, context: Context, peer: str, kept: set[Share], request: Any) -> _Asked | _Answer:
+    def _arrived(self, context: Context, peer: str, kept: _Kept, request: Any) -> _Asked | _Answer:
         """One request of a stream, which holds its share of the budget from now on, also while others are first."""
         call = self._calls.call(context, "ModelStreamInfer", peer)
-        kept.add(call.share)
+        kept.shares.add(call.share)
+        kept.calls.add(call)
         try:
             self._calls.admit(call)
             call.share.take(ARRIVED_BYTES.get())
         except Exception as error:
-            _give_back((call.share,), kept)
-            return self._failure(error, call, request.id)
+            return self._failure(error, call, kept, request.id)
         return _Asked(request, call)
 
-    async def _of_stream(self, kept: set[Share], asked: _Asked | _Answer) -> _Answer:
+    async def _of_stream(self, kept: _Kept, asked: _Asked | _Answer) -> _Answer:
         """The answer to one request of a stream, which holds its share of the budget until it is taken."""
         if isinstance(asked, _Answer):
             return asked
@@ -170,31 +186,24 @@ class Inference:
             response = await self.infer(asked.request, call, "ModelStreamInfer")
             size_bytes = int(response.ByteSize())
             untaken.take(min(size_bytes, self._untaken.large_limit_bytes))  # one alone may be larger
-        except asyncio.CancelledError:
-            self._calls.ended("CANCELLED", call)
-            raise
         except Exception as error:
-            _give_back((call.share,), kept)
-            return self._failure(error, call, asked.request.id)
-        kept.add(untaken)
+            return self._failure(error, call, kept, asked.request.id)
+        kept.shares.add(untaken)
+        kept.calls.discard(call)
         call.share.end()
         call.share.take(size_bytes)  # its request is gone
         self._calls.ended("OK", call)
         response.parameters["triton_final_response"].bool_param = True
         return _Answer(service_pb2.ModelStreamInferResponse(infer_response=response), (call.share, untaken))
 
-    def _failure(self, error: Exception, call: Call, request_id: str) -> _Answer:
+    def _failure(self, error: Exception, call: Call, kept: _Kept, request_id: str) -> _Answer:
+        kept.give_back(call.share)
+        kept.calls.discard(call)
         problem = self._calls.failed(error, call)
         # What is no id is not sent back: it could be as large as a message, and no budget holds it.
         empty = service_pb2.ModelInferResponse(id=request_id if len(request_id) <= ID_LIMIT else "")
         told = service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
         return _Answer(told, (), problem)
-
-
-def _give_back(shares: tuple[Share, ...], kept: set[Share]) -> None:
-    for share in shares:
-        share.end()
-    kept.difference_update(shares)
 
 
 def _turn(request: Any) -> tuple[str, Any] | None:

@@ -86,14 +86,19 @@ async def test_answers_of_a_stream_that_nobody_takes_hold_half_of_the_budget_at_
 
 
 async def test_a_request_of_a_stream_that_is_cancelled_is_counted_as_that() -> None:
+    """One that waits for an earlier one of its sequence, too."""
     budget = ByteBudget(8 * MIB)
+    requests = [asking(1), asking(1)]
+    for request in requests:
+        request.parameters["sequence_id"].int64_param = 7
+        request.parameters["note"].string_param = "x" * MIB
     async with serving(budget, wait_s=60) as (stub, responses):
-        call = stub.ModelStreamInfer(iter([asking(1)]))
-        await until(lambda: budget.used_bytes > 0)
+        call = stub.ModelStreamInfer(iter(requests))
+        await until(lambda: budget.used_bytes > 2 * MIB)
         call.cancel()
-        await until(lambda: responses["CANCELLED"] == 1)
+        await until(lambda: responses["CANCELLED"] == 2)
         assert budget.used_bytes == 0
-        assert responses.total() == 1
+        assert responses.total() == 2
 
 
 async def test_what_waits_for_an_earlier_one_of_its_sequence_holds_its_bytes_meanwhile() -> None:
