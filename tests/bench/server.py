@@ -104,9 +104,10 @@ class Server:
         return int(self._process.num_threads())
 
 
-def ours(repository: Path, state: Path, *, pinned: bool = True) -> Server:
+def ours(repository: Path, state: Path, *, pinned: bool = True, provider: str = "auto") -> Server:
     """The service over a repository."""
     asked = ["--repository", str(repository), "--state-dir", str(state), "--http-port", "0", "--grpc-port", "0"]
+    asked += ["--provider", provider]
     return Server([sys.executable, "-m", "service", "serve", *asked], pinned=pinned)
 
 
