@@ -176,6 +176,7 @@ class ManualThreads:
     Attributes:
         on_start, on_finish: called with every run, for a test that watches.
         replace_s: how long work done aside takes.
+        refused: lines for which there is no thread, the next ones.
     """
 
     def __init__(self, loop: ManualLoop) -> None:
@@ -184,8 +185,12 @@ class ManualThreads:
         self.on_start: Callable[[Run], None] = lambda run: None
         self.on_finish: Callable[[Run], None] = lambda run: None
         self.replace_s = 0.05
+        self.refused = 0
 
     def line(self, engine: FakeEngine, returned: Returned) -> ManualLine:
+        if self.refused:
+            self.refused -= 1
+            raise RuntimeError("can't start new thread")
         self.lines.append(ManualLine(self, engine, returned))
         return self.lines[-1]
 

@@ -242,19 +242,30 @@ class Crew:
         if self._ending:
             return
         if engine is not None:
-            self.join([engine])
-        elif self._workers:  # the others go on, and another try costs nothing
-            self._try_again_in(_RETRY_BESIDE_OTHERS_S, lost)
-        elif self._failed_replacements.record(self._clock.now_s()):
-            self._try_again_in(_RETRY_REPLACE_S, lost)
-        else:
-            self._on_fatal(f"a hanging engine could not be replaced: {error}")
+            try:
+                self.join([engine])
+            except RuntimeError as refused:  # there is no thread for it now
+                error = refused.with_traceback(None)
+        if error is not None:
+            self._put_off(lost, engine, error)
         self._owner.crew_changed()
 
-    def _try_again_in(self, seconds: float, lost: Engine) -> None:
-        self.replacing += 1
-        self._loop.call_later(seconds, self._guard(self._try_again), lost)
+    def _put_off(self, lost: Engine, engine: Engine | None, error: BaseException) -> None:
+        """Tries again later: with the engine that found no thread, else with another."""
+        if self._workers:  # the others go on, and another try costs nothing
+            self._try_again_in(_RETRY_BESIDE_OTHERS_S, lost, engine)
+        elif self._failed_replacements.record(self._clock.now_s()):
+            self._try_again_in(_RETRY_REPLACE_S, lost, engine)
+        else:
+            self._on_fatal(f"a hanging engine could not be replaced: {error}")
 
-    def _try_again(self, lost: Engine) -> None:
-        self.replacing -= 1
-        self._bring_replacement(lost)
+    def _try_again_in(self, seconds: float, lost: Engine, engine: Engine | None) -> None:
+        self.replacing += 1
+        self._loop.call_later(seconds, self._guard(self._try_again), lost, engine)
+
+    def _try_again(self, lost: Engine, engine: Engine | None) -> None:
+        if engine is not None:
+            self._replaced(lost, engine, None)
+        else:
+            self.replacing -= 1
+            self._bring_replacement(lost)

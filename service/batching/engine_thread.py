@@ -42,7 +42,7 @@ class Threads(Protocol):
     """Makes lines, and does blocking work beside the loop. Tests pass one without threads."""
 
     def line(self, engine: Engine, returned: Returned) -> EngineLine:
-        """A line to `engine`."""
+        """A line to `engine`. Raises RuntimeError where there is no thread for it."""
         ...
 
     def aside(self, work: Work, settle: Settle) -> None:
@@ -115,7 +115,10 @@ class LoopThreads:
                 error = raised.with_traceback(None)
             _post(self._loop, settle, result, error)
 
-        threading.Thread(target=body, name="engine-replacement", daemon=True).start()
+        try:
+            threading.Thread(target=body, name="engine-replacement", daemon=True).start()
+        except RuntimeError as refused:  # there is no thread for it now
+            self._loop.call_soon(settle, None, refused.with_traceback(None))
 
 
 def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: object) -> bool:

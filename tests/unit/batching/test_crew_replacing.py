@@ -122,6 +122,43 @@ def test_a_replacement_that_fails_once_succeeds_later() -> None:
     play(body)
 
 
+def test_a_replacement_that_finds_no_thread_joins_once_there_is_one() -> None:
+    """It is kept meanwhile: each that is made holds the memory of a version."""
+    made: list[FakeEngine] = []
+
+    def replace() -> FakeEngine:
+        made.append(FakeEngine())
+        return made[-1]
+
+    async def body(loop: ManualLoop) -> None:
+        owner = Owner(loop, deaf(), replace=replace)
+        owner.dispatch()
+        owner.threads.refused = 2
+        await asyncio.sleep(12.5)
+        assert (owner.crew.size, owner.crew.replacing) == (0, 1)
+        await asyncio.sleep(10)
+        assert owner.crew.engines == made
+        assert len(made) == 1
+        assert owner.crew.replacing == 0
+        owner.dispatch()
+        await asyncio.sleep(1)
+        assert owner.log[-1][0] == "returned"
+
+    play(body)
+
+
+def test_a_replacement_that_never_finds_a_thread_is_the_end() -> None:
+    async def body(loop: ManualLoop) -> None:
+        owner = Owner(loop, deaf(), replace=FakeEngine)
+        owner.dispatch()
+        owner.threads.refused = 9
+        await asyncio.sleep(30)
+        assert [what for what, _ in owner.log if "could not be replaced: can't start" in what] != []
+        assert owner.crew.replacing == 0
+
+    play(body)
+
+
 def test_without_a_replacement_the_crew_just_shrinks() -> None:
     async def body(loop: ManualLoop) -> None:
         owner = Owner(loop, deaf())

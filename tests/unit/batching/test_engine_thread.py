@@ -147,6 +147,21 @@ async def test_work_aside_that_fails_settles_with_its_error() -> None:
     assert error.__traceback__ is None
 
 
+async def test_work_aside_for_which_there_is_no_thread_settles_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for it would else wait for ever."""
+    threads = LoopThreads(asyncio.get_running_loop(), MonotonicClock())
+    settled: asyncio.Queue[Any] = asyncio.Queue()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        threads.aside(FakeEngine, lambda result, error: settled.put_nowait((result, str(error))))
+    assert settled.empty()  # in a turn of its own, as any other
+    assert await asyncio.wait_for(settled.get(), 30) == (None, "can't start new thread")
+
+
 async def test_a_line_from_loop_threads_is_a_thread() -> None:
     line = LoopThreads(asyncio.get_running_loop(), MonotonicClock()).line(FakeEngine(), lambda run: None)
     assert isinstance(line, EngineThread)
