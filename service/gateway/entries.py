@@ -19,7 +19,7 @@ from service.gateway.parameters import check_names, where
 from service.gateway.quote import listing, quote
 from service.gateway.region_tensors import Regions, array_in, span_of
 
-_AXES_LIMIT = 32
+AXES_LIMIT = 32
 _ELEMENTS_LIMIT = 1 << 40
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -102,8 +102,8 @@ def _array(entry: dict[str, Any], spec: TensorSpec, blobs: Blobs, regions: Regio
 def shape_of(entry: dict[str, Any], name: str) -> list[int]:
     """The `shape` of the entry of input `name`, in elements. Raises BadInput."""
     shape = entry.get("shape")
-    if type(shape) is not list or len(shape) > _AXES_LIMIT:
-        raise BadInput(f"'shape' of input {quote(name)} must be a list of at most {_AXES_LIMIT} sizes")
+    if type(shape) is not list or len(shape) > AXES_LIMIT:
+        raise BadInput(f"'shape' of input {quote(name)} must be a list of at most {AXES_LIMIT} sizes")
     for size in shape:
         if type(size) is not int or size < 0:
             raise BadInput(f"'shape' of input {quote(name)} must hold integers of 0 or more")

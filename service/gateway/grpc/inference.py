@@ -18,6 +18,7 @@ from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.gathering import Gathering
+from service.gateway.grpc.messages import Encoded
 from service.gateway.grpc.readable import ARRIVED_BYTES, check_readable
 from service.gateway.grpc.stream import answers_to
 from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
@@ -34,6 +35,7 @@ from service.serving.refusal import check_room
 from service.serving.servable import Servable
 
 STREAMS_LIMIT = 512  # open ones, of the 4,096 calls at once: nobody can tell one that rests from one half sent
+HEAVY_PARAMETERS = 1024  # of a request and its tensors: a millisecond
 _UNTAKEN_SHARE = 2  # of the budget, a half: for what clients of streams ask and do not take; others go on
 _ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"
 
@@ -61,7 +63,8 @@ class _Answer(NamedTuple):
     """To one request of a stream: its message, what it holds until it is taken, and what went wrong, if anything."""
 
     message: Any
-    shares: tuple[Share, ...]
+    size_bytes: int
+    shares: tuple[Share, ...] = ()
     problem: CallProblem | None = None
 
 
@@ -100,15 +103,15 @@ class Inference:
         self._gathering = Gathering(clock)
         self._untaken = ByteBudget(calls.budget.limit_bytes // _UNTAKEN_SHARE)
 
-    def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Awaitable[Any]:
+    def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Awaitable[Encoded]:
         """The ModelInferResponse to one ModelInferRequest, which came in by `method`."""
         return self._followed(request, call, method) if self._tracing.on else self._infer(request, call)
 
-    async def _followed(self, request: Any, call: Call, method: str) -> Any:
+    async def _followed(self, request: Any, call: Call, method: str) -> Encoded:
         with traced.followed(self._tracing, call, request.model_name, method):
             return await self._infer(request, call)
 
-    async def _infer(self, request: Any, call: Call) -> Any:
+    async def _infer(self, request: Any, call: Call) -> Encoded:
         began_s = self._clock.now_s()
         if (turn := self._turns.take()) is not None:
             await turn
@@ -116,7 +119,7 @@ class Inference:
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             check_room(servable)
             regions = self._shared_memory.for_request(call.check_shared_memory)
-            if _is_heavy(request):
+            if _is_heavy(request, ARRIVED_BYTES.get()):
                 read = partial(messages.decode, request, servable.inputs, regions)
                 asked, targets = await self._heavy.do("read a request", read)
             else:
@@ -130,7 +133,7 @@ class Inference:
             write = partial(_written, answer, asked, targets, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs)
             response = await self._heavy.do("write an answer", write) if heavy else write()
-            call.share.take(_size_bytes(response))
+            call.share.take(response.size_bytes)
             return response
 
     async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncGenerator[Any, None]:
@@ -184,7 +187,7 @@ class Inference:
         call, untaken = asked.call, Share(self._untaken)
         try:
             response = await self.infer(asked.request, call, "ModelStreamInfer")
-            size_bytes = int(response.ByteSize())
+            message, size_bytes = response
             untaken.take(min(size_bytes, self._untaken.large_limit_bytes))  # one alone may be larger
         except Exception as error:
             return self._failure(error, call, kept, asked.request.id)
@@ -193,8 +196,9 @@ class Inference:
         call.share.end()
         call.share.take(size_bytes)  # its request is gone
         self._calls.ended("OK", call)
-        response.parameters["triton_final_response"].bool_param = True
-        return _Answer(service_pb2.ModelStreamInferResponse(infer_response=response), (call.share, untaken))
+        message.parameters["triton_final_response"].bool_param = True
+        told = service_pb2.ModelStreamInferResponse(infer_response=message)
+        return _Answer(told, size_bytes, (call.share, untaken))
 
     def _failure(self, error: Exception, call: Call, kept: _Kept, request_id: str) -> _Answer:
         kept.give_back(call.share)
@@ -203,7 +207,7 @@ class Inference:
         # What is no id is not sent back: it could be as large as a message, and no budget holds it.
         empty = service_pb2.ModelInferResponse(id=request_id if len(request_id) <= ID_LIMIT else "")
         told = service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
-        return _Answer(told, (), problem)
+        return _Answer(told, told.ByteSize(), (), problem)
 
 
 def _turn(request: Any) -> tuple[str, Any] | None:
@@ -213,17 +217,21 @@ def _turn(request: Any) -> tuple[str, Any] | None:
 
 
 def _size_bytes(item: Any) -> int:
-    """Bytes of a request or an answer on the wire."""
-    return int((item.message if isinstance(item, _Answer) else item).ByteSize())
+    """Bytes of the request that was read last, or of an answer; none that protobuf is asked for: it would write all."""
+    return item.size_bytes if isinstance(item, _Answer) else ARRIVED_BYTES.get()
 
 
-def _is_heavy(request: Any) -> bool:
+def _is_heavy(request: Any, size_bytes: int) -> bool:
     texts = [tensor for tensor in request.inputs if tensor.datatype == "BYTES"]
     if any("shared_memory_region" in tensor.parameters for tensor in texts):
         return True
-    return bool(texts or not request.raw_input_contents) and request.ByteSize() > HEAVY_BYTES
+    if size_bytes <= HEAVY_BYTES:
+        return False
+    if texts or not request.raw_input_contents:
+        return True
+    return sum(len(one.parameters) for one in (request, *request.inputs, *request.outputs)) > HEAVY_PARAMETERS
 
 
-def _written(answer: InferResponse, asked: InferRequest, targets: Mapping[str, Target], servable: Servable) -> Any:
+def _written(answer: InferResponse, asked: InferRequest, targets: Mapping[str, Target], servable: Servable) -> Encoded:
     answer = classified(answer, asked.outputs, servable.config.labels_of, batched=servable.batched)
     return messages.encode(answer, targets)

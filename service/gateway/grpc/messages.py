@@ -15,13 +15,14 @@ from tritonclient.grpc import service_pb2
 from service.core.contract import DATATYPES, Array, InferRequest, InferResponse, RequestedOutput, TensorSpec
 from service.core.errors import BadInput
 from service.gateway import binary_tensors
-from service.gateway.entries import outputs_of, parameters_of, shape_of, spec_of
+from service.gateway.entries import AXES_LIMIT, outputs_of, parameters_of, shape_of, spec_of
 from service.gateway.grpc import contents
 from service.gateway.parameters import read_id, read_parameters
 from service.gateway.quote import quote
 from service.gateway.region_tensors import Regions, Target, array_in, span_of, targets_of
 
 _NONE: Mapping[str, Target] = MappingProxyType({})
+_AROUND_BYTES = 6  # a raw content's tag and length, at most
 _EMPTY_FINAL = "triton_enable_empty_final_response"  # of streams that answer a request several times; none here does
 
 
@@ -60,7 +61,14 @@ def decode(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | Non
     return Asked(request, targets_of(wanted, regions) if wanted else _NONE)
 
 
-def encode(response: InferResponse, targets: Mapping[str, Target]) -> Any:
+class Encoded(NamedTuple):
+    """A message and its bytes on the wire, give or take four for each output."""
+
+    message: Any
+    size_bytes: int
+
+
+def encode(response: InferResponse, targets: Mapping[str, Target]) -> Encoded:
     """Writes one ModelInferResponse; an output that goes into shared memory leaves an empty place among the raw ones.
 
     Raises:
@@ -70,13 +78,16 @@ def encode(response: InferResponse, targets: Mapping[str, Target]) -> Any:
     raw, outputs = message.raw_output_contents, message.outputs
     for name, array in response.outputs.items():
         outputs.add(name=name, datatype=DATATYPES[array.dtype], shape=array.shape)
-        target = targets.get(name)
+    size_bytes = message.ByteSize()  # before it is large: protobuf writes all of a message to tell its size
+    for name, array in response.outputs.items():
+        target, blob = targets.get(name), b""
         if target is None:
-            raw.append(bytes(binary_tensors.bytes_of(array)))
+            blob = bytes(binary_tensors.bytes_of(array))
         else:
             target.write(array, name)
-            raw.append(b"")
-    return message
+        raw.append(blob)
+        size_bytes += _AROUND_BYTES + len(blob)
+    return Encoded(message, size_bytes)
 
 
 def sequence_of(message: Any) -> tuple[str, Any] | None:
@@ -122,7 +133,7 @@ def _outputs(wanted: Any) -> tuple[RequestedOutput, ...]:
 
 def _array(tensor: Any, spec: TensorSpec, raw: _Raw, regions: Regions | None) -> Array:
     name = spec.name
-    shape = shape_of({"shape": list(tensor.shape)}, name)
+    shape = shape_of({"shape": tensor.shape[: AXES_LIMIT + 1]}, name)  # else millions are listed to be refused
     span = None
     if tensor.parameters:
         span = span_of(parameters_of({"parameters": values_of(tensor.parameters)}, "input", name), "input", name)

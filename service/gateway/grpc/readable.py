@@ -1,7 +1,7 @@
-"""Messages as they arrive: their size, and those that are no protobuf, given to the handlers as `UNREADABLE`.
+"""Messages as they arrive: their size, and those that are no protobuf or too many fields, given on as a mark of that.
 
 So they are answered like any bad request; grpc.aio itself would answer by the name of a Python class, and write a
-traceback for each. Knows no message.
+traceback for each. A field of two bytes takes a hundred once it is read, so they are counted before. Knows no message.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from service.core.errors import BadInput
+from service.core.errors import BadInput, TooLarge
+from service.repository.protobuf_wire import Malformed, Wire
 
 UNREADABLE: Final = object()
+OVERFULL: Final = object()
+FIELDS_LIMIT = 8192  # of a message itself: tensors, their raw contents, outputs and parameters
+_COUNTED_BYTES = 256 << 10  # in fewer there is no room for many
+
 ARRIVED_BYTES: Final = ContextVar("arrived_bytes", default=0)
 """Of the message that was read last: grpc.aio reads a call's in the task that then runs its handler."""
 
@@ -26,22 +31,40 @@ Deserializer = Callable[[bytes], Any]
 
 
 def check_readable(request: object) -> None:
-    """Raises `BadInput` for what stands in for a message that could not be read."""
+    """Raises `BadInput` or `TooLarge` for what stands in for a message that could not be read."""
     if request is UNREADABLE:
         raise BadInput("the message is not the protobuf message that this method takes")
+    if request is OVERFULL:
+        raise TooLarge(f"the message has more than {FIELDS_LIMIT} fields, or is not protobuf")
+
+
+def is_read(item: object) -> bool:
+    """Whether it is a message, and does not stand in for one."""
+    return item is not UNREADABLE and item is not OVERFULL
 
 
 def tolerant(deserializer: Deserializer) -> Deserializer:
-    """`deserializer`, with `UNREADABLE` for what it refuses; notes the message's size."""
+    """`deserializer`, with `UNREADABLE` for what it refuses and `OVERFULL` for what it is spared; notes the size."""
 
     def read(message: bytes) -> Any:
         ARRIVED_BYTES.set(len(message))
+        if len(message) > _COUNTED_BYTES and _is_overfull(message):
+            return OVERFULL
         try:
             return deserializer(message)
         except DecodeError:
             return UNREADABLE
 
     return read
+
+
+def _is_overfull(message: bytes) -> bool:
+    try:
+        for _ in Wire(message, FIELDS_LIMIT + 1).fields(0, len(message), {}):
+            pass
+    except Malformed:
+        return True
+    return False
 
 
 class TolerantServer:

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.gateway.grpc.readable import UNREADABLE, tolerant
+from service.gateway.grpc.readable import is_read, tolerant
 
 REST_S = 10.0  # between two questions: a stream that brings none is over
 V1 = "grpc.reflection.v1.ServerReflection"
@@ -53,7 +53,7 @@ async def until(stopping: asyncio.Event, items: AsyncIterator[Any]) -> AsyncIter
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
                 return
-            if (item := following.result()) is None or item is UNREADABLE:
+            if (item := following.result()) is None or not is_read(item):
                 return
             yield item
     finally:

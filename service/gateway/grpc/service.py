@@ -76,7 +76,7 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     @_answered
     async def ModelInfer(self, request: Any, call: Call) -> Any:
         """One inference."""
-        return await self._inference.infer(request, call)
+        return (await self._inference.infer(request, call)).message
 
     async def ModelStreamInfer(self, _requests: AsyncIterator[Any], context: Context) -> None:
         """Many inferences on one stream; gRPC's own loops would keep the last request and answer while it rests."""

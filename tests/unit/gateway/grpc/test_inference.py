@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from service.core.clock import MonotonicClock
 from service.core.contract import Arrays, TensorSpec
 from service.gateway.budget import ByteBudget
-from service.gateway.grpc import inference
+from service.gateway.grpc import inference, messages
 from service.gateway.grpc.build import build
 from service.gateway.shared_memory import SharedMemory
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
@@ -130,6 +131,13 @@ async def test_a_stream_that_rests_keeps_nothing_of_its_last_request_and_answer(
             seen.append(message)
         return size_bytes(item)
 
+    def encoded(*given: Any) -> messages.Encoded:
+        made = encode(*given)
+        seen.append(made.message)
+        return made
+
+    encode = messages.encode
+    monkeypatch.setattr(messages, "encode", encoded)
     monkeypatch.setattr(inference, "_size_bytes", noted)
     over = asyncio.Event()
 
@@ -175,3 +183,36 @@ async def test_a_text_counts_by_its_bytes(stream: bool) -> None:
         for _ in range(10):
             assert await refusal(MIB // 2) == ""
         await until(lambda: budget.used_bytes == 0)  # the server hears of an answer's end after its client
+
+
+async def test_a_message_of_countless_fields_is_refused_before_it_is_read() -> None:
+    """8 MiB of inputs of two bytes each took 390 MiB, and the event loop for a second."""
+    inputs = service_pb2.ModelInferRequest.FromString(b"\x2a\x00" * (MIB // 4))
+    async with serving(ByteBudget(8 * MIB)) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError, match="more than 8192 fields") as refused:
+            await stub.ModelInfer(inputs, timeout=20)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        with pytest.raises(grpc.aio.AioRpcError, match="more than 8192 fields"):
+            [one async for one in stub.ModelStreamInfer(iter([inputs]))]
+
+
+@pytest.mark.parametrize(("count", "where"), [(40_000, "read a request"), (1000, "MainThread")])
+async def test_a_request_of_many_parameters_is_read_beside_the_loop(
+    count: int, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read one by one, raw contents or not: half a million took the loop for half a second."""
+    names: list[str] = []
+    decode = messages.decode
+
+    def noted(*given: Any) -> messages.Asked:
+        names.append(threading.current_thread().name)
+        return decode(*given)
+
+    monkeypatch.setattr(messages, "decode", noted)
+    request = asking(1)
+    for number in range(count):
+        request.inputs[0].parameters[f"p{number}"].bool_param = True
+    request.parameters["note"].string_param = "x" * (300 << 10)
+    async with serving(ByteBudget(8 * MIB)) as (stub, _):
+        await stub.ModelInfer(request, timeout=20)
+        assert names == [where]

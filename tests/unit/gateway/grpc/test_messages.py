@@ -110,13 +110,21 @@ def test_a_wrong_request_is_refused_in_words(message: Any, words: str) -> None:
 
 def test_an_answer_goes_out_raw() -> None:
     texts = np.array([[b"a"]], dtype=object)
-    message = messages.encode(InferResponse("m", "1-int8", {"y": ROW, "t": texts}, "7"), {})
+    message = messages.encode(InferResponse("m", "1-int8", {"y": ROW, "t": texts}, "7"), {}).message
     assert (message.model_name, message.model_version, message.id) == ("m", "1-int8", "7")
     assert [(o.name, o.datatype, list(o.shape)) for o in message.outputs] == [
         ("y", "FP32", [1, 2]),
         ("t", "BYTES", [1, 1]),
     ]
     assert list(message.raw_output_contents) == [ROW.tobytes(), b"\x01\x00\x00\x00a"]
+
+
+@pytest.mark.parametrize("size", [1, 200, 20_000, 1 << 20])
+def test_an_answer_knows_its_bytes_on_the_wire(size: int) -> None:
+    """Protobuf would write all of it to tell: 0.15 s for 64 MiB."""
+    outputs = {name: np.zeros((1, size), np.float32) for name in ("a", "b", "c")}
+    message, size_bytes = messages.encode(InferResponse("m", "1", outputs, "7"), {})
+    assert message.ByteSize() <= size_bytes <= message.ByteSize() + 4 * len(outputs)
 
 
 class Memory:
@@ -130,7 +138,7 @@ class Memory:
 def test_an_output_in_shared_memory_leaves_its_place_empty() -> None:
     memory = Memory()
     targets = {"y": Target(Span("r", 16, 8), memory)}
-    message = messages.encode(InferResponse("m", "1", {"y": ROW, "z": ROW}), targets)
+    message = messages.encode(InferResponse("m", "1", {"y": ROW, "z": ROW}), targets).message
     assert list(message.raw_output_contents) == [b"", ROW.tobytes()]
     assert memory.written == [(16, ROW.tobytes())]
     with pytest.raises(BadInput, match="more than the 4"):

@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.core.errors import BadInput
-from service.gateway.grpc.readable import UNREADABLE, TolerantServer, check_readable, tolerant
+from service.core.errors import BadInput, TooLarge
+from service.gateway.grpc.readable import (
+    FIELDS_LIMIT,
+    OVERFULL,
+    UNREADABLE,
+    TolerantServer,
+    check_readable,
+    is_read,
+    tolerant,
+)
 
 GARBAGE = b"\xff\xff\xff"
 
@@ -44,6 +52,31 @@ def test_what_is_no_message_is_told_apart() -> None:
     with pytest.raises(BadInput, match="not the protobuf message that this method takes"):
         check_readable(read)
     check_readable(health_pb2.HealthCheckRequest())
+
+
+def counted(count: int) -> bytes:
+    """A message of so many fields of a hundred bytes."""
+    return (b"\x0a\x62" + b"x" * 98) * count
+
+
+@pytest.mark.parametrize(
+    ("message", "read"),
+    [
+        (counted(FIELDS_LIMIT), True),
+        (counted(FIELDS_LIMIT + 1), False),
+        (b"\x0a\x00" * 100_000, True),  # too few bytes to be counted
+        (b"\x0a\xff\xff\xff\x01" + bytes((4 << 20) - 1), True),  # one field, however large
+        (b"\x0a\xff" + GARBAGE * 200_000, False),
+    ],
+)
+def test_a_large_message_of_countless_fields_is_not_given_to_its_reader(message: bytes, read: bool) -> None:
+    """Reading them takes fifty times their bytes, of which no budget knows."""
+    given = tolerant(lambda _: "read")(message)
+    assert (given == "read") is read is is_read(given)
+    if not read:
+        assert given is OVERFULL
+        with pytest.raises(TooLarge, match="more than 8192 fields"):
+            check_readable(given)
 
 
 def test_another_error_of_the_reader_is_not_swallowed() -> None:
