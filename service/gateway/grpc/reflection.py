@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from service.gateway.grpc.readable import is_read, tolerant
 
 REST_S = 10.0  # between two questions: a stream that brings none is over
+STREAMS_LIMIT = 16  # open ones: they need no key, and are no reason to keep the places of calls
 V1 = "grpc.reflection.v1.ServerReflection"
 
 
@@ -28,9 +29,19 @@ def add_reflection(server: Any, services: Sequence[str], stopping: asyncio.Event
     """
     servicer: Any = reflection.aio.ReflectionServicer((*services, reflection.SERVICE_NAME))
 
-    async def describe(questions: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-        async for answer in servicer.ServerReflectionInfo(until(stopping, questions), context):
-            yield answer
+    streams = 0
+
+    async def describe(questions: AsyncIterator[Any], context: Any) -> None:
+        nonlocal streams
+        if streams >= STREAMS_LIMIT:
+            sentence = f"{STREAMS_LIMIT} streams of reflection are open already"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, sentence)
+        streams += 1
+        try:
+            async for answer in servicer.ServerReflectionInfo(until(stopping, questions), context):
+                await context.write(answer)
+        finally:
+            streams -= 1
 
     method = grpc.stream_stream_rpc_method_handler(
         describe,

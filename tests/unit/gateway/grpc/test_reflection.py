@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
+import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.gateway.grpc.readable import UNREADABLE
-from service.gateway.grpc.reflection import until
+from service.gateway.grpc.reflection import STREAMS_LIMIT, add_reflection, until
 
 
 async def questions(left: asyncio.Event, *, more: bool) -> AsyncIterator[int]:
@@ -52,3 +55,34 @@ async def test_what_stops_ends_the_wait_for_the_next_item() -> None:
     stopping.set()
     assert await asyncio.wait_for(following, 5) is None
     assert left.is_set()
+
+
+async def test_no_more_streams_than_some_are_open_and_those_that_end_make_room() -> None:
+    """They need no key: four connections of them took the places of all calls."""
+    server = grpc.aio.server()
+    add_reflection(server, (), asyncio.Event())
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    question = reflection_pb2.ServerReflectionRequest(list_services="")
+    held: list[Any] = []
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(20):
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+
+        async def is_answered() -> bool:
+            """Whether one more is answered, which then stays open."""
+            held.append(stub.ServerReflectionInfo())
+            try:
+                await held[-1].write(question)
+                return await held[-1].read() is not grpc.aio.EOF
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                assert await held[-1].code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                return False
+
+        assert [await is_answered() for _ in range(STREAMS_LIMIT + 1)] == [*[True] * STREAMS_LIMIT, False]
+        held[0].cancel()  # a client that leaves
+        await held[1].done_writing()  # and one that has asked all
+        for _ in range(2):
+            while not await is_answered():
+                pass
+        assert not await is_answered()
+    await server.stop(0)
