@@ -112,7 +112,6 @@ class Inference:
             return await self._infer(request, call)
 
     async def _infer(self, request: Any, call: Call) -> Encoded:
-        began_s = self._clock.now_s()
         if (turn := self._turns.take()) is not None:
             await turn
         ref = ModelRef(request.model_name, request.model_version or None)
@@ -128,7 +127,7 @@ class Inference:
                 await self._gathering.join()
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
-                answer = await holder.infer(asked, call.deadline(began_s), origin=call.sender)
+                answer = await holder.infer(asked, call.deadline(self._clock.now_s()), origin=call.sender)
             counted.answered(answer)
             write = partial(_written, answer, asked, targets, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs)

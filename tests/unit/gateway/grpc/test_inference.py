@@ -16,11 +16,13 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from service.core.clock import MonotonicClock
-from service.core.contract import Arrays, TensorSpec
+from service.core.contract import Arrays, InferRequest, TensorSpec
+from service.core.deadline import Deadline
 from service.gateway.budget import ByteBudget
 from service.gateway.grpc import inference, messages
 from service.gateway.grpc.build import build
 from service.gateway.shared_memory import SharedMemory
+from service.gateway.turns import Turns
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
 from tests.unit.serving.house import until
 
@@ -216,3 +218,27 @@ async def test_a_request_of_many_parameters_is_read_beside_the_loop(
     async with serving(ByteBudget(8 * MIB)) as (stub, _):
         await stub.ModelInfer(request, timeout=20)
         assert names == [where]
+
+
+async def test_the_time_before_a_request_is_run_is_not_taken_off_its_deadline_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may wait for its turn, and for its reading: what gRPC says is left is from now on."""
+    deadlines: list[float] = []
+    infer = FakeServable.infer
+
+    async def noted(servable: FakeServable, request: InferRequest, deadline: Deadline, *, origin: str) -> Any:
+        deadlines.append(deadline.at_s)
+        return await infer(servable, request, deadline, origin=origin)
+
+    def late(_: Turns) -> asyncio.Future[None]:
+        turn = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.5, turn.set_result, None)
+        return turn
+
+    monkeypatch.setattr(FakeServable, "infer", noted)
+    monkeypatch.setattr(Turns, "take", late)
+    async with serving(ByteBudget(8 * MIB)) as (stub, _):
+        asked_s = MonotonicClock().now_s()
+        await stub.ModelInfer(asking(1), timeout=30)
+        assert asked_s + 29.75 < deadlines[0]
