@@ -16,9 +16,6 @@ ROW_SCALES = (1.0, 0.1, 20.0, 3.0, 0.5)
 # Texts by row: of other lengths, values and numbers of words; the numerals for versions that read numbers out of them.
 WORDS = (b"0", b"one two", b"12", b"a much longer text", b"x y z")
 NUMERALS = (b"0", b"1", b"12", b"345678", b"9")
-# Texts by row: of other lengths, values and numbers of words; the numerals for versions that read numbers out of them.
-WORDS = (b"0", b"one two", b"12", b"a much longer text", b"x y z")
-NUMERALS = (b"0", b"1", b"12", b"345678", b"9")
 
 
 def synthetic_feed(
