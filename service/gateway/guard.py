@@ -29,8 +29,8 @@ _NOTHING: Scope = {}
 _LENGTH_DIGITS = 19
 
 
-def hold_answer(scope: Scope, size_bytes: int) -> None:
-    """Takes an answer of so many bytes from the budget, until it is sent. Raises what `take` does: there is no room."""
+def hold(scope: Scope, size_bytes: int) -> None:
+    """Takes so many bytes from the budget, until the answer is sent. Raises what `take` does: there is no room."""
     if SHARE in scope:
         scope[SHARE].take(size_bytes)
 

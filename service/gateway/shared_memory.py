@@ -166,6 +166,11 @@ class RequestRegions:
         region.check(offset, byte_size)
         return region
 
+    @property
+    def read_bytes(self) -> int:
+        """What the request has read: memory that did not come with it."""
+        return self._limit_bytes - self._left_bytes
+
     def _allowed(self, name: str) -> Region:
         self._check_peer()
         return self._find(name)

@@ -123,6 +123,7 @@ class Inference:
                 asked, targets = await self._heavy.do("read a request", read)
             else:
                 asked, targets = messages.decode(request, servable.inputs, regions)
+            call.share.take(regions.read_bytes)
             if servable.max_batch_size > 1:
                 await self._gathering.join()
             with self._catalog.holder(ref, servable, asked.sequence) as holder:

@@ -16,7 +16,7 @@ from service.gateway import codec, describe
 from service.gateway.access import check_shared_memory
 from service.gateway.classification import classified
 from service.gateway.extensions import server_metadata
-from service.gateway.guard import Body, body_of, hold_answer, read_tensors, while_client_waits
+from service.gateway.guard import Body, body_of, hold, read_tensors, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
@@ -88,6 +88,7 @@ class OpenInference:
             read = partial(self._layouts.decode, body, length, servable.inputs, regions)
             heavy = is_heavy_body(body, length, servable.inputs)
             asked, form = await self._heavy.do("read a request", read) if heavy else read()
+            hold(scope, regions.read_bytes)
             deadline = deadline_of(headers, began_s)
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
@@ -97,7 +98,7 @@ class OpenInference:
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
             encoded = await self._heavy.do("write an answer", write) if heavy else write()
-            hold_answer(scope, len(encoded.body))
+            hold(scope, len(encoded.body))
         return await inference_answer(encoded, headers)
 
     async def server(self, _request: Request) -> Response:

@@ -11,7 +11,7 @@ from service.core.clock import Clock
 from service.core.errors import BadInput
 from service.gateway import tensorflow_json
 from service.gateway.codec import JSON, Encoded
-from service.gateway.guard import hold_answer, read_body, while_client_waits
+from service.gateway.guard import hold, read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
@@ -76,7 +76,7 @@ class Predict:
             write = partial(tensorflow_json.encode, answer, style, servable.config.labels)
             heavy = is_heavy_answer(answer.outputs, (), lambda _: False)
             text = await self._heavy.do("write an answer", write) if heavy else write()
-            hold_answer(request.scope, len(text))
+            hold(request.scope, len(text))
         return await inference_answer(Encoded(text, JSON, None), headers)
 
     async def models(self, _request: Request) -> Response:

@@ -10,7 +10,7 @@ import pytest
 
 from service.core.errors import Abandoned, BadInput, Rejected, TooLarge, TooSlow
 from service.gateway.budget import ByteBudget, Share
-from service.gateway.guard import BODY, BROKEN, SHARE, body_of, hold_answer, read_body, while_client_waits
+from service.gateway.guard import BODY, BROKEN, SHARE, body_of, hold, read_body, while_client_waits
 
 Message = dict[str, Any]
 T = TypeVar("T")
@@ -135,11 +135,11 @@ async def test_what_breaks_a_request_keeps_nothing_of_its_body() -> None:
 
 def test_an_answer_is_taken_from_the_budget_of_its_request() -> None:
     budget = ByteBudget(8)
-    hold_answer({SHARE: Share(budget)}, 5)
+    hold({SHARE: Share(budget)}, 5)
     assert budget.used_bytes == 5
     with pytest.raises(Rejected):
-        hold_answer({SHARE: Share(budget)}, 4)
-    hold_answer({}, 1000)  # nobody counts here
+        hold({SHARE: Share(budget)}, 4)
+    hold({}, 1000)  # nobody counts here
 
 
 class Client:

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -45,7 +46,9 @@ def asking(size_bytes: int) -> Any:
 
 
 @asynccontextmanager
-async def serving(budget: ByteBudget, wait_s: float = 0.0) -> AsyncIterator[tuple[Any, Counter[str]]]:
+async def serving(
+    budget: ByteBudget, wait_s: float = 0.0, shared_memory: SharedMemory | None = None
+) -> AsyncIterator[tuple[Any, Counter[str]]]:
     """A stub of a server whose one model answers `texts`, and its answers by code."""
     servable = FakeServable(outputs=(TensorSpec("y", "BYTES", ("batch", 1)),), answer=texts)
     servable.wait_s = wait_s
@@ -55,7 +58,7 @@ async def serving(budget: ByteBudget, wait_s: float = 0.0) -> AsyncIterator[tupl
         cast("Any", None),
         "127.0.0.1",
         0,
-        shared_memory=SharedMemory(False, MIB),
+        shared_memory=shared_memory or SharedMemory(False, MIB),
         responses=responses,
         clock=MonotonicClock(),
         max_body_bytes=MIB,
@@ -242,3 +245,23 @@ async def test_the_time_before_a_request_is_run_is_not_taken_off_its_deadline_tw
         asked_s = MonotonicClock().now_s()
         await stub.ModelInfer(asking(1), timeout=30)
         assert asked_s + 29.75 < deadlines[0]
+
+
+async def test_what_a_request_reads_from_shared_memory_counts_as_what_it_brings(tmp_path: Path) -> None:
+    """A request of a hundred bytes could else hold 64 MiB beside the budget."""
+    (tmp_path / "object").write_bytes(bytes(MIB))
+    shared = SharedMemory(True, MIB, folder=tmp_path)
+    shared.register("r", "object", 0, MIB)
+    budget = ByteBudget(2 * MIB)
+    request = service_pb2.ModelInferRequest(model_name="m")
+    tensor = request.inputs.add(name="x", datatype="FP32", shape=(MIB // 16, 4))
+    tensor.parameters["shared_memory_region"].string_param = "r"
+    tensor.parameters["shared_memory_byte_size"].int64_param = MIB
+    async with serving(budget, 60, shared) as (stub, _):
+        first = stub.ModelInfer(request)
+        await until(lambda: budget.used_bytes > MIB)
+        with pytest.raises(grpc.aio.AioRpcError, match="in flight hold all") as refused:
+            await stub.ModelInfer(request, timeout=20)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        first.cancel()
+        await until(lambda: budget.used_bytes == 0)

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from service.core.errors import Abandoned
 from service.gateway.budget import ByteBudget, Share
-from service.gateway.guard import hold_answer
+from service.gateway.guard import hold
 from service.gateway.http import build
 from service.gateway.http.entrance import Entrance, Problems
 from service.observe import logs
@@ -148,7 +148,7 @@ async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_
     handed_over, taken = asyncio.Event(), asyncio.Event()
 
     async def infer(request: Request) -> Response:
-        hold_answer(request.scope, 1 << 20)
+        hold(request.scope, 1 << 20)
         return Response(bytes(1 << 20))
 
     async def send(message: Any) -> None:

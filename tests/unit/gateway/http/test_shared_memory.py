@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from service.gateway.budget import ByteBudget
 from service.gateway.http import build
 from service.gateway.shared_memory import SharedMemory
 from tests.unit.gateway.conftest import LIMIT_BYTES, LOOPBACK, PEER
@@ -66,6 +67,24 @@ def test_a_region_is_registered_told_and_forgotten(sharing: TestClient) -> None:
     assert sharing.get(f"{ONE}/status").status_code == 404
     assert sharing.post(f"{ALL}/unregister").json() == {}
     assert sharing.get(f"{ALL}/status").json() == []
+
+
+def test_what_a_request_reads_counts_for_the_bytes_in_flight(
+    memory: Path, shared: SharedMemory, catalog: FakeCatalog, health: FakeHealth
+) -> None:
+    memory.write_bytes(bytes(1 << 16))
+    budget = ByteBudget(2000)
+    app = build(
+        cast("Any", catalog), cast("Any", health), max_body_bytes=LIMIT_BYTES, shared_memory=shared, budget=budget
+    )
+    with TestClient(app, base_url=LOOPBACK, client=PEER) as client:
+        client.post(f"{ONE}/register", json={"key": "object", "offset": 0, "byte_size": 1 << 16})
+        for rows, status in ((1, 200), (128, 413)):
+            region = IN_REGION | {"shared_memory_byte_size": 16 * rows}
+            x = {"name": "x", "shape": [rows, 4], "datatype": "FP32", "parameters": region}
+            request = {"inputs": [x], "outputs": [{"name": "y", "parameters": region}]}
+            assert client.post("/v2/models/m/infer", json=request).status_code == status
+        assert budget.used_bytes == 0
 
 
 def test_the_form_that_triton_s_c_client_sends_is_taken_from_it_and_from_no_page(sharing: TestClient) -> None:
