@@ -28,6 +28,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "BYTES": "bytes_contents",
     }
 )
+_PIECE = 64 << 10  # values: within one nobody else runs, on whatever thread it is
 _FIELD_BYTES = 4  # of the fields that narrower integers share: only those may hold what the datatype cannot
 
 
@@ -55,14 +56,15 @@ def array_of(contents: Any, shape: Sequence[int], datatype: str, name: str) -> A
     values = getattr(contents, field)
     if len(values) != prod(shape):
         raise BadInput(f"input {quote(name)} has {len(values)} elements, its shape asks for {prod(shape)}")
-    return _array(values, datatype, name).reshape(shape)
+    pieces = [_piece(values[at : at + _PIECE], datatype, name) for at in range(0, max(1, len(values)), _PIECE)]
+    return (pieces[0] if len(pieces) == 1 else np.concatenate(pieces)).reshape(shape)
 
 
-def _array(values: Any, datatype: str, name: str) -> Array:
+def _piece(values: list[Any], datatype: str, name: str) -> Array:
     dtype = DTYPES[datatype]
     if datatype == "BYTES":
         array = np.empty(len(values), dtype=np.object_)
-        array[:] = list(values)
+        array[:] = values
         return array
     if dtype.kind not in "iu" or dtype.itemsize >= _FIELD_BYTES:
         return np.array(values, dtype=dtype)
