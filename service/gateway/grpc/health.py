@@ -79,6 +79,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
                     yield _Status(status=status)
                 if self._stopping.is_set():
                     return
+                await self._check_key(request, context)  # which may be taken away meanwhile
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), LOOK_EVERY_S)
         finally:
@@ -88,13 +89,19 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """What a call asks for; ends the call where that may not be."""
         try:
             request = await self._arrivals.message(context)
-            if self._keyring is not None and request.service not in _SERVER:
-                metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
-                self._keyring.identify(key_of(metadata), Right.INFER)
         except RetortError as error:
-            problem = call_problem_of(error, "")
-            await context.abort(grpc.StatusCode[problem.code], problem.sentence)
+            await _abort(context, error)
+        await self._check_key(request, context)
         return request
+
+    async def _check_key(self, request: Any, context: Any) -> None:
+        if self._keyring is None or request.service in _SERVER:
+            return
+        metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
+        try:
+            self._keyring.identify(key_of(metadata), Right.INFER)
+        except RetortError as error:
+            await _abort(context, error)
 
     def _status(self, service: str) -> int:
         try:
@@ -102,3 +109,8 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         except NotFound:
             return int(_Status.SERVICE_UNKNOWN)
         return int(_Status.SERVING if readiness.ok else _Status.NOT_SERVING)
+
+
+async def _abort(context: Any, error: RetortError) -> None:
+    problem = call_problem_of(error, "")
+    await context.abort(grpc.StatusCode[problem.code], problem.sentence)
