@@ -145,9 +145,10 @@ class House:
 
 
 class SlowBuild:
-    """In the place of `OnnxRunner.load`: waits for `go`, and is deaf to its cancellation; `built` once it is done."""
+    """In the place of `OnnxRunner.load`: `begun`, it waits for `go`, deaf to its cancellation; `built` at its end."""
 
     def __init__(self) -> None:
+        self.begun = threading.Event()
         self.go = threading.Event()
         self.built = threading.Event()
         self._build = OnnxRunner.load
@@ -155,6 +156,7 @@ class SlowBuild:
     def __call__(
         self, onnx: bytes, external: Mapping[str, bytes], options: RunnerOptions, _cancel: object
     ) -> OnnxRunner:
+        self.begun.set()
         self.go.wait(60)
         try:
             return self._build(onnx, external, options)
