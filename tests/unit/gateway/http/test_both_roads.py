@@ -70,8 +70,10 @@ class Road:
         async def one(octets: bytes) -> bytes:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             writer.write(self.before + octets)
-            answer = await Client(reader, writer).closed()
-            writer.close()
+            try:
+                answer = await Client(reader, writer).closed(within_s=80)  # there are hundreds of them
+            finally:
+                writer.close()
             return OWN.sub(b"", answer)
 
         return await asyncio.gather(*map(one, requests))

@@ -33,7 +33,7 @@ from tests.unit.gateway.http.hostile import Looks
 
 LIMITS = Limits(head_s=0.15, window_s=0.2, window_bytes=1000, idle_s=0.3, linger_s=0.1, pipelined=3, look_s=0.02)
 LIMIT_BYTES, BUDGET_BYTES = 600_000, 3_000_000
-CLIENTS, STEPS, PATIENCE_S = 80, 6, 30.0
+CLIENTS, STEPS, PATIENCE_S = 80, 6, 90.0
 PATH = b"/v2/models/m/infer"
 
 
