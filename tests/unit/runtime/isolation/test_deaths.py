@@ -88,7 +88,7 @@ def test_a_cradle_that_stands_still_or_is_asked_by_others_holds_no_run_up(
 ) -> None:
     """A run that waited for it would cost its engine, and the third the server."""
     monkeypatch.setattr(of_cradles, "_TOLD_S", 0.4)
-    monkeypatch.setattr(of_cradles, "_ANSWER_S", 60.0)
+    monkeypatch.setattr(of_cradles._Cradle._asked, "__defaults__", ((), 60.0))
     told: Told = []
     runner = make(graphs.linear(), on_death=lambda *death: told.append(death))
     cradle = psutil.Process(pid_of(runner)).parent()
