@@ -26,7 +26,7 @@ PIP_LOCKED := $(PIP) --no-deps --require-hashes --requirement
 # --no-build-isolation: the project is built by the locked setuptools, not by one fetched on the side.
 PIP_PROJECT := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: help serve workshop test slow promises chaos soak compare conformance perf-analyzer triton bench bench-start bench-scale check digits lock clean
+.PHONY: help serve workshop test slow promises chaos soak compare conformance perf-analyzer triton bench bench-gpu bench-start bench-scale check digits lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -82,6 +82,9 @@ bench: $(VENV)/.dev $(VENV)/.project bench-start  ## what a request of a tiny ne
 
 bench-start: $(VENV)/.dev $(VENV)/.project  ## a server's memory and its first answer, in ratios to imports and a session alone
 	$(BIN)/python -m tests.bench.start
+
+bench-gpu: $(VENV)/.dev $(VENV)/.project  ## what a GPU makes of a network, by the way it is run, by precision, and served; ARGS="--provider cuda tensorrt"
+	$(BIN)/python -m tests.bench.gpu $(ARGS)
 
 bench-scale: $(VENV)/.dev $(VENV)/.project  ## what one request more costs by loaded models, connections and requests that wait; a quarter of an hour
 	$(BIN)/python -m tests.bench.scale $(ARGS)

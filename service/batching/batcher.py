@@ -94,8 +94,8 @@ class Batcher:
         answer = self._ledger.answer if self._order is None else self._order.answer
         self._outcomes = Outcomes(answer, self._former, suspects, observer, curve, self._fail, limits)
         self._expiry = Expiry(self._ledger, self._fail, self._delay, lambda ring: Alarm(loop, clock, guard.wrap(ring)))
-        most_rows, form = config.max_rows if config.mixes else 1, guard.wrap(self._pump)
-        self._forming = Moment(loop, clock, quick, most_rows, waiting=self._rows_for_the_idle, form=form)
+        most_rows, waiting = config.max_rows if config.mixes else 1, self._rows_for_the_idle
+        self._forming = Moment(loop, clock, quick, most_rows, waiting=waiting, form=self._pump, guard=guard.wrap)
         self._closing = False
         self._drained = asyncio.Event()
 

@@ -28,6 +28,7 @@ class Moment(Alarm):
         most_rows: of a batch; more are not gathered.
         waiting: the rows that wait for an engine that is idle; 0 where none is.
         form: forms what batches there are; called with the time in seconds.
+        guard: wraps what the event loop calls back, so that it does not fail unheard.
     """
 
     def __init__(
@@ -39,13 +40,14 @@ class Moment(Alarm):
         *,
         waiting: Callable[[], int],
         form: Callable[[float], None],
+        guard: Callable[[Callable[[float], None]], Callable[[float], None]],
     ) -> None:
-        super().__init__(loop, clock, self._turn)
+        super().__init__(loop, clock, guard(self._turn))
         self._lone = Lone(loop)
         self._quick = quick
         self._most_rows = most_rows
         self._waiting = waiting
-        self._form = form
+        self._form = guard(form)
         self._gathered = 0  # rows, in the turns before this one
         self._ends_s = 0.0
 

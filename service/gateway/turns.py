@@ -1,8 +1,8 @@
-"""How much of a turn of the event loop new inference requests may take: some milliseconds; the rest come next turn.
+"""How much of a turn of the event loop new requests may take: some milliseconds; the rest come next turn.
 
 A loop that reads from hundreds of sockets in one turn would begin all of their requests before it comes to anything
-else: an engine that is done would wait for its next batch, and a health check for its answer. Whoever is not an
-inference goes past this. One share for all transports of a process. Knows nothing of what the requests are.
+else: an engine that is done would wait for its next batch, and a health check for its answer. Inference has one share
+for all transports of a process, other requests have one of their own. Knows nothing of what the requests are.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ def read_config_json(data: str, where: str) -> Any:
 
     document = _document(text_of(data.encode("utf-8", "surrogatepass"), where), where)
     message = new_message()
+    if type(document) is not dict:  # protobuf takes an empty list or text for an empty message
+        raise BadModel(f"{where}: {_told(document, '', 'an object.')}")
     try:
         return json_format.ParseDict(document, message)
     except (json_format.ParseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -44,11 +46,11 @@ def read_config_json(data: str, where: str) -> Any:
 
 def _document(text: str, where: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise BadModel(f"{where}: {quoted(twice)} is given twice.")
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise BadModel(f"{where}: {quoted(name)} is given twice.")
+            found[name] = value
         return found
 
     try:

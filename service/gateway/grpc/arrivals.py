@@ -7,6 +7,7 @@ not whole after a second is slow, and counts as the largest message there may be
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -21,6 +22,15 @@ SLOW_S = 1.0
 SLOW_AT_LEAST, SLOW_AT_MOST = 8, 1024  # a quarter of the calls that there may be
 LOOK_S = 0.25
 _CANCEL_S = 0.01  # a client that leaves ends its message first, and its call a moment later
+
+
+async def messages_of(context: Any) -> AsyncIterator[Any]:
+    """The messages of a stream; gRPC's own iterator keeps the last one, however long the stream rests."""
+    while True:
+        read = [await context.read()]
+        if read[0] is grpc.aio.EOF:
+            return
+        yield read.pop()
 
 
 class Arrivals:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from service.gateway.problems import CallProblem, call_problem_of
 from service.gateway.region_tensors import Target
 from service.gateway.shared_memory import SharedMemory
 from service.gateway.turns import Turns
+from service.observe.logs import REQUEST_ID
 from service.observe.tracing import Tracing
 from service.serving.catalog import Catalog
 from service.serving.counted import Counted
@@ -37,11 +38,30 @@ _UNTAKEN_SHARE = 2  # of the budget, a half: for what clients of streams ask and
 _ENDED_BY_ERRORS = "triton_grpc_error"  # Triton's inference protocols, "GRPC Status Codes"
 
 
+class _Asked(NamedTuple):
+    """One request of a stream, and its call."""
+
+    request: Any
+    call: Call
+
+
+class _Kept(NamedTuple):
+    """By a stream: what its requests and answers hold of the budget, and the calls that have not ended."""
+
+    shares: set[Share]
+    calls: set[Call]
+
+    def give_back(self, *shares: Share) -> None:
+        for share in shares:
+            share.end()
+        self.shares.difference_update(shares)
+
+
 class _Answer(NamedTuple):
     """To one request of a stream: its message, what it holds until it is taken, and what went wrong, if anything."""
 
     message: Any
-    shares: ExitStack
+    shares: tuple[Share, ...]
     problem: CallProblem | None = None
 
 
@@ -113,63 +133,77 @@ class Inference:
             call.share.take(_size_bytes(response))
             return response
 
-    async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+    async def stream(self, requests: AsyncIterator[Any], context: Context) -> AsyncGenerator[Any, None]:
         """The answers to a stream of requests, each when it is there; `id` tells which is whose.
 
         A request that fails is answered by its sentence, or ends the stream by its code if the client asked for that.
         """
         ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
         peer = await self._calls.open(context, "ModelStreamInfer")
-        kept: set[ExitStack] = set()  # what answers hold that the client has not taken
+        kept = _Kept(set(), set())
         self._streams += 1
         try:
             if self._streams > STREAMS_LIMIT:
                 raise Rejected(f"{STREAMS_LIMIT} streams are open already")
-            answer = partial(self._of_stream, context, peer, kept)
-            found = answers_to(requests, answer, turn=_turn, size_bytes=_size_bytes, stopping=self._stopping)
+            arrive, answer = partial(self._arrived, context, peer, kept), partial(self._of_stream, kept)
+            found = answers_to(
+                requests, answer, turn=_turn, size_bytes=_size_bytes, arrive=arrive, stopping=self._stopping
+            )
             async with aclosing(found) as answers:
                 async for one in answers:
                     if one.problem is not None and ends:
                         await self._calls.end(context, one.problem)
                     yield one.message
-                    one.shares.close()
-                    kept.discard(one.shares)
+                    kept.give_back(*one.shares)
+                    del one
         except (Draining, BadInput, Rejected) as error:
             await self._calls.end(context, call_problem_of(error, ""))
         finally:
             self._streams -= 1
-            for shares in kept:
-                shares.close()
-
-    async def _of_stream(self, context: Context, peer: str, kept: set[ExitStack], request: Any) -> _Answer:
-        """The answer to one request of a stream, which holds its share of the budget until it is taken."""
-        call = self._calls.call(context, "ModelStreamInfer", peer)
-        with ExitStack() as shares:
-            shares.callback(call.share.end)
-            untaken = Share(self._untaken)
-            shares.callback(untaken.end)
-            try:
-                self._calls.admit(call)
-                call.share.take(ARRIVED_BYTES.get())
-                response = await self.infer(request, call, "ModelStreamInfer")
-                size_bytes = int(response.ByteSize())
-                untaken.take(min(size_bytes, self._untaken.large_limit_bytes))  # one alone may be larger
-            except asyncio.CancelledError:
+            kept.give_back(*kept.shares)
+            for call in kept.calls:
+                REQUEST_ID.set(call.id)
                 self._calls.ended("CANCELLED", call)
-                raise
-            except Exception as error:
-                problem = self._calls.failed(error, call)
-                # What is no id is not sent back: it could be as large as a message, and no budget holds it.
-                empty = service_pb2.ModelInferResponse(id=request.id if len(request.id) <= ID_LIMIT else "")
-                told = service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
-                return _Answer(told, ExitStack(), problem)
-            call.share.end()
-            call.share.take(size_bytes)  # its request is gone
-            held = shares.pop_all()
-        kept.add(held)
+
+    def _arrived(self, context: Context, peer: str, kept: _Kept, request: Any) -> _Asked | _Answer:
+        """One request of a stream, which holds its share of the budget from now on, also while others are first."""
+        call = self._calls.call(context, "ModelStreamInfer", peer)
+        kept.shares.add(call.share)
+        kept.calls.add(call)
+        try:
+            self._calls.admit(call)
+            call.share.take(ARRIVED_BYTES.get())
+        except Exception as error:
+            return self._failure(error, call, kept, request.id)
+        return _Asked(request, call)
+
+    async def _of_stream(self, kept: _Kept, asked: _Asked | _Answer) -> _Answer:
+        """The answer to one request of a stream, which holds its share of the budget until it is taken."""
+        if isinstance(asked, _Answer):
+            return asked
+        call, untaken = asked.call, Share(self._untaken)
+        try:
+            response = await self.infer(asked.request, call, "ModelStreamInfer")
+            size_bytes = int(response.ByteSize())
+            untaken.take(min(size_bytes, self._untaken.large_limit_bytes))  # one alone may be larger
+        except Exception as error:
+            return self._failure(error, call, kept, asked.request.id)
+        kept.shares.add(untaken)
+        kept.calls.discard(call)
+        call.share.end()
+        call.share.take(size_bytes)  # its request is gone
         self._calls.ended("OK", call)
         response.parameters["triton_final_response"].bool_param = True
-        return _Answer(service_pb2.ModelStreamInferResponse(infer_response=response), held)
+        return _Answer(service_pb2.ModelStreamInferResponse(infer_response=response), (call.share, untaken))
+
+    def _failure(self, error: Exception, call: Call, kept: _Kept, request_id: str) -> _Answer:
+        kept.give_back(call.share)
+        kept.calls.discard(call)
+        problem = self._calls.failed(error, call)
+        # What is no id is not sent back: it could be as large as a message, and no budget holds it.
+        empty = service_pb2.ModelInferResponse(id=request_id if len(request_id) <= ID_LIMIT else "")
+        told = service_pb2.ModelStreamInferResponse(error_message=problem.sentence, infer_response=empty)
+        return _Answer(told, (), problem)
 
 
 def _turn(request: Any) -> tuple[str, Any] | None:

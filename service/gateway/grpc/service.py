@@ -6,6 +6,7 @@ Source: Triton's grpc_service.proto.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from functools import partial, wraps
 from typing import Any
 
@@ -16,6 +17,7 @@ from service.core.contract import ModelRef
 from service.core.errors import NotFound
 from service.gateway import describe
 from service.gateway.extensions import server_metadata
+from service.gateway.grpc.arrivals import messages_of
 from service.gateway.grpc.calls import Call, Calls, Context
 from service.gateway.grpc.inference import Inference
 from service.gateway.grpc.messages import values_of
@@ -76,10 +78,12 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         """One inference."""
         return await self._inference.infer(request, call)
 
-    async def ModelStreamInfer(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-        """Many inferences on one stream."""
-        async for answer in self._inference.stream(requests, context):
-            yield answer
+    async def ModelStreamInfer(self, _requests: AsyncIterator[Any], context: Context) -> None:
+        """Many inferences on one stream; gRPC's own loops would keep the last request and answer while it rests."""
+        async with aclosing(self._inference.stream(messages_of(context), context)) as answers:
+            async for answer in answers:
+                await context.write(answer)
+                del answer
 
     @_answered
     async def ServerLive(self, _request: Any, _call: Call) -> Any:

@@ -21,6 +21,7 @@ _END = None
 
 Turn = Callable[[Any], Hashable | None]
 Size = Callable[[Any], int]
+Arrive = Callable[[Any], Any]
 
 
 async def answers_to(
@@ -30,28 +31,31 @@ async def answers_to(
     *,
     turn: Turn = lambda _: None,
     size_bytes: Size = lambda _: 0,
+    arrive: Arrive = lambda request: request,
     stopping: asyncio.Event | None = None,
 ) -> AsyncGenerator[Any, None]:
     """Yields the answer of each request, in the order in which they are there.
 
     Args:
         requests: of the stream; no more are read while those whose answers were not taken yet are at a limit.
-        answer: of one request; begun in the order of the requests; does not raise.
+        answer: of one request, as `arrive` has it; begun in the order of the requests; does not raise.
         limit: requests in flight.
         turn: what requests have in common that are to be answered one after the other; None for those that need not.
         size_bytes: of a request or an answer; in flight they have `IN_FLIGHT_LIMIT_BYTES`, so that a client which takes
             no answers holds no more of the server's memory.
+        arrive: what a request is kept as until it is answered, from when it is read; does not raise.
         stopping: set when the server stops; None where it never does.
 
     Raises:
         Draining: the server stops, and whatever was read is answered.
     """
-    stream = _Stream(answer, _Room(limit, IN_FLIGHT_LIMIT_BYTES), turn, size_bytes)
+    stream = _Stream(answer, _Room(limit, IN_FLIGHT_LIMIT_BYTES), turn, size_bytes, arrive)
     reader = asyncio.create_task(stream.read(requests, stopping or asyncio.Event()), name="stream reader")
     try:
         while (item := await stream.done.get()) is not _END:
             yield item
             stream.room.leave(size_bytes(item))
+            del item
         await reader  # raises what ended the reading, if anything did
     finally:
         left = (reader, *stream.tasks)
@@ -91,13 +95,16 @@ class _Room:
 class _Stream:
     """The requests of one stream that are in flight."""
 
-    def __init__(self, answer: Callable[[Any], Awaitable[Any]], room: _Room, turn: Turn, size_bytes: Size) -> None:
+    def __init__(
+        self, answer: Callable[[Any], Awaitable[Any]], room: _Room, turn: Turn, size_bytes: Size, arrive: Arrive
+    ) -> None:
         self.room = room
         self._size_bytes = size_bytes
         self.done: asyncio.Queue[Any] = asyncio.Queue()
         self.tasks: set[asyncio.Task[None]] = set()
         self._answer = answer
         self._turn = turn
+        self._arrive = arrive
         self._last: dict[Hashable, asyncio.Task[None]] = {}
 
     async def read(self, requests: AsyncIterator[Any], stopping: asyncio.Event) -> None:
@@ -120,23 +127,24 @@ class _Stream:
 
     async def _take(self, requests: AsyncIterator[Any]) -> None:
         async for request in requests:
-            turn = self._turn(request)
-            await self.room.enter(self._size_bytes(request))
+            turn, size_bytes = self._turn(request), self._size_bytes(request)
+            await self.room.enter(size_bytes)
             before = None if turn is None else self._last.get(turn)
-            task = asyncio.create_task(self._one(request, before), name="stream request")
+            task = asyncio.create_task(self._one(self._arrive(request), size_bytes, before), name="stream request")
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
             if turn is not None:
                 self._last[turn] = task
                 task.add_done_callback(partial(self._forget, turn))
+            del request, task, before  # while it waits for another: one may be as large as a message
 
     def _forget(self, turn: Hashable, ended: asyncio.Task[None]) -> None:
         if self._last.get(turn) is ended:
             del self._last[turn]
 
-    async def _one(self, request: Any, before: asyncio.Task[None] | None) -> None:
+    async def _one(self, arrived: Any, size_bytes: int, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait({before})
-        answer = await self._answer(request)
-        self.room.turn_into(self._size_bytes(answer), self._size_bytes(request))
+        answer = await self._answer(arrived)
+        self.room.turn_into(self._size_bytes(answer), size_bytes)
         self.done.put_nowait(answer)

@@ -61,7 +61,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = Flow(transport, self.pipeline)
         self._reader = ReaderWatch(transport, self._limits)
-        self._answering = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._end)
+        self._answering = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self.end)
         over = len(self.connections) - self._limits.connections
         if over > 0:
             self._sweeper.turned_away()
@@ -196,6 +196,14 @@ class Connection(HttpToolsProtocol):
         self._reader.end()
         super().resume_writing()
 
+    def end(self) -> None:
+        """Ends the connection behind an answer, once what its client still sends is read over (RFC 9112, 9.6)."""
+        if (self._inside or self._leaving) and not self.pipeline and not self._is_answering():
+            self._leave()
+            self._say_no_more()
+        else:
+            self.transport.close()
+
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP; the parser is of no use after it."""
         if self._leaving:
@@ -271,14 +279,6 @@ class Connection(HttpToolsProtocol):
             self.large.fail(error)
         self.cycle.keep_alive = self.cycle.more_body = False
         self.cycle.message_event.set()
-
-    def _end(self) -> None:
-        """Ends the connection behind an answer, once what its client still sends is read over (RFC 9112, 9.6)."""
-        if self._inside and not self.pipeline:
-            self._leave()
-            self._say_no_more()
-        else:
-            self.transport.close()
 
     def _say_no_more(self) -> None:
         """The client closes then, or `judge` does: a close with bytes unread would reset, and lose the answer."""

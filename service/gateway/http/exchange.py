@@ -31,6 +31,9 @@ class Line(Protocol):
     server_state: Any
     tasks: set[Any]
 
+    def end(self) -> None:
+        """Ends behind an answer."""
+
     def on_response_complete(self) -> None:
         """The answer is written."""
 
@@ -129,7 +132,7 @@ class Exchange(Watch):
         line.transport.write(data)
         if not more:
             if not self.keep_alive:
-                line.transport.close()
+                line.end()
             line.on_response_complete()
 
     def leave(self) -> None:

@@ -58,6 +58,6 @@ def _acked_bytes(transport: asyncio.Transport) -> int:
     """How much the client's system has acknowledged since the connection began; 0 where this one does not tell."""
     try:
         told = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.stop)
-    except (AttributeError, OSError):  # not Linux, or a connection that has just gone
+    except (AttributeError, OSError, ValueError):  # not Linux, or a connection that has just gone
         return 0
     return int.from_bytes(told[_ACKED], sys.byteorder)

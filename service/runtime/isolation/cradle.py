@@ -86,8 +86,8 @@ def _end_all(own: set[int]) -> None:
     with contextlib.suppress(ChildProcessError):
         while time.monotonic() < end_s:
             _kill(orphan.children() | own)
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                continue
+            while reaped := os.waitpid(-1, os.WNOHANG)[0]:
+                own.discard(reaped)  # its number may be anybody's from now on
             time.sleep(_LOOK_S)
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from service.core.clock import Clock
-from service.core.errors import Stuck
+from service.core.errors import NotReady, Stuck
 from service.runtime.isolation.child import Child
 
 Born = Callable[[Callable[[], bool]], Child]
@@ -49,8 +49,12 @@ class Spare:
         with self._changed:
             if self._loading or self._closed or self._child is not None:
                 return
-            self._loading, self._error = True, None
-        threading.Thread(target=self._load, name="spare process", daemon=True).start()
+            try:
+                threading.Thread(target=self._load, name="spare process", daemon=True).start()
+            except RuntimeError:  # what models start may count with the server's own
+                self._error = NotReady("no thread can be started to load the model's process")
+            else:
+                self._loading, self._error = True, None
 
     def take(self) -> Child | None:
         """The one that is ready; None where there is none, or it has died."""

@@ -10,7 +10,9 @@ import pytest
 
 from service.batching.moment import GATHER_S, Moment
 from service.batching.quick import Quick
+from service.batching.seams import BatcherSeams
 from service.core.deadline import Deadline
+from service.core.errors import NotReady
 from tests.fakes import ManualClock
 from tests.unit.batching.on_loop import Where, started
 
@@ -31,7 +33,8 @@ class Forms:
     def __post_init__(self) -> None:
         quick = Quick(self.limit_s, lambda _rows: RUN_S, self.clock)
         loop = asyncio.get_running_loop()
-        self.moment = Moment(loop, self.clock, quick, self.most_rows, waiting=lambda: self.waiting, form=self.form)
+        waiting, guard = lambda: self.waiting, lambda step: step
+        self.moment = Moment(loop, self.clock, quick, self.most_rows, waiting=waiting, form=self.form, guard=guard)
 
     def form(self, _now_s: float) -> None:
         self.formed.append(self.waiting)
@@ -97,4 +100,18 @@ async def test_requests_of_three_turns_share_a_run() -> None:
         await asyncio.sleep(0)
     await asyncio.gather(*asked)
     assert engine.rows == [3]
+    await batcher.close(drain=True)
+
+
+async def test_what_fails_while_others_are_waited_for_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher = started(Where(), INLINE_S, seams=BatcherSeams(restart_after_s=60))
+
+    def fails(*_: object) -> bool:
+        raise ValueError("planted")
+
+    monkeypatch.setattr(Quick, "allows", fails)
+    with pytest.raises(NotReady):
+        async with asyncio.timeout(5):
+            await batcher.submit({"x": np.ones((1, 2))}, 1, Deadline.never())
+    assert not batcher.healthy
     await batcher.close(drain=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -30,6 +31,8 @@ WRONG = {
     "{": ", line 1: it is not valid JSON at character 2.",
     '{"name":\n "m"': ", line 2: it is not valid JSON at character 5.",
     "[1]": ": it is a list, expected an object.",
+    "[]": ": it is a list, expected an object.",
+    '""': ": it is '', expected an object.",
     "null": ": it is null, expected an object.",
     '{"name": "a", "name": "b"}': ": 'name' is given twice.",
     '{"max_batch": 4}': ": ModelConfig has no field 'max_batch'; did you mean 'max_batch_size'?",
@@ -79,6 +82,14 @@ def test_a_text_that_is_too_large_or_none_is_not_parsed() -> None:
     assert "it is not UTF-8 text" in told("\ud800")
 
 
+def test_a_name_that_is_given_twice_is_found_in_one_pass() -> None:
+    """The server's other threads wait while it is looked for: 240 kB took 7 s when each name was sought in all."""
+    fields = ", ".join(f'"{n}": 0' for n in (*range(20_000), 19_999))
+    began_s = time.process_time()
+    assert told(f"{{{fields}}}") == ": '19999' is given twice."
+    assert time.process_time() - began_s < 1
+
+
 MESSAGE = model_config_pb2.ModelConfig.DESCRIPTOR
 NAMES = sorted({field.name for field in MESSAGE.fields} | {"nme", "dims", "count", "kind", "latest", "all", "key"})
 JSON = st.recursive(
@@ -96,6 +107,8 @@ JSON = st.recursive(
 def test_protobuf_alone_says_what_is_wrong_and_our_own_words_where(value: Any) -> None:
     text = json.dumps(value)
     try:
+        if type(value) is not dict:
+            raise TypeError("no message, though protobuf takes an empty list or text for one")
         expected = json_format.Parse(text, model_config_pb2.ModelConfig())
     except (json_format.ParseError, ValueError, TypeError, KeyError, AttributeError):
         sentence = told(text)

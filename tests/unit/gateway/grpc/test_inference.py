@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,12 +17,14 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from service.core.clock import MonotonicClock
 from service.core.contract import Arrays, TensorSpec
 from service.gateway.budget import ByteBudget
+from service.gateway.grpc import inference
 from service.gateway.grpc.build import build
 from service.gateway.shared_memory import SharedMemory
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeServable
 from tests.unit.serving.house import until
 
 MIB = 1 << 20
+ALONE = 2  # references to what a list holds, and asks of
 
 
 def texts(arrays: Arrays) -> Arrays:
@@ -82,14 +86,64 @@ async def test_answers_of_a_stream_that_nobody_takes_hold_half_of_the_budget_at_
 
 
 async def test_a_request_of_a_stream_that_is_cancelled_is_counted_as_that() -> None:
+    """One that waits for an earlier one of its sequence, too."""
     budget = ByteBudget(8 * MIB)
+    requests = [asking(1), asking(1)]
+    for request in requests:
+        request.parameters["sequence_id"].int64_param = 7
+        request.parameters["note"].string_param = "x" * MIB
     async with serving(budget, wait_s=60) as (stub, responses):
-        call = stub.ModelStreamInfer(iter([asking(1)]))
-        await until(lambda: budget.used_bytes > 0)
+        call = stub.ModelStreamInfer(iter(requests))
+        await until(lambda: budget.used_bytes > 2 * MIB)
         call.cancel()
-        await until(lambda: responses["CANCELLED"] == 1)
+        await until(lambda: responses["CANCELLED"] == 2)
         assert budget.used_bytes == 0
-        assert responses.total() == 1
+        assert responses.total() == 2
+
+
+async def test_what_waits_for_an_earlier_one_of_its_sequence_holds_its_bytes_meanwhile() -> None:
+    """Else a stream could have 64 MiB more than the budget knows of."""
+    budget = ByteBudget(MIB)
+    requests = [asking(1) for _ in range(4)]
+    for request in requests:
+        request.parameters["sequence_id"].int64_param = 7
+        request.parameters["note"].string_param = "x" * (MIB // 4)
+    async with serving(budget, wait_s=60) as (stub, responses):
+        call = stub.ModelStreamInfer(iter(requests))
+        await until(lambda: responses["UNAVAILABLE"] > 0)
+        assert responses.total() == responses["UNAVAILABLE"] == 1
+        assert budget.used_bytes > 3 * MIB // 4
+        call.cancel()
+        await until(lambda: budget.used_bytes == 0)
+
+
+async def test_a_stream_that_rests_keeps_nothing_of_its_last_request_and_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else 512 of them could keep 64 GiB, of which the budget knows nothing."""
+    seen: list[Any] = []
+    size_bytes = inference._size_bytes
+
+    def noted(item: Any) -> int:
+        message = getattr(item, "message", item)
+        if not any(message is other for other in seen):
+            seen.append(message)
+        return size_bytes(item)
+
+    monkeypatch.setattr(inference, "_size_bytes", noted)
+    over = asyncio.Event()
+
+    async def asked() -> AsyncIterator[Any]:
+        yield asking(1)
+        await over.wait()
+
+    async with serving(ByteBudget(MIB)) as (stub, _):
+        call = stub.ModelStreamInfer(asked())
+        assert (await call.read()).infer_response.outputs
+        assert len(seen) == 3  # the request, its answer, and that as an answer of a stream
+        await until(lambda: [sys.getrefcount(seen[at]) for at in range(3)] == [ALONE] * 3)
+        over.set()
+        assert await call.read() is grpc.aio.EOF
 
 
 async def test_an_id_that_is_none_is_not_sent_back() -> None:

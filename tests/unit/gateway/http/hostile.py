@@ -92,7 +92,7 @@ class Client:
 
 @dataclass
 class Service:
-    """A server whose handler echoes; `held` keeps answers back until it is set, and at /early nothing is read."""
+    """A server whose handler echoes; `held` keeps answers back until it is set; /early and /fails read nothing."""
 
     limits: Limits
     tls: ssl.SSLContext | None = None
@@ -104,6 +104,10 @@ class Service:
         if scope["path"] == "/early":
             await Response(b"early", 413)(scope, receive, send)
             return
+        if scope["path"] == "/fails":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+            raise ValueError("in the middle of its answer")
         body = await read_body({}, receive, 1 << 30, scope)
         if scope["path"] == "/held":
             await self.held.wait()
@@ -113,7 +117,10 @@ class Service:
         await Response(body)(scope, receive, send)
 
     async def infer(self, request: Request) -> Response:
-        return Response(await request.body())
+        body = await request.body()
+        if "/held/" in request.scope["path"]:
+            await self.held.wait()
+        return Response(body)
 
     def refused(self, status: int) -> None:
         self.responses[status] += 1

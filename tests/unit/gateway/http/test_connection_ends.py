@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,10 +48,39 @@ async def test_who_is_refused_before_its_body_ends_can_send_all_of_it_and_read_w
 
 
 async def test_without_a_close_in_stages_it_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connection, "_end", lambda connection: connection.transport.close())
+    monkeypatch.setattr(Connection, "end", lambda connection: connection.transport.close())
     async with Service(SHORT).running() as service:
         with pytest.raises(ConnectionError):
             await asyncio.to_thread(sends_all_then_reads, service.server.port, EARLY + bytes(8 << 20))
+
+
+@pytest.mark.parametrize("path", [b"/held", b"/v2/models/held/infer"])
+async def test_nor_does_who_sends_a_large_head_behind_its_request_lose_the_answer_to_that(path: bytes) -> None:
+    async with Service(SHORT).running() as service:
+
+        def sends_all_then_reads() -> bytes:
+            with socket.create_connection(("127.0.0.1", service.server.port), timeout=PATIENCE_S) as connection:
+                connection.sendall((HEAD % 2).replace(b"/echo", path) + b"ab")
+                time.sleep(0.05)  # so that it comes alone, and goes past the parser where it may
+                connection.sendall(b"GET /" + bytes(100_000))
+                time.sleep(0.05)
+                loop.call_soon_threadsafe(service.held.set)
+                connection.sendall(bytes(8 << 20))
+                return connection.recv(65536)
+
+        loop = asyncio.get_running_loop()
+        assert status_of(await asyncio.to_thread(sends_all_then_reads)) == 200
+        assert service.responses == {200: 1}
+
+
+async def test_a_handler_that_fails_in_the_middle_of_its_answer_ends_the_connection() -> None:
+    async with Service(SHORT).running() as service, service.client() as client:
+        client.send(HEAD.replace(b"/echo", b"/fails") % 9)  # whose body it would wait for
+        assert (await client.closed()).endswith(b"half")
+        async with asyncio.timeout(PATIENCE_S):
+            while len(service.server._server.server_state.connections):
+                client.send(b"x")
+                await asyncio.sleep(0.02)
 
 
 async def test_one_that_sends_on_for_ever_is_let_go() -> None:

@@ -204,6 +204,9 @@ class Line:
     def close(self) -> None:
         self.closed = True
 
+    def end(self) -> None:
+        self.close()
+
     async def drain(self) -> None:
         await self.drained.wait()
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
 from typing import Any, cast
 
@@ -93,3 +95,15 @@ def test_a_connection_that_closes_behind_an_answer_is_watched_from_then_on(wire:
     assert not wire.aborted
     watch.judge(60)
     assert wire.aborted
+
+
+async def test_a_connection_that_has_gone_is_judged_without_an_error() -> None:
+    """One would keep the sweeper from all that come after it. uvloop has a socket with no descriptor then."""
+    reader, writer = socket.socketpair()
+    with reader:
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, writer)
+        watch = ReaderWatch(transport, LIMITS)
+        watch.begin(0)
+        transport.abort()
+        await asyncio.sleep(0.01)
+        watch.judge(10)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.core.errors import BadModel, Stuck
+from service.core.errors import BadModel, NotReady, Stuck
 from service.runtime.isolation.child import Child
 from service.runtime.isolation.process_runner import ProcessRunner
 from service.runtime.isolation.recipe import Recipe
@@ -77,6 +77,21 @@ def test_a_spare_that_cannot_be_loaded_leaves_none(spared: ProcessRunner, monkey
         until(lambda: not spared._spare._loading)
     end(spared)
     spared.run(ROW)
+
+
+def test_a_load_for_which_there_is_no_thread_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = make(graphs.linear())
+    end(runner)
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(NotReady, match="no thread"):
+            runner.run(ROW)
+    assert not runner._spare._loading  # which the next run would wait for
+    runner.run(ROW)
 
 
 class Loads:
