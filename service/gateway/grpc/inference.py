@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2
 from service.core.clock import Clock
 from service.core.contract import InferRequest, InferResponse, ModelRef
 from service.core.errors import BadInput, Draining, Rejected
-from service.gateway.budget import ByteBudget, Share
+from service.gateway.budget import ByteBudget, Share, beside_bytes
 from service.gateway.classification import classified
 from service.gateway.grpc import messages, traced
 from service.gateway.grpc.calls import Call, Calls, Context
@@ -123,7 +123,7 @@ class Inference:
                 asked, targets = await self._heavy.do("read a request", read)
             else:
                 asked, targets = messages.decode(request, servable.inputs, regions)
-            call.share.take(regions.read_bytes)
+            call.share.take(regions.read_bytes + beside_bytes(asked.inputs))
             if servable.max_batch_size > 1:
                 await self._gathering.join()
             with self._catalog.holder(ref, servable, asked.sequence) as holder:

@@ -14,6 +14,7 @@ from service.core.clock import Clock
 from service.core.contract import InferRequest, InferResponse
 from service.gateway import codec, describe
 from service.gateway.access import check_shared_memory
+from service.gateway.budget import beside_bytes
 from service.gateway.classification import classified
 from service.gateway.extensions import server_metadata
 from service.gateway.guard import Body, body_of, hold, read_tensors, while_client_waits
@@ -90,7 +91,7 @@ class OpenInference:
                 asked, form = await self._heavy.do("read a request", read)
             else:
                 asked, form = read()
-            hold(scope, regions.read_bytes)
+            hold(scope, regions.read_bytes + beside_bytes(asked.inputs))
             deadline = head.deadline(began_s)
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)

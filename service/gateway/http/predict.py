@@ -10,6 +10,7 @@ from starlette.responses import Response
 from service.core.clock import Clock
 from service.core.errors import BadInput
 from service.gateway import tensorflow_json
+from service.gateway.budget import beside_bytes
 from service.gateway.codec import JSON, Encoded
 from service.gateway.guard import hold, read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
@@ -69,6 +70,7 @@ class Predict:
             read = partial(tensorflow_json.decode, body, servable.inputs, servable.config.labels)
             heavy = is_heavy_body(body, None, servable.inputs)
             asked, style = await self._heavy.do("read a request", read) if heavy else read()
+            hold(request.scope, beside_bytes(asked.inputs))
             deadline = read_head(headers).deadline(began_s)
             with while_client_waits(request.scope, request.receive):
                 answer = await servable.infer(asked, deadline, origin=sender_of(request.scope))

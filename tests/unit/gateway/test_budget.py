@@ -1,13 +1,59 @@
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
+from service.core.contract import TensorSpec
 from service.core.errors import Rejected, TooLarge
-from service.gateway.budget import SMALL_BYTES, ByteBudget, Share
+from service.gateway.binary_tensors import array_at
+from service.gateway.budget import SMALL_BYTES, ByteBudget, Share, beside_bytes
+from service.gateway.http import build
+from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
 
 MIB = 1 << 20
+
+
+def test_texts_count_for_what_they_take_in_memory() -> None:
+    """16 MiB of texts of two bytes took 149 MiB."""
+    count = 50_000
+    wire = b"".join(b"\x02\0\0\0" + number.to_bytes(2, "little") for number in range(count))
+    tracemalloc.start()
+    try:
+        inputs = {"t": array_at(wire, 0, len(wire), [count], "BYTES", "t"), "x": np.zeros(9, np.float32)}
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 < taken / beside_bytes(inputs) <= 1.0  # a system's allocator takes some more
+    assert beside_bytes({"x": inputs["x"]}) == 0
+
+
+def rows(count: int) -> dict[str, object]:
+    return {"instances": ["a"] * count}
+
+
+def tensor(count: int) -> dict[str, object]:
+    return {"inputs": [{"name": "t", "datatype": "BYTES", "shape": [count], "data": ["a"] * count}]}
+
+
+@pytest.mark.parametrize(("path", "asking"), [("/v1/models/m:predict", rows), ("/v2/models/m/infer", tensor)])
+def test_texts_of_a_request_are_held_against_the_budget(path: str, asking: Callable[[int], object]) -> None:
+    servable = FakeServable(
+        inputs=(TensorSpec("t", "BYTES", ("batch",)),), answer=lambda _: {"y": np.zeros((1, 4), np.float32)}
+    )
+    budget = ByteBudget(8000)
+    app = build(cast("Any", FakeCatalog(servable)), cast("Any", FakeHealth()), max_body_bytes=4000, budget=budget)
+    with TestClient(app) as client:
+        assert client.post(path, json=asking(1)).status_code == 200
+        refused = client.post(path, json=asking(200))
+        assert (refused.status_code, "takes 1" in refused.json()["error"]) == (413, True)
+    assert budget.used_bytes == 0
 
 
 def test_what_is_taken_is_given_back_once() -> None:

@@ -47,10 +47,13 @@ def asking(size_bytes: int) -> Any:
 
 @asynccontextmanager
 async def serving(
-    budget: ByteBudget, wait_s: float = 0.0, shared_memory: SharedMemory | None = None
+    budget: ByteBudget,
+    wait_s: float = 0.0,
+    shared_memory: SharedMemory | None = None,
+    inputs: tuple[TensorSpec, ...] = (TensorSpec("x", "FP32", ("batch", 4)),),
 ) -> AsyncIterator[tuple[Any, Counter[str]]]:
     """A stub of a server whose one model answers `texts`, and its answers by code."""
-    servable = FakeServable(outputs=(TensorSpec("y", "BYTES", ("batch", 1)),), answer=texts)
+    servable = FakeServable(inputs=inputs, outputs=(TensorSpec("y", "BYTES", ("batch", 1)),), answer=texts)
     servable.wait_s = wait_s
     responses: Counter[str] = Counter()
     server = build(
@@ -264,4 +267,15 @@ async def test_what_a_request_reads_from_shared_memory_counts_as_what_it_brings(
             await stub.ModelInfer(request, timeout=20)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         first.cancel()
+        await until(lambda: budget.used_bytes == 0)
+
+
+async def test_texts_of_a_request_are_held_against_the_budget() -> None:
+    request = service_pb2.ModelInferRequest(model_name="m", raw_input_contents=[b"\x01\0\0\0a" * 100_000])
+    request.inputs.add(name="t", datatype="BYTES", shape=(100_000,))
+    budget = ByteBudget(32 * MIB)
+    async with serving(budget, wait_s=60, inputs=(TensorSpec("t", "BYTES", ("batch",)),)) as (stub, _):
+        call = stub.ModelInfer(request)
+        await until(lambda: budget.used_bytes > 5 * MIB)
+        call.cancel()
         await until(lambda: budget.used_bytes == 0)
