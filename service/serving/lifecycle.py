@@ -14,6 +14,7 @@ from service.observe.logs import Log
 from service.repository.overlay import Overlay, Override
 from service.repository.state_file import StateFile
 from service.serving.entry import Entry
+from service.serving.equipment import note_load
 from service.serving.gate import FORCED
 from service.serving.golden import GoldenReport
 from service.serving.loader import Loader
@@ -141,6 +142,7 @@ class Lifecycle:
             except Refused as error:
                 slot = entry.slot(old.version)
                 slot.servable, slot.card, slot.reason = old, old.card, str(error)
+                note_load(old)
                 await fresh.retire()
                 raise
             entry.active = fresh

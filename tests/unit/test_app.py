@@ -57,7 +57,7 @@ async def test_a_load_that_ends_while_the_server_drains_does_not_make_it_ready(
     running = asyncio.ensure_future(server.run())
     await until(lambda: server._catalog.models() == ["m"], within_s=20)
     signal.raise_signal(signal.SIGTERM)
-    await until(lambda: server._ending.begun.is_set())
+    await until(server._ending.begun.is_set)
     slow.go.set()
     line = await asyncio.wait_for(said.get(), 20)
     assert line.startswith("retort not ready: ")

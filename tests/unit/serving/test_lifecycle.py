@@ -274,10 +274,12 @@ async def test_a_reload_does_not_carry_a_failed_variant_past_the_gate(
     house.put("1", models.scales(2.0), card=variant("pass"))
     catalog = await house.started()
     old = servable_of(catalog, "1")
+    loaded_s = old.statistics.load_s
     house.put("1", models.scales(3.0), card=variant("fail"))
     with pytest.raises(Refused, match="the gate's verdict on version '1' of model 'm' is 'fail'"):
         await catalog.load("m")
     assert servable_of(catalog, "1") is old
+    assert old.statistics.load_s == loaded_s  # with its memory and its processes: of what serves
     assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
     assert len(open_runners) == 1
 

@@ -102,6 +102,16 @@ async def test_a_load_that_fails_changes_nothing(house: House, override: Overrid
     assert await factor(catalog) == 3
 
 
+async def test_what_is_told_of_a_version_is_what_serves_where_a_load_is_undone(house: House) -> None:
+    house.put("1", scales(2))
+    catalog = await house.started()
+    statistics = servable_of(catalog, "1").statistics
+    before = statistics.load_s, statistics.memory_bytes
+    with pytest.raises(BadModel):
+        await catalog.load("m", brings(v1=scales_wide(7), v2=b"no model"))
+    assert (statistics.load_s, statistics.memory_bytes) == before
+
+
 async def test_what_was_brought_before_serves_on_where_the_next_load_fails(house: House) -> None:
     house.put("1", scales(2))
     catalog = await house.started()
