@@ -232,6 +232,22 @@ async def test_a_reload_whose_golden_cases_do_not_hold_is_refused_and_the_old_se
     assert len(open_runners) == 1
 
 
+async def test_a_configuration_whose_reading_fails_unexpectedly_is_an_answer_and_a_line_in_the_log(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put("1", models.scales(2.0))
+    catalog = await house.started()
+
+    def planted(_model: str) -> object:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(house.source, "read_config", planted)
+    with pytest.raises(BadModel, match="its load met an unexpected error, which the log shows"):
+        await catalog.load("m")
+    assert "planted" in str(house.logged("scan failed")[0]["exc_info"])
+    assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
+
+
 async def test_a_reload_that_does_not_fit_leaves_what_served(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.put("1", models.scales(2.0))
     catalog = await house.started()
