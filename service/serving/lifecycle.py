@@ -98,8 +98,8 @@ class Lifecycle:
             raise
         return await self._exchange(entry, servable, report, loaded_now, warnings, then, ungated=FORCED in warnings)
 
-    async def rollback(self, entry: Entry) -> SwapReport:
-        """Makes the version before the last swap active again; never gated.
+    async def rollback(self, entry: Entry, then: Then = lambda: None) -> SwapReport:
+        """Makes the version before the last swap active again, and calls `then` when it is; never gated.
 
         Raises:
             NotFound: there was no swap.
@@ -107,7 +107,7 @@ class Lifecycle:
         if entry.previous is None:
             raise NotFound(f"model '{entry.name}' has no earlier active version to roll back to")
         servable, loaded_now = await self._ready_version(entry, entry.previous)
-        return await self._exchange(entry, servable, servable.examined.golden, loaded_now, [], ungated=True)
+        return await self._exchange(entry, servable, servable.examined.golden, loaded_now, [], then, ungated=True)
 
     def give_up_loads(self) -> None:
         """Gives up every load that is under way: the server shuts down."""

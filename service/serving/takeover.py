@@ -108,7 +108,7 @@ class Takeover:
         for version, servable in fresh.items():
             entry.seat(entry.slot(version), servable, self._log)
         entry.active = entry.servable(active)
-        if entry.previous not in versions:
+        if entry.previous not in versions or entry.previous == active:
             entry.previous = None
         for version in versions:
             entry.slot(version)

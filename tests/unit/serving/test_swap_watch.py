@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from service.core.errors import RetortError
 from service.serving.catalog import Catalog
 from tests.unit.serving import models
 from tests.unit.serving.house import House, ask, entry_of, servable_of, until
@@ -77,6 +78,25 @@ async def test_a_newer_operation_ends_the_watch(house: House, operation: str) ->
     else:
         await (catalog.rollback if operation == "rollback" else catalog.unload)("m")
     assert not catalog._watches._tasks
+
+
+@pytest.mark.parametrize("version", ["9", "broken"])
+async def test_a_swap_that_fails_leaves_the_watch_of_the_one_before(house: House, version: str) -> None:
+    house.put("broken", b"no model")
+    catalog = await watched(house, watch_s=30.0, max_error_rate=0.5)
+    with pytest.raises(RetortError):
+        await catalog.swap("m", version)
+    await fail(catalog, 30)
+    await until(lambda: "reverted" in swaps(catalog))
+    assert catalog.active_version("m") == "1"
+
+
+async def test_a_rollback_that_fails_leaves_the_watch_of_the_swap_before(house: House) -> None:
+    catalog = await watched(house, watch_s=30.0, max_error_rate=0.5)
+    entry_of(catalog).previous = "9"
+    with pytest.raises(RetortError):
+        await catalog.rollback("m")
+    assert catalog._watches._tasks
 
 
 async def test_a_revert_that_comes_too_late_leaves_the_newer_choice(house: House) -> None:
