@@ -212,7 +212,11 @@ class Catalog:
         for entry in self._entries.values():
             entry.holders.end_all()
         await asyncio.gather(*(entry.operations.idle() for entry in self._entries.values()))
-        await asyncio.gather(*(self._lifecycle.unload(entry) for entry in self._entries.values()))
+        unloads = (self._lifecycle.unload(entry) for entry in self._entries.values())
+        ended = await asyncio.gather(*unloads, return_exceptions=True)  # one that fails hurries no other
+        for error in ended:
+            if error is not None:
+                raise error
 
     def _entry(self, model: str) -> Entry:
         entry = self._entries.get(model)
