@@ -76,8 +76,11 @@ class Lifecycle:
         await self._refresh(entry, [version for version in plan.load if version != active], failures)
         for version in plan.retire:
             await self._shelf.retire(entry, version)
-        if failures:
-            raise failures[0]
+        try:
+            if failures:
+                raise failures[0]
+        finally:
+            failures.clear()  # its traceback holds this frame, and those in which it arose: no cycle of them
 
     async def swap(self, entry: Entry, version: str, *, force: bool, then: Then = lambda: None) -> SwapReport:
         """Makes `version` active, and calls `then` when it is, before the old one drains.

@@ -1,8 +1,11 @@
 """What is loaded, which version answers, and what a reload or a restart makes of files that changed meanwhile."""
 
 import asyncio
+import gc
 import re
 import threading
+import weakref
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -246,6 +249,38 @@ async def test_a_configuration_whose_reading_fails_unexpectedly_is_an_answer_and
         await catalog.load("m")
     assert "planted" in str(house.logged("scan failed")[0]["exc_info"])
     assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
+
+
+async def test_no_cycle_keeps_a_version_once_a_reload_of_it_has_failed(house: House) -> None:
+    house.put("1", models.scales(2.0))
+    catalog = await house.started()
+    kept = weakref.ref(servable_of(catalog, "1"))
+    gc.collect()
+    gc.disable()
+    try:
+        house.put("1", b"no model")
+        with suppress(BadModel):
+            await catalog.load("m")
+        await catalog.unload("m")
+        await until(lambda: kept() is None)
+    finally:
+        gc.enable()
+
+
+async def test_no_cycle_keeps_the_golden_cases_of_a_version_that_is_closed(house: House) -> None:
+    house.put("1", models.scales(2.0), golden=({"x": ROWS}, {"y": ROWS * 2}))
+    catalog = await house.started()
+    golden = servable_of(catalog, "1").origins.golden
+    assert golden is not None
+    kept = weakref.ref(golden.inputs["x"])
+    del golden
+    gc.collect()
+    gc.disable()
+    try:
+        await catalog.unload("m")
+        await until(lambda: kept() is None)
+    finally:
+        gc.enable()
 
 
 async def test_a_reload_that_does_not_fit_leaves_what_served(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
