@@ -278,9 +278,10 @@ class Catalog:
             entry.holders.end_draining()
             try:
                 await entry.operations.run("revert", lambda: body(tally))
-            except RetortError as error:
+            except Exception as error:  # nobody waits for this task, who could tell of it
+                meant = isinstance(error, RetortError)
                 entry.statistics.swaps["revert_failed"] += 1
-                self._log.error("revert failed", reason=str(error), **named)
+                self._log.error("revert failed", reason=str(error), exc_info=None if meant else error, **named)
 
         self._watches.start(entry.name, watched.statistics, watch_s, max_error_rate, revert)
 

@@ -139,6 +139,20 @@ async def test_a_revert_that_fails_is_counted_and_told(house: House) -> None:
     assert "no version 'gone'" in house.logged("revert failed")[0]["reason"]
 
 
+async def test_a_revert_that_meets_an_unexpected_error_is_counted_and_told_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = await watched(house, watch_s=30.0, max_error_rate=0.0)
+
+    async def planted(_entry: object) -> None:
+        raise ValueError("planted")
+
+    monkeypatch.setattr(catalog._lifecycle, "rollback", planted)
+    await fail(catalog, 25)
+    await until(lambda: "revert_failed" in swaps(catalog))
+    assert "planted" in str(house.logged("revert failed")[0]["exc_info"])
+
+
 async def test_a_watch_begins_before_the_old_version_has_drained(house: House) -> None:
     house.put("1", models.scales(2.0))
     house.put("2", models.inverts())
