@@ -36,15 +36,22 @@ serve: $(VENV)/.service $(VENV)/.project  ## run the server on the shipped model
 
 workshop: $(VENV)/.dev $(VENV)/.project  ## install what `retort compress`, `train` and `report` need
 
-# First what needs no server of its own, on all cores; then what times servers, on a machine that does nothing else.
-# Exit code 5 is pytest's word for options that choose no test of a part.
+# First what needs no server of its own, on all cores; then what has one and judges no times, which waits more than it
+# works; then what times servers, on a machine that does nothing else. Exit code 5 is pytest's word for options that
+# choose no test of a part.
 BESIDE  := tests/unit tests/models tests/conformance
+ALONE   := tests/chaos tests/gpu tests/soak \
+	$(addprefix tests/fault/test_,half_sent_calls.py hostile_connections.py hostile_models.py hostile_repository.py) \
+	$(addprefix tests/fault/test_,overload.py shutdown_under_traffic.py swap_under_traffic.py untaken_answers.py) \
+	tests/loadtests/test_planted.py tests/wire/test_grpc_flood.py tests/wire/test_start.py
 COVERED := --cov=service --cov-branch
 test: check $(VENV)/.project  ## check, then run the tests and demand the coverage; PYTEST_ARGS="-k swap" adds options
 	$(BIN)/python -m pytest $(BESIDE) --numprocesses auto --dist loadfile $(COVERED) --cov-report= $(PYTEST_ARGS) \
 		|| test $$? -eq 5
-	$(BIN)/python -m pytest $(BESIDE:%=--ignore %) $(COVERED) --cov-append --cov-report=term \
-		--cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(BESIDE:%=--ignore %) $(ALONE:%=--ignore %) --numprocesses 4 --dist loadfile $(COVERED) \
+		--cov-append --cov-report= $(PYTEST_ARGS) || test $$? -eq 5
+	$(BIN)/python -m pytest $(ALONE) $(COVERED) --cov-append --cov-report=term --cov-fail-under=$(COVERAGE_MIN) \
+		$(PYTEST_ARGS)
 
 slow: $(VENV)/.dev $(VENV)/.project  ## the long forms of the tests: minutes
 	$(BIN)/python -m pytest -m slow --ignore tests/chaos --ignore tests/soak $(PYTEST_ARGS)

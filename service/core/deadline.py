@@ -15,7 +15,7 @@ class Deadline:
     @classmethod
     def never(cls) -> Deadline:
         """The deadline of a request that named none."""
-        return _NEVER
+        return NEVER
 
     @classmethod
     def after(cls, now_s: float, budget_s: float) -> Deadline:
@@ -35,4 +35,4 @@ class Deadline:
         return self if self.at_s <= other.at_s else other
 
 
-_NEVER = Deadline(math.inf)
+NEVER = Deadline(math.inf)

@@ -2,6 +2,7 @@
 
 Server and echoes share one core and take turns, the clients have another. What is printed is the processor time that a
 request takes of the server, which other work on the machine disturbs least, as microseconds and in units of the echo.
+Where PEERS_HOME names a Triton, its answers a second are told too, in units of ours.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
+from tests.bench import peers
 from tests.bench.server import Server, ours
 from tests.bench.tiny import rows, write_repository
 from tests.bench.verdict import Ratio, is_worse, ratio_of
@@ -25,32 +29,51 @@ CONNECTIONS = (1, 16, 64)
 WORSE = 1
 
 
+class Measured(NamedTuple):
+    """Of one form and number of connections.
+
+    Attributes:
+        cost_us: processor time a request, the least of all rounds.
+        echo: its ratio to the echo's.
+    """
+
+    cost_us: float
+    echo: Ratio
+
+
 @contextmanager
-def servers() -> Iterator[tuple[Server, dict[str, Server]]]:
+def servers(folder: Path) -> Iterator[tuple[Server, dict[str, Server]]]:
     """Ours, and by form the echo that does as little."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
-        write_repository(Path(folder) / "repository")
-
-        def begun(server: Server) -> Server:
-            running.callback(server.close)
-            return server
-
-        service = begun(ours(Path(folder) / "repository", Path(folder) / "state"))
-        http, grpc = (begun(Server([sys.executable, "-m", f"tests.bench.{name}"])) for name in ("echo", "grpc_echo"))
+    with ExitStack() as running:
+        service, http, grpc = (
+            running.enter_context(closing(server))
+            for server in (
+                ours(folder / "repository", folder / "state"),
+                Server([sys.executable, "-m", "tests.bench.echo"]),
+                Server([sys.executable, "-m", "tests.bench.grpc_echo"]),
+            )
+        )
         yield service, {"json": http, "binary": http, "grpc": grpc}
 
 
-def measure(rounds: int) -> dict[str, tuple[float, Ratio]]:
-    """Form and connections -> microseconds a request, and its ratio to the echo."""
+def measure(rounds: int) -> tuple[dict[str, Measured], dict[str, Ratio]]:
+    """By form and connections: what a request costs, and the answers of a Triton that is there, in units of ours."""
     found: dict[str, list[tuple[float, float]]] = {}
-    with servers() as (service, echoes):
-        for number in range(rounds + 1):
-            for form in FORMS:
-                for connections in CONNECTIONS:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_repository(folder / "repository")
+        with servers(folder) as (service, echoes):
+            for number in range(rounds + 1):
+                for form, connections in product(FORMS, CONNECTIONS):
                     pair = service.cost_us(form, connections), echoes[form].cost_us(form, connections)
                     if number:  # the first round warms them up
                         found.setdefault(f"{form}, {connections}", []).append(pair)
-    return {name: (min(cost for cost, _ in pairs), ratio_of(pairs)) for name, pairs in found.items()}
+            others: dict[str, Ratio] = {}
+            venv = peers.environment()
+            if venv is not None:
+                with peers.tritons(venv, folder / "repository" / "tiny" / "1" / "model.onnx", folder) as ports:
+                    others = peers.measure(service, ports, CONNECTIONS, rounds)
+    return {key: Measured(min(cost for cost, _ in pairs), ratio_of(pairs)) for key, pairs in found.items()}, others
 
 
 def raw_us() -> dict[int, float]:
@@ -83,20 +106,28 @@ def main() -> int:
     raw = raw_us()
     kept = {name: Ratio(*ratio) for name, ratio in json.loads(KEPT.read_text()).items()} if KEPT.exists() else {}
     print(f"raw ONNX Runtime: {raw[1]:.1f} us a row alone, {raw[32]:.2f} in a run of 32")  # noqa: T201
-    measured, worse = measure(options.rounds), []
+    measured, others = measure(options.rounds)
     for name, (cost_us, ratio) in measured.items():
-        known = kept.get(name)
-        told = f"{ratio.middle:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) of the echo"
-        was = f", was {known.middle:.2f} ({known.low:.2f} to {known.high:.2f})" if known else ""
-        print(f"{name:>10} connections: {cost_us:6.1f} us, {cost_us / raw[1]:5.1f} runs, {told}{was}")  # noqa: T201
-        if known is not None and is_worse(ratio, known):
-            worse.append(name)
+        told = f"{cost_us:6.1f} us, {cost_us / raw[1]:5.1f} runs, {_said(ratio)} of the echo"
+        print(f"{name:>10} connections: {told}{_was(kept.get(name))}")  # noqa: T201
+    for name, ratio in others.items():
+        print(f"{name:>10} connections: Triton has {_said(ratio)} of our answers a second")  # noqa: T201
+    ratios = {name: ratio for name, (_, ratio) in measured.items()}
+    worse = [name for name, ratio in ratios.items() if name in kept and is_worse(ratio, kept[name])]
     if options.keep:
-        lines = [f"  {json.dumps(name)}: {[round(part, 2) for part in ratio]}" for name, (_, ratio) in measured.items()]
+        lines = [f"  {json.dumps(name)}: {[round(part, 2) for part in ratio]}" for name, ratio in ratios.items()]
         KEPT.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     for name in worse:
         print(f"worse: {name} connections")  # noqa: T201
     return WORSE if worse and not options.keep else 0
+
+
+def _said(ratio: Ratio) -> str:
+    return f"{ratio.middle:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _was(known: Ratio | None) -> str:
+    return f", was {_said(known)}" if known else ""
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -65,19 +66,8 @@ class Server:
         asked += ["--models", str(models), "--idle", str(idle)]
         if form == "grpc":
             asked = ["tests.bench.grpc_load", self.grpc_port, str(connections), str(seconds)]
-        clients = [sys.executable, "-m", *asked]
-        begun = psutil.Popen(clients, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        begun.cpu_affinity([last_core()])
-        with begun:
-            begun.stdout.readline()  # all are connected
-            before_s, began_s = self.taken_s(), time.monotonic()
-            begun.stdin.write("\n")
-            begun.stdin.flush()
-            answers = begun.stdout.readline()
-            taken_s = self.taken_s() - before_s - resting * (time.monotonic() - began_s)
-        if begun.returncode:
-            raise SystemExit(f"the clients ended with {begun.returncode}")
-        return taken_s / int(answers) * 1e6
+        number, taken_s = answers(asked, lambda: self.taken_s() - resting * time.monotonic())
+        return taken_s / number * 1e6
 
     def close(self) -> None:
         """Ends it."""
@@ -109,6 +99,30 @@ def ours(repository: Path, state: Path, *, pinned: bool = True, provider: str = 
     asked = ["--repository", str(repository), "--state-dir", str(state), "--http-port", "0", "--grpc-port", "0"]
     asked += ["--provider", provider]
     return Server([sys.executable, "-m", "service", "serve", *asked], pinned=pinned)
+
+
+def answers(asked: list[str], gauge: Callable[[], float] = time.monotonic) -> tuple[int, float]:
+    """What clients get, in a process of their own on the last core.
+
+    Args:
+        asked: their module and its arguments.
+        gauge: read when all are connected, and when the last was answered.
+
+    Returns:
+        How many answers there were, and how far `gauge` went meanwhile.
+    """
+    begun = psutil.Popen([sys.executable, "-m", *asked], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    begun.cpu_affinity([last_core()])
+    with begun:
+        begun.stdout.readline()  # all are connected
+        before = gauge()
+        begun.stdin.write("\n")
+        begun.stdin.flush()
+        told = begun.stdout.readline()
+        went = gauge() - before
+    if begun.returncode:
+        raise SystemExit(f"the clients ended with {begun.returncode}")
+    return int(told), went
 
 
 def first_core() -> int:

@@ -105,7 +105,7 @@ async def rage(server: ServerProcess, tally: Tally, seconds: float, seed: int) -
 async def indulge(habit: Habit, end_s: float, chosen: random.Random, everybody: asyncio.TaskGroup) -> None:
     """Does it at random moments (Poisson), without waiting for the last time to end."""
     while True:
-        await asyncio.sleep(chosen.expovariate(habit.rate_per_s))
+        await asyncio.sleep(min(chosen.expovariate(habit.rate_per_s), max(0.0, end_s - time.monotonic())))
         if time.monotonic() >= end_s:
             return
         everybody.create_task(habit.act())

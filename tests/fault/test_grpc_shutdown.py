@@ -24,7 +24,7 @@ def test_open_streams_and_watches_end_with_the_server(tmp_path: Path) -> None:
         client = triton.InferenceServerClient(server.grpc)
         client.start_stream(lambda result, error: ended.put(error))
         client.async_stream_infer("none", [])
-        assert "there is no model" in str(ended.get(timeout=10))  # the stream is open
+        assert "there is no model" in str(ended.get(timeout=20))  # the stream is open
         with grpc.insecure_channel(server.grpc) as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
             assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
@@ -35,7 +35,7 @@ def test_open_streams_and_watches_end_with_the_server(tmp_path: Path) -> None:
             began_s = time.monotonic()
             assert server.terminate() == 0
             assert time.monotonic() - began_s < DRAIN_S / 3
-            reader.join(5)
+            reader.join(20)
             assert told.get_nowait() == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert "UNAVAILABLE" in str(ended.get(timeout=5))
+        assert "UNAVAILABLE" in str(ended.get(timeout=20))
         client.close()

@@ -42,7 +42,7 @@ def test_nobody_waits_for_a_reader_of_the_log(unread: tuple[subprocess.Popen[str
     assert found is not None
     if leaves:
         os.close(reader)
-    with httpx.Client(base_url=found[1], timeout=5) as client:
+    with httpx.Client(base_url=found[1], timeout=20) as client:
         for _ in range(LINES):
             assert client.get("/" + "x" * 100).status_code == 404
         assert client.get(LIVE).status_code == 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.openloop import post
 from tests.support.process import ServerProcess
+from tests.support.waiting import until
 from tests.unit.runtime import graphs
 
 PENDING = 'nv_inference_pending_request_count{model="endless",version="1"} 2'
@@ -57,11 +57,8 @@ def test_a_second_signal_ends_the_server_well_under_a_run_that_does_not_stop(tmp
     ):
         for client in (one, other):
             client.sendall(request(2**40))
-        end_s = time.monotonic() + 20
-        while PENDING not in server.http.get("/metrics").text:
-            assert time.monotonic() < end_s, "the requests never ran"
-            time.sleep(0.05)
+        until(lambda: PENDING in server.http.get("/metrics").text, "the requests never ran")
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        until(lambda: '"stopping"' in server.log(), "it did not hear the first signal")
         assert server.terminate() == 0
         assert "terminate called" not in server.log()

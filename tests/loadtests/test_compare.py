@@ -19,6 +19,7 @@ import pytest
 
 from models.data.digits import part
 from tests.support.process import ServerProcess
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys\nfrom loadtests.commands.compare import app\napp(sys.argv[1:], prog_name='retort')"
@@ -58,7 +59,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("quick")
     test = part("test")
     np.savez(folder / "rows.npz", labels=test.labels[:64], **{name: rows[:64] for name, rows in test.inputs.items()})
-    (folder / "quick.yaml").write_text("summary: Short blocks.\nblock_s: 0.4\n")
+    (folder / "quick.yaml").write_text("summary: Short blocks.\nblock_s: 0.25\n")
     return ["--data", str(folder / "rows.npz"), "--scenario", str(folder / "quick.yaml")]
 
 
@@ -147,7 +148,8 @@ def test_ctrl_c_reports_what_was_measured_and_leaves_no_process(
         *("--out", str(tmp_path), *quick),
     )
     _wait_for(process, "comparing at")
-    time.sleep(6)
+    before = _answered(server)
+    until(lambda: _answered(server) >= before + 64, "no blocks are sent")
     children = psutil.Process(process.pid).children(recursive=True)
     assert children  # the generator
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
@@ -157,8 +159,14 @@ def test_ctrl_c_reports_what_was_measured_and_leaves_no_process(
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["interrupted"] is True
     assert 0 < len(report["blocks"]) < 300
-    _, alive = psutil.wait_procs(children, 5)
+    _, alive = psutil.wait_procs(children, 20)
     assert not alive
+
+
+def _answered(server: ServerProcess) -> int:
+    """Inferences of all versions; a block sends some sixteen."""
+    lines = server.http.get("/metrics").text.splitlines()
+    return sum(int(line.rpartition(" ")[2]) for line in lines if line.startswith("nv_inference_request_success{"))
 
 
 @pytest.mark.parametrize(

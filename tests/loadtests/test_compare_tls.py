@@ -38,7 +38,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory, pair: Pair) -> Iterator[Ser
 def compare(server: ServerProcess, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     test = part("test")
     np.savez(folder / "rows.npz", labels=test.labels[:16], **{name: rows[:16] for name, rows in test.inputs.items()})
-    quick = ["--rate", "20", "--duration", "2", "--data", str(folder / "rows.npz"), "--out", str(folder / "report")]
+    quick = ["--rate", "40", "--duration", "2", "--data", str(folder / "rows.npz"), "--out", str(folder / "report")]
     asked = ["digits", "--versions", "1", "--url", f"https://localhost:{server.port}", "--key", KEYS["app"]]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RETORT_", "COVERAGE_"))}
     return subprocess.run(
@@ -55,11 +55,14 @@ def compare(server: ServerProcess, folder: Path, *more: str) -> subprocess.Compl
 @pytest.mark.parametrize("how", ["binary", "grpc", "slow-clients"])
 def test_every_request_is_answered_over_tls(secure: ServerProcess, pair: Pair, tmp_path: Path, how: str) -> None:
     port = secure.grpc.rsplit(":", 1)[1]
-    more = {"grpc": ["--encoding", "grpc", "--grpc-url", f"localhost:{port}"], "slow-clients": ["--scenario", how]}
-    done = compare(secure, tmp_path, "--ca", str(pair.chain), *more.get(how, []))
+    slow = "slow_clients: {count: 50, byte_every_s: 0.5}\n" if how == "slow-clients" else ""
+    (tmp_path / "quick.yaml").write_text(f"summary: Short blocks.\nblock_s: 0.3\n{slow}")
+    over_grpc = ["--encoding", "grpc", "--grpc-url", f"localhost:{port}"] if how == "grpc" else []
+    more = ["--scenario", str(tmp_path / "quick.yaml"), *over_grpc]
+    done = compare(secure, tmp_path, "--ca", str(pair.chain), *more)
     assert done.returncode in (0, INVALID), done.stderr
     [version] = json.loads((tmp_path / "report" / "report.json").read_text())["versions"]
-    assert version["summary"]["requests"] >= 20 and not version["summary"]["errors"]
+    assert version["summary"]["requests"] >= 40 and not version["summary"]["errors"]
 
 
 def test_an_authority_that_is_not_named_is_not_trusted(secure: ServerProcess, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from loadtests.pools import Pool, Rows, Signature
 from tests.support.process import ServerProcess
 
 REPOSITORY = Path(__file__).parents[2] / "models" / "repository"
+STALL_S, TRIES = 0.5, 3
 SIGNATURE = Signature({"image": "FP32"}, {"logits": "FP32"})
 
 
@@ -103,18 +104,24 @@ def plan(count: int, apart_s: float, timeout_s: float) -> Block:
 
 
 def test_a_stalled_server_delays_no_request_and_its_wait_is_counted_from_the_planned_time() -> None:
-    stalled = threading.Event()
+    assert any(most_lag_s() < STALL_S / 2 for _ in range(TRIES))  # all were written while the first was stalled
+
+
+def most_lag_s() -> float:
+    """Of twenty requests to a server that stands still from the first on; the machine may be late, too."""
+    began, over = threading.Lock(), threading.Event()
 
     def answer(body: bytes, _context: grpc.ServicerContext) -> bytes:
-        stalled.wait(5)
+        if began.acquire(blocking=False):
+            threading.Timer(STALL_S, over.set).start()
+        over.wait(20)
         return body
 
-    threading.Timer(0.4, stalled.set).start()
     with serving(answer) as address:
-        sent = send(address, plan(20, 0.01, 5.0)).sent
+        sent = send(address, plan(20, 0.01, 20.0)).sent
     assert (sent.status == OK).all()
-    assert np.nanmax(sent.lag_s) < 0.2  # all 20 were written while the first was stalled
-    assert sent.latency_s[0] > 0.3 and sent.latency_s[10] > 0.2
+    assert sent.latency_s[0] > STALL_S * 0.7 and sent.latency_s[10] > STALL_S * 0.4
+    return float(np.nanmax(sent.lag_s))
 
 
 def test_an_answer_after_the_timeout_is_none_and_the_block_ends() -> None:

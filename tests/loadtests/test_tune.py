@@ -134,7 +134,7 @@ def test_a_second_ctrl_c_does_not_wait_for_servers_that_do_not_end(repository: P
         processes[0].suspend()  # it hears no SIGTERM
         second = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         second.start()  # the `with` block ends, and waits
-    assert psutil.wait_procs(processes, timeout=10)[1] == []
+    assert psutil.wait_procs(processes, timeout=20)[1] == []
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_servers_differ_by_their_model_yaml_and_leave_with_the_block(repository:
         assert all(one.cpu_affinity() == [0] for one in processes)
         servers.end(urls[0])
         assert len(servers.pids) == 1
-    assert psutil.wait_procs(processes, timeout=10)[1] == []
+    assert psutil.wait_procs(processes, timeout=20)[1] == []
 
 
 def test_a_configuration_that_cannot_be_served_is_told_in_a_sentence(repository: Path) -> None:

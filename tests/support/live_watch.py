@@ -15,6 +15,8 @@ from tests.support.openloop import percentile
 APART_S = 0.005
 HALF_WITHIN_S = 0.05
 NEARLY_ALL_WITHIN_S = 0.5  # others use the machine, too
+EACH_WITHIN_S = 2.0  # the one, too, that waited while the machine stood still
+LEAST = 3
 _ASK = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -46,17 +48,19 @@ class LiveWatch:
         self.took_s = json.loads(told)
 
     def check_prompt(self) -> None:
-        """Fails where checks were held up."""
+        """Fails where checks were held up; the slowest may be one that the machine held up."""
+        *others, slowest = sorted(self.took_s)
         assert percentile(self.took_s, 50) < HALF_WITHIN_S
-        assert percentile(self.took_s, 95) < NEARLY_ALL_WITHIN_S
+        assert percentile(others, 95) < NEARLY_ALL_WITHIN_S
+        assert slowest < EACH_WITHIN_S
 
 
 def watch(port: int) -> list[float]:
-    """Asks until there is something to read from standard input, once at least."""
+    """Asks until there is something to read from standard input, some times at least."""
     took_s: list[float] = []
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         print("asking", flush=True)  # noqa: T201
-        while not took_s or not select.select([sys.stdin], [], [], APART_S)[0]:
+        while len(took_s) < LEAST or not select.select([sys.stdin], [], [], APART_S)[0]:
             began_s = time.monotonic()
             connection.sendall(_ASK)
             answer = b""

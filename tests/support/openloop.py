@@ -46,12 +46,15 @@ class Connections:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def exchange(self, request: bytes) -> tuple[int, bytes]:
-        """Sends one request and reads its answer; status 0 where the connection broke."""
+        """Sends one request and reads its answer; status 0 where the connection broke or was refused."""
         async with self._free:
             return await self._exchange(request)
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
-        pair = self._rested() or await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            pair = self._rested() or await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError as error:
+            return 0, repr(error).encode()
         reader, writer = pair
         try:
             writer.write(request)

@@ -18,11 +18,12 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What is done to one request: wait, write these bytes, and hang up if told so."""
+    """What is done to one request: wait so long, and until that holds; write these bytes, and hang up if told so."""
 
     data: bytes
     wait_s: float = 0.0
     close: bool = False
+    when: Callable[[], bool] = lambda: True
 
 
 Script = Callable[[int, bytes, bytes], Act]
@@ -76,12 +77,12 @@ class Scripted:
 
     def __enter__(self) -> Scripted:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(30)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(30)
 
     @property
     def url(self) -> str:
@@ -144,6 +145,8 @@ class Scripted:
         act = self._script(number, head, body)
         if act.wait_s:
             await asyncio.sleep(act.wait_s)
+        while not act.when():  # noqa: ASYNC110 - tests tell of anything in it
+            await asyncio.sleep(0.002)
         writer.write(act.data)
         await writer.drain()
         if act.close:

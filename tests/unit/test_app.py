@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -23,7 +22,8 @@ from tests.support.logs import capture_logs
 from tests.unit.server_parts import one_model, settings
 from tests.unit.serving.house import SlowBuild, until
 
-IMPORT_LIMIT_S = 2.0  # it takes 0.7 on a quiet machine; a noisy one doubles that, an import of torch triples it
+# What the server cannot be without, and how many times as much its own import may take: 1.8, and 4 with one of torch.
+LEAST, MOST_TIMES = "import fastapi, numpy, onnxruntime, pydantic_settings, uvicorn", 3.0
 
 
 @pytest.fixture
@@ -110,9 +110,15 @@ async def test_a_signal_during_the_load_ends_it(repository: Path, monkeypatch: p
     said: list[str] = []
     server = Server(settings(repository), said.append)
     forever = asyncio.Event()
-    monkeypatch.setattr(server._catalog, "start", lambda **_named: forever.wait())
+    loading = asyncio.Event()
+
+    async def load(**_named: object) -> None:
+        loading.set()
+        await forever.wait()
+
+    monkeypatch.setattr(server._catalog, "start", load)
     running = asyncio.ensure_future(server.run())
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(loading.wait(), 20)
     signal.raise_signal(signal.SIGTERM)
     assert await asyncio.wait_for(running, 20) == 0
     assert said == []
@@ -243,17 +249,16 @@ async def test_the_server_ends_while_a_load_is_under_way(repository: Path, monke
     def slow(files: VersionFiles, _options: object, _cancel: object) -> None:
         tried.append(files.version)
         began.set()
-        never.wait(20)
+        never.wait(100)
 
     monkeypatch.setattr("service.assembly.no_trial", slow)
     server = Server(settings(repository), pytest.fail)
     running = asyncio.ensure_future(server.run())
-    await asyncio.to_thread(began.wait, 10)
-    began_s = time.monotonic()
+    assert await asyncio.to_thread(began.wait, 20)
     os.kill(os.getpid(), signal.SIGTERM)
-    assert await asyncio.wait_for(running, 20) == 0
-    assert time.monotonic() - began_s < 15
+    assert await asyncio.wait_for(running, 40) == 0
     assert len(tried) == 1
+    never.set()
 
 
 WORKSHOP = {"torch", "onnx", "onnxscript", "sklearn", "models", "loadtests", "matplotlib"}
@@ -272,10 +277,11 @@ def imported_by(statement: str) -> tuple[float, set[str]]:
 
 
 def test_the_server_imports_neither_the_workshop_nor_what_few_need_and_starts_quickly() -> None:
-    """The quickest of three, since others may keep the machine busy."""
-    seconds, modules = zip(*(imported_by("import service.app") for _ in range(3)), strict=True)
-    assert not modules[0] & (WORKSHOP | SELDOM)
-    assert min(seconds) < IMPORT_LIMIT_S, seconds
+    """The quickest of three, measured by turns, since others may keep the machine busy."""
+    turns = [(imported_by("import service.app"), imported_by(LEAST)) for _ in range(3)]
+    assert not turns[0][0][1] & (WORKSHOP | SELDOM)
+    whole_s, least_s = (min(seconds for seconds, _ in side) for side in zip(*turns, strict=True))
+    assert whole_s < MOST_TIMES * least_s
 
 
 def test_what_few_need_would_be_found() -> None:

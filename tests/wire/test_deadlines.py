@@ -23,8 +23,9 @@ from tests.support.process import ServerProcess
 from tests.support.waiting import until
 
 URL = f"/v2/models/{MODEL}/infer"
-LONG_ROWS = 240  # more than a second, in runs of four rows
+LONG_ROWS = 500  # more than two seconds, in runs of four rows
 SHORT_MS = 100
+DEADLINE_S = 1.0  # less than is left of the long one, and enough for a refusal to come back
 PENDING = "nv_inference_pending_request_count"
 HOUR_US = 3_600_000_000
 Ask = Callable[[ServerProcess], tuple[str, int]]
@@ -80,7 +81,7 @@ def over_grpc(server: ServerProcess, *, deadline: bool) -> tuple[str, int]:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         stub.ServerLive(service_pb2.ServerLiveRequest())  # connects
         with pytest.raises(grpc.RpcError) as refused:
-            stub.ModelInfer(request, timeout=0.5 if deadline else None)
+            stub.ModelInfer(request, timeout=DEADLINE_S if deadline else None)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE, refused.value
     trailing = dict(refused.value.trailing_metadata())
     return refused.value.details(), int(trailing["retry-after"])

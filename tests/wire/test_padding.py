@@ -14,6 +14,7 @@ import pytest
 from tests.support.process import ServerProcess
 from tests.unit.serving import texts
 
+TRIES = 3
 LENGTHS = [1, 3, 17, 5, 9, 2, 12, 7] * 6
 YAML = """\
 pad: {axis: 1, inputs: {ids: 0, mask: 0}, max_waste: 0.9}
@@ -65,13 +66,18 @@ def test_every_text_is_answered_as_it_is_alone(server: ServerProcess, name: str,
 
 
 def test_lengths_share_runs_where_padding_is_proven(server: ServerProcess) -> None:
-    before = executions(server, "heeds")
     lengths = list(range(1, 33))
-    with ThreadPoolExecutor(len(lengths)) as clients:
-        list(clients.map(lambda length: ask(server, "heeds", texts.text(length)), lengths))
-    rows, runs = (now - then for now, then in zip(executions(server, "heeds"), before, strict=True))
-    assert rows == len(lengths)
-    assert runs < rows  # no two of one length: without padding each is a run of its own
+
+    def runs() -> int:
+        before = executions(server, "heeds")
+        with ThreadPoolExecutor(len(lengths)) as clients:
+            list(clients.map(lambda length: ask(server, "heeds", texts.text(length)), lengths))
+        rows, taken = (now - then for now, then in zip(executions(server, "heeds"), before, strict=True))
+        assert rows == len(lengths)
+        return taken
+
+    # No two of one length: without padding each is a run of its own. Clients that are held up come one by one.
+    assert any(runs() < len(lengths) for _ in range(TRIES))
 
 
 def test_metadata_tells_what_is_padded_and_why_not(server: ServerProcess) -> None:

@@ -28,7 +28,8 @@ max_batch_size: 1
 warmup: false
 dynamic_batching: {priority_levels: 3, default_priority_level: 2}
 """
-LONG = 2_000_000  # turns of the loop: longer than any test
+LONG = 20_000_000  # turns of the loop: longer than any test
+TRIES = 5
 Ask = Callable[..., Any]
 
 
@@ -113,8 +114,16 @@ def test_a_timeout_bounds_the_wait_and_not_the_run(server: ServerProcess, ask: A
         ask(1, timeout=100_000)
     assert refused.value.status() in ("503", "StatusCode.UNAVAILABLE")
     until_pending(server, 0)
+    assert any(takes_longer_than_its_timeout(ask) for _ in range(TRIES))
+
+
+def takes_longer_than_its_timeout(ask: Ask) -> bool:
+    """Whether a run that began at once did; on a machine that stands still it may not begin at once."""
     began_s = time.monotonic()
-    assert ask(20_000, timeout=100_000) - began_s > 0.1  # it began at once
+    try:
+        return ask(20_000, timeout=100_000) - began_s > 0.1
+    except InferenceServerException:
+        return False
 
 
 def turns_over_grpc(turns: int) -> list[Any]:
@@ -127,7 +136,7 @@ def turns_over_grpc(turns: int) -> list[Any]:
 
 @pytest.mark.parametrize("leaves", ["by its deadline", "by a cancel"])
 def test_who_leaves_over_grpc_leaves_the_queue(server: ServerProcess, leaves: str) -> None:
-    leaving, timeout_s = 10, 1.0 if "deadline" in leaves else None
+    leaving, timeout_s = 10, 3.0 if "deadline" in leaves else None
     with triton_grpc.InferenceServerClient(server.grpc) as client, busy(server):
         ended: queue.Queue[Any] = queue.Queue()
 
@@ -140,7 +149,7 @@ def test_who_leaves_over_grpc_leaves_the_queue(server: ServerProcess, leaves: st
         until(lambda: pending(server) == 2 + leaving)
         for call in calls if timeout_s is None else []:
             call.cancel()
-        assert all(ended.get(timeout=10) is not None for _ in range(leaving))
+        assert all(ended.get(timeout=20) is not None for _ in range(leaving))
         until(lambda: pending(server) == 2)  # the engine's, and the control
         assert ended.empty()
         stays.cancel()

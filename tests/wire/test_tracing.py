@@ -28,6 +28,7 @@ CLIENT_TRACE, CLIENT_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b
 PARENT = f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-01"
 UNSAMPLED = f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-00"
 SERVER = 2  # SPAN_KIND_SERVER
+TRIES = 3
 QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "50"}
 
 
@@ -92,7 +93,12 @@ def test_one_request_is_a_tree_of_spans(traced: ServerProcess, collector: Collec
 
 
 def test_a_batch_is_linked_with_every_request_in_it(traced: ServerProcess, collector: Collector) -> None:
-    names = [f"crowd-{number}" for number in range(60)]
+    assert any(crowd_is_linked(traced, collector, turn) > 1 for turn in range(TRIES)), "no two shared a batch"
+
+
+def crowd_is_linked(traced: ServerProcess, collector: Collector, turn: int) -> int:
+    """Requests at once, and the links of their batches; how many shared one: none if the client itself is slow."""
+    names = [f"crowd-{turn}-{number}" for number in range(60)]
 
     async def crowd() -> None:
         async with httpx.AsyncClient(base_url=traced.url, timeout=30) as client:
@@ -104,13 +110,13 @@ def test_a_batch_is_linked_with_every_request_in_it(traced: ServerProcess, colle
     requests = {of_request(spans, name).span_id: of_request(spans, name) for name in names}
     batches = [span for span in spans if span.name == "batch" and set(span.links) & requests.keys()]
     assert sorted(link for batch in batches for link in batch.links) == sorted(requests)
-    assert max(len(batch.links) for batch in batches) > 1, "no two requests shared a batch"
     for batch in batches:
         assert batch.parent_id == batch.links[0]
         assert batch.attributes["retort.batch.requests"] == len(batch.links)
         for other in batch.links[1:]:
             assert requests[other].links == [batch.span_id]
             assert [span.name for span in spans if span.parent_id == other] == ["queue"]
+    return max(len(batch.links) for batch in batches)
 
 
 def test_what_the_client_does_not_sample_is_not_traced(traced: ServerProcess, collector: Collector) -> None:

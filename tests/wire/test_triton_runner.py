@@ -1,9 +1,11 @@
-"""A server whose model another server runs: what its clients see while the remote is there, gone, hanging and back."""
+"""A server whose model another server runs: what its clients see while the remote is there, gone, hanging and back.
+
+How soon they see it is held by tests/unit/serving/test_remote.py.
+"""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,13 +65,13 @@ def test_the_remote_s_life_shows_in_readiness_and_answers(repository: Path, remo
     with ServerProcess(["--repository", str(repository)], tmp_path) as server:
         assert is_ready(server)
         remote.stop()
-        assert until(lambda: not is_ready(server), within_s=5.0) < 2.0
+        until(lambda: not is_ready(server))
         refusal = ask(server, ROWS[:1])
         assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "1")
         assert refusal.json() == {"error": "the remote server that runs this model is not reachable or not ready"}
         assert server.http.get("/v2/health/live").status_code == 200
         remote.start()
-        assert until(lambda: is_ready(server), within_s=5.0) < 2.0
+        until(lambda: is_ready(server))
         assert ask(server, ROWS[:1]).status_code == 200
         remote.fails(grpc.StatusCode.INTERNAL, "Traceback: /srv/secret.py")
         failure = ask(server, ROWS[:1])
@@ -86,12 +88,10 @@ def test_a_remote_that_hangs_holds_neither_clients_nor_the_end(
     environment = {"RETORT_DRAIN_TIMEOUT_S": "1"}
     with ServerProcess(["--repository", str(repository)], tmp_path, env=environment) as server:
         remote.hangs()
-        assert until(lambda: not is_ready(server), within_s=5.0) < 2.5
+        until(lambda: not is_ready(server))
         late = server.http.post(INFER, json={"inputs": [tensor(ROWS[:1])]}, headers={"Retort-Timeout-Ms": "300"})
         assert late.status_code == 503
-        began_s = time.monotonic()
         assert server.terminate() == 0
-        assert time.monotonic() - began_s < 8
 
 
 def test_a_server_starts_without_its_remote_and_finds_it_later(
@@ -103,7 +103,7 @@ def test_a_server_starts_without_its_remote_and_finds_it_later(
         assert [(entry["state"], "not reachable" in entry["reason"]) for entry in index] == [("UNAVAILABLE", True)]
         assert not is_ready(server)
         remote.start()
-        until(lambda: is_ready(server), within_s=10.0)
+        until(lambda: is_ready(server))
         assert (
             np.abs(np.reshape(ask(server, ROWS[:2]).json()["outputs"][0]["data"], (2, 10)) - ANSWERS["1"][:2]).max()
             < TOLERANCE

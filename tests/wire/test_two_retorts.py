@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,35 @@ from tests.support.waiting import until
 from tests.wire.conftest import REPOSITORY
 from tests.wire.digits import ANSWERS, ROWS, TOLERANCE, VERSIONS, tensor
 
+Pair = tuple[ServerProcess, ServerProcess]
+
+
+@contextmanager
+def in_a_row(folder: Path) -> Iterator[Pair]:
+    """The front, and the back that it asks."""
+    for name in ("back", "front"):
+        (folder / name).mkdir()
+    with ServerProcess(["--repository", str(REPOSITORY)], folder / "back") as back:
+        repository = folder / "repository"
+        for version in VERSIONS:
+            (repository / f"far-{version}").mkdir(parents=True)
+            remote = {"url": back.grpc, "model": "digits", "version": version}
+            (repository / f"far-{version}" / "model.yaml").write_text(json.dumps({"runner": {"triton": remote}}))
+        with ServerProcess(["--repository", str(repository)], folder / "front") as front:
+            yield front, back
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One whose back stays."""
+    with in_a_row(tmp_path_factory.mktemp("two")) as (front, _):
+        yield front
+
 
 @pytest.fixture
-def back(tmp_path: Path) -> Iterator[ServerProcess]:
-    folder = tmp_path / "back"
-    folder.mkdir()
-    with ServerProcess(["--repository", str(REPOSITORY)], folder) as server:
-        yield server
-
-
-@pytest.fixture
-def front(tmp_path: Path, back: ServerProcess) -> Iterator[ServerProcess]:
-    repository = tmp_path / "repository"
-    for version in VERSIONS:
-        (repository / f"far-{version}").mkdir(parents=True)
-        remote = {"url": back.grpc, "model": "digits", "version": version}
-        (repository / f"far-{version}" / "model.yaml").write_text(json.dumps({"runner": {"triton": remote}}))
-    folder = tmp_path / "front"
-    folder.mkdir()
-    with ServerProcess(["--repository", str(repository)], folder) as server:
-        yield server
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with in_a_row(tmp_path) as pair:
+        yield pair
 
 
 def ask(server: ServerProcess, version: str, rows: Any) -> Any:
@@ -52,15 +62,17 @@ def test_the_front_answers_as_the_named_version_behind_it(front: ServerProcess, 
     assert (metadata["platform"], metadata["batching"]["max_batch_size"]) == ("remote", 32)
 
 
-def test_a_front_is_not_ready_without_its_back(front: ServerProcess, back: ServerProcess) -> None:
+def test_a_front_is_not_ready_without_its_back(pair: Pair) -> None:
+    front, back = pair
     assert front.http.get("/v2/health/ready").status_code == 200
     back.kill()
-    until(lambda: front.http.get("/v2/health/ready").status_code == 503, within_s=2.5)
+    until(lambda: front.http.get("/v2/health/ready").status_code == 503)
     refusal = front.http.post("/v2/models/far-1/infer", json={"inputs": [tensor(ROWS[:1])]})
     assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "1")
 
 
-def test_a_drained_back_is_told_as_one_that_is_away(front: ServerProcess, back: ServerProcess) -> None:
+def test_a_drained_back_is_told_as_one_that_is_away(pair: Pair) -> None:
+    front, back = pair
     assert back.terminate() == 0
     refusal = front.http.post("/v2/models/far-1/infer", json={"inputs": [tensor(ROWS[:1])]})
     assert refusal.status_code == 503

@@ -8,14 +8,16 @@ connection) is not known here. Knows nothing of bodies.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import httptools
 
 from service.core.contract import ModelRef
+from service.core.errors import BadInput
 from service.gateway.http.hosts import names_hosts
-from service.gateway.http.request_head import HEADERS, REF
+from service.gateway.http.request_head import HEAD, REF, read_head
 from service.gateway.recent import KEPT, Recent
 
 Scope = dict[str, Any]
@@ -111,7 +113,7 @@ def _head_of(path: re.Match[str], headers: list[tuple[bytes, bytes]]) -> Head | 
     length = named.get(b"content-length", b"")
     if not length.isdigit() or len(length) > _LENGTH_DIGITS or not _MORE.isdisjoint(named):
         return None
-    scope = {
+    scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
@@ -121,7 +123,8 @@ def _head_of(path: re.Match[str], headers: list[tuple[bytes, bytes]]) -> Head | 
         "root_path": "",
         "query_string": b"",
         "headers": headers,
-        HEADERS: MappingProxyType(named),
         REF: ModelRef(path["model"], path["version"]),
     }
+    with suppress(BadInput):  # which its handler says, who reads it again
+        scope[HEAD] = read_head(MappingProxyType(named))
     return Head(scope, int(length))

@@ -20,7 +20,7 @@ from service.gateway.guard import Body, body_of, hold_answer, read_tensors, whil
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
-from service.gateway.http.request_head import CAME_S, deadline_of, header_length_of, headers_of
+from service.gateway.http.request_head import CAME_S, head_of, headers_of
 from service.gateway.http.routes import Route, at_each_version
 from service.gateway.layouts import Layouts
 from service.gateway.shared_memory import SharedMemory
@@ -82,13 +82,15 @@ class OpenInference:
             turn_away(self._catalog, ref)  # a lease is not held while a body comes
             body = await read_tensors(headers, request.receive, self._max_body_bytes, scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
-            check_room(servable)
             regions = self._shared_memory.for_request(partial(check_shared_memory, scope))
-            length = header_length_of(headers)
-            read = partial(self._layouts.decode, body, length, servable.inputs, regions)
-            heavy = is_heavy_body(body, length, servable.inputs)
-            asked, form = await self._heavy.do("read a request", read) if heavy else read()
-            deadline = deadline_of(headers, began_s)
+            head = head_of(scope, headers)
+            read = partial(self._layouts.decode, body, head.header_length, specs := servable.inputs, regions)
+            if is_heavy_body(body, head.header_length, specs):
+                check_room(servable)  # another is told by the batcher as soon
+                asked, form = await self._heavy.do("read a request", read)
+            else:
+                asked, form = read()
+            deadline = head.deadline(began_s)
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)
                 with while_client_waits(scope, request.receive):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from starlette.types import Scope
 
-from service.core.deadline import Deadline
+from service.core.deadline import NEVER, Deadline
 from service.core.errors import BadInput
 
-# Keys of a scope whose connection knows the head: its headers by name, and whom an inference request is for.
-HEADERS = "retort.headers"
+# Keys of a scope whose connection knows the head: what it says, and whom an inference request is for.
+HEAD = "retort.head"
 REF = "retort.ref"
 CAME_S = "retort.came_s"  # key of a scope: when a request came that had to wait for its turn
 _HEADER_LENGTH = b"inference-header-content-length"
@@ -19,27 +20,48 @@ _REQUEST_ID = b"x-request-id"
 _DIGITS_LIMIT = 15
 
 
+class RequestHead(NamedTuple):
+    """A head that was read.
+
+    Attributes:
+        headers: by lower-case name; of several with one name the last.
+        header_length: bytes of JSON before the binary data; None without `Inference-Header-Content-Length`.
+        timeout_s: what `Retort-Timeout-Ms` asks for, run or not; None without it. The parameter `timeout` bounds the
+            wait for a run alone.
+    """
+
+    headers: Mapping[bytes, bytes]
+    header_length: int | None
+    timeout_s: float | None
+
+    def deadline(self, began_s: float) -> Deadline:
+        """Of a request that began then."""
+        return NEVER if self.timeout_s is None else Deadline.after(began_s, self.timeout_s)
+
+
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
     """The headers by lower-case name; of several with one name the last."""
-    known: Mapping[bytes, bytes] | None = scope.get(HEADERS)
-    return dict(scope["headers"]) if known is None else known
+    known: RequestHead | None = scope.get(HEAD)
+    return dict(scope["headers"]) if known is None else known.headers
 
 
-def header_length_of(headers: Mapping[bytes, bytes]) -> int | None:
-    """`Inference-Header-Content-Length` in bytes, None without it. Raises BadInput."""
-    return _whole_number(headers.get(_HEADER_LENGTH), "Inference-Header-Content-Length", "a number of bytes")
+def head_of(scope: Scope, headers: Mapping[bytes, bytes]) -> RequestHead:
+    """What the head of a request says, whose headers are `headers`. Raises BadInput."""
+    return scope.get(HEAD) or read_head(headers)
 
 
-def deadline_of(headers: Mapping[bytes, bytes], began_s: float) -> Deadline:
-    """What `Retort-Timeout-Ms` asks for, run or not; the parameter `timeout` bounds the wait for a run alone.
+def read_head(headers: Mapping[bytes, bytes]) -> RequestHead:
+    """What these headers say.
 
     Raises:
-        BadInput: the header is no number of milliseconds above 0.
+        BadInput: `Inference-Header-Content-Length` is no number of bytes, or `Retort-Timeout-Ms` no number of
+            milliseconds above 0.
     """
+    length = _whole_number(headers.get(_HEADER_LENGTH), "Inference-Header-Content-Length", "a number of bytes")
     timeout_ms = _whole_number(headers.get(_TIMEOUT), "Retort-Timeout-Ms", "a whole number of milliseconds above 0")
     if timeout_ms == 0:
         raise BadInput("the header Retort-Timeout-Ms is 0, expected a whole number of milliseconds above 0")
-    return Deadline.never() if timeout_ms is None else Deadline.after(began_s, timeout_ms / 1e3)
+    return RequestHead(headers, length, None if timeout_ms is None else timeout_ms / 1e3)
 
 
 def origin_of(scope: Scope) -> str:

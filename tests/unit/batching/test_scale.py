@@ -6,6 +6,9 @@ In processor time of this process, the least of some rounds, with a wide margin:
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 import pytest
 
 from service.batching.line import Line
@@ -14,23 +17,43 @@ from tests.bench.scale.waiting import STEPS, answered_us, cost_us
 
 FEW, MANY = 10, 10_000
 MARGIN = 3.0
-ROUNDS = 3
+ROUNDS = 2
+TRIES = 5
 
 
-async def growth(step: str) -> float:
-    """How many times as much one more costs behind many as behind few."""
-    few, many = [min([await cost_us(step, size) for _ in range(ROUNDS)]) for size in (FEW, MANY)]
+Cost = Callable[[int], Awaitable[float]]
+
+
+async def growth(cost: Cost) -> float:
+    """How many times as much one costs behind many as behind few, measured by turns."""
+    rounds = [(await cost(FEW), await cost(MANY)) for _ in range(ROUNDS)]
+    few, many = (min(costs) for costs in zip(*rounds, strict=True))
     return many / few
+
+
+async def shown(cost: Cost, what: Callable[[float], bool]) -> bool:
+    """Whether that is so of its growth in one of some measurements: other work on the machine may spoil the others."""
+    for _ in range(TRIES):
+        if what(await growth(cost)):
+            return True
+    return False
+
+
+def stays(growth: float) -> bool:
+    return growth < MARGIN
+
+
+def grows(growth: float) -> bool:
+    return growth > MARGIN
 
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_one_more_costs_the_same_however_many_wait(step: str) -> None:
-    assert await growth(step) < MARGIN
+    assert await shown(partial(cost_us, step), stays)
 
 
 async def test_running_and_answering_one_costs_the_same_however_many_came_with_it() -> None:
-    few, many = [min([await answered_us(size) for _ in range(ROUNDS)]) for size in (FEW, MANY)]
-    assert many < MARGIN * few
+    assert await shown(answered_us, stays)
 
 
 async def test_a_line_that_is_walked_along_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,4 +67,4 @@ async def test_a_line_that_is_walked_along_is_found(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Line, "join", walk)
     monkeypatch.setattr("tests.unit.batching.test_scale.MANY", 2000)  # quadratic to fill
-    assert await growth("let in") > MARGIN
+    assert await shown(partial(cost_us, "let in"), grows)

@@ -25,7 +25,7 @@ REQUESTS = 60
 
 
 def batcher(
-    *engines: FakeEngine, grace_s: float = 0.2, run_timeout_s: float = 5.0, max_queue: int = 1024, **knobs: int
+    *engines: FakeEngine, grace_s: float = 0.2, run_timeout_s: float = 60.0, max_queue: int = 1024, **knobs: int
 ) -> Batcher:
     made = Batcher(
         engines,

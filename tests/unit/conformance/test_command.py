@@ -23,7 +23,7 @@ class Quiet(WSGIRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.connection.settimeout(10)
+        self.connection.settimeout(30)
 
     def parse_request(self) -> bool:
         parsed = super().parse_request()

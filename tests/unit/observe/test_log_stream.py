@@ -39,13 +39,12 @@ def read_until(reader: int, end: bytes) -> list[bytes]:
 
 def test_while_somebody_reads_a_line_is_there_when_write_returns(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     assert LogStream(writer, left_out).write("a\ud800\n") == 3
     assert os.read(reader, 100) == b"a\\ud800\n"
-    assert threading.active_count() == before
+    assert not {*threading.enumerate()} - before
 
 
-@pytest.mark.timeout(30)
 def test_a_reader_that_stands_still_holds_nobody_up_and_learns_what_it_missed(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     stream = LogStream(writer, left_out, KEPT_BYTES)
@@ -57,12 +56,11 @@ def test_a_reader_that_stands_still_holds_nobody_up_and_learns_what_it_missed(pi
     assert lines == sorted(set(lines))
     assert (PIPE_BYTES + KEPT_BYTES) // 1000 - 4 <= len(lines) <= (PIPE_BYTES + KEPT_BYTES) // 1000 + 2
     assert last == f"{1000 - len(lines)} left out".encode()
-    stream.drain(10)
+    stream.drain(30)
     stream.write("again\n")
     assert os.read(reader, 100) == b"again\n"
 
 
-@pytest.mark.timeout(30)
 def test_a_line_larger_than_the_pipe_comes_whole(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     stream = LogStream(writer, left_out)

@@ -221,17 +221,17 @@ def test_reading_does_not_wait_for_a_slow_disk(path: Path, monkeypatch: pytest.M
 
     def slow(descriptor: int) -> None:
         syncing.set()
-        go_on.wait(10)
+        go_on.wait(60)
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", slow)
     writer = threading.Thread(target=lambda: file.write("digits", NEW))
     writer.start()
-    assert syncing.wait(10)
+    assert syncing.wait(20)
     found: list[Any] = []
     reader = threading.Thread(target=lambda: found.append(file.read()))
     reader.start()
-    reader.join(2)
+    reader.join(20)
     assert found == [{"digits": NEW}]
     go_on.set()
     writer.join()

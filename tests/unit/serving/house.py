@@ -34,6 +34,7 @@ from service.serving.loader import Loader
 from service.serving.servable import Servable
 from service.serving.trial import no_trial
 from tests.support.logs import KeptLog
+from tests.support.waiting import PATIENCE_S
 from tests.unit.serving.cards import card, quality
 
 Golden = tuple[Mapping[str, Array], Mapping[str, Array]]
@@ -144,9 +145,10 @@ class House:
 
 
 class SlowBuild:
-    """In the place of `OnnxRunner.load`: waits for `go`, and is deaf to its cancellation; `built` once it is done."""
+    """In the place of `OnnxRunner.load`: `begun`, it waits for `go`, deaf to its cancellation; `built` at its end."""
 
     def __init__(self) -> None:
+        self.begun = threading.Event()
         self.go = threading.Event()
         self.built = threading.Event()
         self._build = OnnxRunner.load
@@ -154,7 +156,8 @@ class SlowBuild:
     def __call__(
         self, onnx: bytes, external: Mapping[str, bytes], options: RunnerOptions, _cancel: object
     ) -> OnnxRunner:
-        self.go.wait(10)
+        self.begun.set()
+        self.go.wait(60)
         try:
             return self._build(onnx, external, options)
         finally:
@@ -203,7 +206,7 @@ def states(catalog: Catalog, model: str = "m") -> dict[str, str]:
     return {view.version: view.state for view in catalog.versions(model)}
 
 
-async def until(holds: Callable[[], bool], within_s: float = 5.0) -> None:
+async def until(holds: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     """Returns once `holds()`; fails when it does not within `within_s`."""
     async with asyncio.timeout(within_s):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event, and needs none but here

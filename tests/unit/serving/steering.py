@@ -1,17 +1,18 @@
-"""What a test need not race with: runs that last until they are let go, a time for loads that is cut short later."""
+"""What a test need not race with: runs that last until they are let go, and loads whose time it ends itself."""
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from service.core.contract import Array, Arrays
 from service.runtime.onnx import OnnxRunner
-from service.serving.catalog import Catalog
+from service.serving import load_job
 
 
 class HeldRuns:
@@ -41,13 +42,27 @@ def held_runs(runners: Sequence[OnnxRunner]) -> Iterator[HeldRuns]:
             holds.go.set()
 
 
+class _WaitsFor:
+    """In the place of asyncio in `load_job`: the first wait of a load, for its end, ends with `over` or the load."""
+
+    def __init__(self, over: asyncio.Event) -> None:
+        self._over = over
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def wait(self, tasks: set[asyncio.Future[Any]], **more: Any) -> Any:
+        if "return_when" not in more:  # the grace
+            return await asyncio.wait(tasks, **more)
+        over = asyncio.ensure_future(self._over.wait())
+        done = await asyncio.wait({*tasks, over}, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        return done
+
+
 @contextmanager
-def load_timeout(catalog: Catalog, seconds: float) -> Iterator[None]:
-    """Gives every load begun in the block this long; the first loads, which must succeed, had the usual time."""
-    loader = catalog._lifecycle._loader
-    usual = loader._options
-    loader._options = dataclasses.replace(usual, load_timeout_s=seconds)
-    try:
+def loads_last_until(over: asyncio.Event) -> Iterator[None]:
+    """The time of every load that begins in the block is over then, and not before, however slow the machine is."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(load_job, "asyncio", _WaitsFor(over))
         yield
-    finally:
-        loader._options = usual

@@ -100,7 +100,7 @@ async def test_several_instances_run_side_by_side(house: House, open_runners: li
     servable = await load(house, instances=2)
     assert len(open_runners) == 2
     slow = asyncio.ensure_future(servable.infer(InferRequest(models.turns(10_000_000)), Deadline.never()))
-    quick = await asyncio.wait_for(servable.infer(InferRequest(models.turns(1)), Deadline.never()), 5)
+    quick = await asyncio.wait_for(servable.infer(InferRequest(models.turns(1)), Deadline.never()), 30)
     assert quick.outputs["y"].shape == (64, 64)
     assert not slow.done()
     slow.cancel()

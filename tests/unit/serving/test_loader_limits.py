@@ -24,7 +24,7 @@ from tests.fakes import ManualClock
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.house import House, SlowBuild, until
-from tests.unit.serving.steering import held_runs
+from tests.unit.serving.steering import held_runs, loads_last_until
 
 ROWS = models.rows(1, 2, 3)
 
@@ -67,8 +67,12 @@ async def test_a_load_that_is_slow_to_build_is_given_up_and_its_runner_closed_la
     monkeypatch.setattr(load_job, "GRACE_S", 0.1)
     slow = SlowBuild()
     monkeypatch.setattr(OnnxRunner, "load", slow)
-    with pytest.raises(Stuck, match=r"version '1' of model 'm' did not load within 0\.1 s"):
-        await house.loader(load_timeout_s=0.1).load("m", "1", ModelConfig())
+    with loads_last_until(over := asyncio.Event()):
+        loading = asyncio.ensure_future(house.loader().load("m", "1", ModelConfig()))
+        await until(slow.begun.is_set)
+        over.set()
+        with pytest.raises(Stuck, match="version '1' of model 'm' did not load within 30 s"):
+            await loading
     assert not slow.built.is_set(), "it was waited for"
     slow.go.set()
     assert await asyncio.to_thread(slow.built.wait, 30)

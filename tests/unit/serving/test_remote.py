@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,9 +24,11 @@ from service.serving.readiness import Health
 from service.serving.remote import bounded
 from tests.fakes import ManualClock
 from tests.support.remote import Remote
+from tests.support.waiting import PATIENCE_S
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.house import House, ask, entry_of, servable_of, states, until, variant
+from tests.unit.serving.steering import loads_last_until
 
 ROWS = models.rows(1, 2, 3)
 CODE = grpc.StatusCode
@@ -39,7 +40,7 @@ def remote() -> Iterator[Remote]:
         yield running
 
 
-def point(house: House, remote: Remote, *, timeout_s: float = 10.0, version: str | None = None, **more: Any) -> None:
+def point(house: House, remote: Remote, *, timeout_s: float = 60.0, version: str | None = None, **more: Any) -> None:
     """Writes a model.yaml that leaves model m to the remote."""
     there: dict[str, Any] = {"url": remote.url, "timeout_s": timeout_s}
     if version is not None:
@@ -213,17 +214,17 @@ async def beating(catalog: Catalog) -> tuple[Health, asyncio.Task[None]]:
     return health, asyncio.create_task(health.probe())
 
 
-async def test_readiness_goes_within_2_s_of_the_remote_and_comes_back_with_it(house: House, remote: Remote) -> None:
+async def test_readiness_goes_with_the_remote_and_comes_back_with_it(house: House, remote: Remote) -> None:
     point(house, remote)
     catalog = await house.started()
     health, probing = await beating(catalog)
     assert health.ready().ok
     remote.stop()
-    await until(lambda: not health.ready().ok, within_s=2.0)
+    await until(lambda: not health.ready().ok)
     assert "not reachable" in health.ready().reason
     assert (await refused(catalog)).args == ("the remote server that runs this model is not reachable or not ready",)
     remote.start()
-    await until(lambda: health.ready().ok, within_s=2.0)
+    await until(lambda: health.ready().ok)
     assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
     probing.cancel()
     assert servable_of(catalog, "1").statistics.remote_retries
@@ -235,14 +236,12 @@ async def test_a_remote_that_hangs_is_seen_and_costs_no_engine(house: House, rem
     catalog = await house.started(run_timeout_s=0.4)
     health, probing = await beating(catalog)
     remote.hangs()
-    await until(lambda: not health.ready().ok, within_s=2.0)
-    began_s = time.monotonic()
+    await until(lambda: not health.ready().ok)
     for _ in range(4):  # three engines that do not stop would end the process
         assert "took longer" in str(await refused(catalog))
-    assert time.monotonic() - began_s < 8
     remote.release.set()
     remote.act = None
-    await until(lambda: health.ready().ok, within_s=3.0)
+    await until(lambda: health.ready().ok)
     probing.cancel()
     assert house.fatal == []
 
@@ -359,9 +358,13 @@ async def test_nothing_else_is_tried_again(house: House, remote: Remote, why: st
 async def test_a_slow_remote_at_load_is_left_behind_when_the_load_is_given_up(house: House, remote: Remote) -> None:
     remote.hangs()
     point(house, remote)
-    catalog = await house.started(load_timeout_s=0.4)
+    with loads_last_until(over := asyncio.Event()):
+        starting = asyncio.ensure_future(house.started())
+        await until(remote.held.is_set)
+        over.set()
+        catalog = await starting
     assert "did not load within" in entry_of(catalog).slots["1"].reason
-    assert remote.cancelled.wait(5)
+    assert remote.cancelled.wait(PATIENCE_S)
 
 
 async def test_texts_go_through(house: House) -> None:

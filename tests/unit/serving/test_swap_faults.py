@@ -21,7 +21,7 @@ from tests.unit.runtime import graphs
 from tests.unit.serving import models
 from tests.unit.serving.cards import card
 from tests.unit.serving.house import House, SlowBuild, ask, entry_of, states, until
-from tests.unit.serving.steering import load_timeout
+from tests.unit.serving.steering import loads_last_until
 
 ROWS = models.rows(1, 2, 3)
 IN_TIME_S = 10.0  # some 0.05 on a machine of its own; whoever waits for a load's or a run's time to pass waits for 30
@@ -168,10 +168,12 @@ async def test_a_load_slower_than_its_time_is_given_up_while_the_old_answers(
     slow = SlowBuild()
     monkeypatch.setattr(OnnxRunner, "load", slow)
     traffic = Traffic(catalog)
-    with load_timeout(catalog, 1.0):
+    with loads_last_until(over := asyncio.Event()):
         swap = asyncio.ensure_future(catalog.swap("m", "2"))
+        await until(slow.begun.is_set)
         await traffic.goes_on()
         assert not swap.done(), "nobody waited for the load"
+        over.set()
         with pytest.raises(Stuck, match="version '2' of model 'm' did not load within"):
             await swap
     assert not slow.built.is_set(), "it was waited for"

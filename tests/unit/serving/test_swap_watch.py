@@ -48,9 +48,9 @@ async def test_a_watched_swap_reverts_when_its_errors_exceed_the_rate(house: Hou
 
 async def test_a_watched_swap_that_keeps_within_the_rate_stays(house: House) -> None:
     catalog = await watched(house, watch_s=0.2, max_error_rate=0.5)
-    await fail(catalog, 5)
     for _ in range(25):
         await ask(catalog, x=models.rows(1))
+    await fail(catalog, 5)
     await until(lambda: not catalog._watches._tasks)
     assert catalog.active_version("m") == "2"
     assert swaps(catalog) == {"swapped": 1}
@@ -103,9 +103,10 @@ async def test_a_revert_that_comes_too_late_leaves_the_newer_choice(house: House
     catalog = await watched(house)
     house.put("3", models.scales(5.0))
     old = entry_of(catalog).active
-    await catalog.swap("m", "2", watch_s=0.15, max_error_rate=0.0)
-    await fail(catalog, 3)
+    await catalog.swap("m", "2", watch_s=30.0, max_error_rate=0.0)
     entry_of(catalog).active = servable_of(catalog, "1")  # as an operation would that began as the watch ended
+    answers = [ask(catalog, version="2", x=models.rows(0)) for _ in range(25)]
+    await asyncio.gather(*answers, return_exceptions=True)
     await until(lambda: not catalog._watches._tasks)
     await asyncio.sleep(0.05)
     assert entry_of(catalog).active is not old

@@ -1,5 +1,6 @@
 """A file is tried once per machine, in a process that may die of it."""
 
+import asyncio
 import threading
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from service.runtime.trial_process import TrialLimits
 from service.serving import trial
 from service.serving.trial import FirstTrial, no_trial
 from tests.unit.serving import models
-from tests.unit.serving.house import House, ask
+from tests.unit.serving.house import House, ask, until
+from tests.unit.serving.steering import loads_last_until
 
 ROWS = models.rows(1, 2, 3)
 LIMITS = TrialLimits(256 << 20, 20.0)
@@ -162,12 +164,16 @@ async def test_a_load_that_is_given_up_takes_its_trial_along(
         cancel = arguments[-2]
         assert isinstance(cancel, threading.Event)
         cancels.append(cancel)
-        assert cancel.wait(10), "nobody told the trial"
+        assert cancel.wait(60), "nobody told the trial"
         raise Stuck("the trial was given up")
 
     monkeypatch.setattr(trial, "run_trial", given_up)
-    with pytest.raises(Stuck, match=r"version '1' of model 'm' did not load within 0\.2 s"):
-        await house.loader(trial=FirstTrial(memory, LIMITS), load_timeout_s=0.2).load("m", "1", ModelConfig())
+    with loads_last_until(over := asyncio.Event()):
+        loading = asyncio.ensure_future(house.loader(trial=FirstTrial(memory, LIMITS)).load("m", "1", ModelConfig()))
+        await until(lambda: bool(cancels))
+        over.set()
+        with pytest.raises(Stuck, match="version '1' of model 'm' did not load within 30 s"):
+            await loading
     assert cancels[0].is_set()
     monkeypatch.setattr(trial, "run_trial", trials)
     FirstTrial(memory, LIMITS)(files(house), RunnerOptions(), cancels[0])

@@ -140,7 +140,7 @@ async def test_requests_of_one_sequence_wait_for_each_other(turn: Any, begun: se
 
     stream = answers_to(numbers(4), answer, turn=turn)
     first = asyncio.ensure_future(anext(stream))
-    await asyncio.wait_for(ready.wait(), 5)
+    await asyncio.wait_for(ready.wait(), 20)
     assert set(seen) == begun
     go.set()
     answers = [await first, *[one async for one in stream]]
@@ -166,12 +166,12 @@ async def test_a_server_that_stops_answers_what_it_read_and_reads_no_more() -> N
     first = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
     stopping.set()
-    await asyncio.wait_for(left.wait(), 5)
+    await asyncio.wait_for(left.wait(), 20)
     assert not first.done()
     go.set()
     assert await first == 1
     with pytest.raises(Draining, match="reads no more"):
-        await asyncio.wait_for(anext(stream), 5)
+        await asyncio.wait_for(anext(stream), 20)
 
 
 async def test_a_stream_that_ends_by_itself_is_no_drain() -> None:

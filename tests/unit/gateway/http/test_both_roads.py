@@ -22,7 +22,7 @@ from service.gateway.http.exchange import WHOLE
 from service.gateway.http.server import HttpServer
 from tests.support.logs import capture_logs
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
-from tests.unit.gateway.http.hostile import SHORT, Client
+from tests.unit.gateway.http.hostile import SHORT, Client, Looks
 
 LIMIT_BYTES = 10_000
 BEFORE = b"\r\n"  # of which the parser makes nothing, and behind which nobody else looks
@@ -70,8 +70,10 @@ class Road:
         async def one(octets: bytes) -> bytes:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             writer.write(self.before + octets)
-            answer = await Client(reader, writer).closed()
-            writer.close()
+            try:
+                answer = await Client(reader, writer).closed(within_s=80)  # there are hundreds of them
+            finally:
+                writer.close()
             return OWN.sub(b"", answer)
 
         return await asyncio.gather(*map(one, requests))
@@ -114,6 +116,7 @@ async def road(before: bytes, **more: Any) -> AsyncIterator[Road]:
         responses[status] += 1
 
     server = HttpServer(seen, "127.0.0.1", 0, drain_timeout_s=5, limits=SHORT, refused=refused)
+    Looks(server)
     await server.start()
     try:
         yield Road(before, server.port, servable, responses, whole)

@@ -29,10 +29,11 @@ from service.gateway.tls import Certificate
 from service.observe import logs
 from tests.support.certificates import make_pair
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
+from tests.unit.gateway.http.hostile import Looks
 
 LIMITS = Limits(head_s=0.15, window_s=0.2, window_bytes=1000, idle_s=0.3, linger_s=0.1, pipelined=3, look_s=0.02)
 LIMIT_BYTES, BUDGET_BYTES = 600_000, 3_000_000
-CLIENTS, STEPS, PATIENCE_S = 80, 6, 30.0
+CLIENTS, STEPS, PATIENCE_S = 80, 6, 90.0
 PATH = b"/v2/models/m/infer"
 
 
@@ -121,6 +122,7 @@ class Walk:
         self.server = HttpServer(
             app, "127.0.0.1", 0, drain_timeout_s=1, tls=tls, limits=LIMITS, refused=self._count_refused
         )
+        Looks(self.server)
 
     def _look(self) -> None:
         self.most_bytes = max(self.most_bytes, self.budget.used_bytes)

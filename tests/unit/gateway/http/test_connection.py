@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.gateway.http.offers import Offers
 from service.gateway.http.server import HttpServer
+from tests.unit.gateway.http.hostile import is_read
 
 OFFERS = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
 BODY = b'{"text": "\r\nUpgrade: h2c"}'
@@ -36,7 +37,7 @@ async def exchange(*pieces: bytes, answers: int = 1) -> list[bytes]:
             for piece in pieces:
                 writer.write(piece)
                 await writer.drain()
-                await asyncio.sleep(0.02)
+                await is_read()
             bodies = []
             async with asyncio.timeout(20):
                 for _ in range(answers):

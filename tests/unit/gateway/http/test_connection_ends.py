@@ -15,7 +15,7 @@ from service.gateway.http.connection import Connection
 from service.gateway.tls import Certificate
 from service.observe import logs
 from tests.support.certificates import make_pair
-from tests.unit.gateway.http.hostile import CHUNKED, GET, HEAD, PATIENCE_S, SHORT, Service, status_of
+from tests.unit.gateway.http.hostile import CHUNKED, GET, HEAD, PATIENCE_S, SHORT, Service, is_read, status_of
 
 EARLY = (HEAD % (8 << 20)).replace(b"/echo", b"/early").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 # Which the parser lets through, and what splits it into its parts does not.
@@ -131,7 +131,7 @@ async def test_an_offer_in_one_read_with_another_request_ends_the_connection(cut
     octets = HEAD % 2 + b"ab" + (HEAD % 3).replace(b"\r\n\r\n", b"\r\n" + OFFER) + b"abc" + HEAD % 2 + b"cd"
     async with Service(SHORT).running() as service, service.client() as client:
         client.send(octets[:cut])
-        await asyncio.sleep(0.05)
+        await is_read()
         client.send(octets[cut:])
         assert await client.answer() == (200, b"ab")
         assert status_of(await client.closed()) in (0, 501)

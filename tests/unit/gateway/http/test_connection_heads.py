@@ -19,7 +19,7 @@ LONG = b"GET / HTTP/1.1\r\nHost: x\r\nX-A: %b\r\n\r\n"
 @pytest.mark.parametrize("piece", [1000, 1 << 30])
 async def test_a_long_head_is_refused_while_it_arrives(size: int, piece: int) -> None:
     octets = LONG % (b"a" * size)
-    async with Service(SHORT).running() as service, service.client() as client:
+    async with Service(replace(SHORT, linger_s=20)).running() as service, service.client() as client:
         for at in range(0, len(octets), piece):
             client.send(octets[at : at + piece])
             await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from service.gateway.guard import WATCH, while_client_waits
 from service.gateway.http.exchange import WHOLE, Exchange
 from service.gateway.http.limits import Limits
 from service.gateway.http.server import HttpServer
+from tests.unit.gateway.http.hostile import is_read
 
 HEAD = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
 WORDS = b"a body"
@@ -73,7 +74,7 @@ class House:
         for piece in pieces:
             self.writer.write(piece)
             await self.writer.drain()
-            await asyncio.sleep(0.02)
+            await is_read()
 
     async def answer(self) -> tuple[bytes, bytes]:
         """Head and body of the next answer."""

@@ -9,7 +9,7 @@ import pytest
 from service.core.contract import ModelRef
 from service.gateway.http import heads
 from service.gateway.http.heads import Heads
-from service.gateway.http.request_head import HEADERS, REF, headers_of
+from service.gateway.http.request_head import HEAD, REF, headers_of
 
 
 def head(*fields: bytes, line: bytes = b"POST /v2/models/m/infer HTTP/1.1", length: bytes = b"3") -> bytes:
@@ -23,8 +23,8 @@ def test_a_known_head_says_what_the_parser_read() -> None:
     assert (known.scope["method"], known.scope["path"]) == ("POST", "/v2/models/m/infer")
     assert known.scope[REF] == ModelRef("m")
     assert known.scope["headers"][2:] == [(b"x-request-id", b"a"), (b"content-type", b"application/json")]
-    assert headers_of(known.scope) is known.scope[HEADERS]
-    assert dict(known.scope["headers"]) == known.scope[HEADERS]
+    assert headers_of(known.scope) is known.scope[HEAD].headers
+    assert dict(known.scope["headers"]) == known.scope[HEAD].headers
 
 
 def test_the_version_is_part_of_the_path() -> None:

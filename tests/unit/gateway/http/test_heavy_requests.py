@@ -35,7 +35,7 @@ class Gate:
     def __call__(self, *arguments: Any) -> Any:
         self.thread = threading.get_ident()
         self._loop.call_soon_threadsafe(self.reached.set)
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         return self._function(*arguments)
 
 
@@ -61,7 +61,7 @@ async def test_others_are_answered_meanwhile(
     gate = Gate(getattr(module, step))
     monkeypatch.setattr(module, step, gate)
     sent = asyncio.create_task(client.post(path, json=body(path, LARGE)))
-    await asyncio.wait_for(gate.reached.wait(), 10)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     assert (await client.get("/v2/health/live")).status_code == 200
     assert not sent.done()
     gate.open.set()

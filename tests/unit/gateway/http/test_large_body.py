@@ -27,6 +27,7 @@ from service.gateway.http.server import HttpServer
 from service.gateway.tls import Certificate
 from service.observe import logs
 from tests.support.certificates import make_pair
+from tests.unit.gateway.http.hostile import Looks, is_read
 
 BODY = np.random.default_rng(0).bytes(700_001)
 OFFSET = 131
@@ -85,7 +86,7 @@ class Client:
         for piece in pieces:
             self.writer.write(piece)
             await self.writer.drain()
-            await asyncio.sleep(0.01)
+            await is_read()
 
 
 @asynccontextmanager
@@ -95,6 +96,7 @@ async def served(
     if not late:
         echo.late.set()
     server = HttpServer(echo, "127.0.0.1", 0, drain_timeout_s=5, tls=tls, **({"limits": limits} if limits else {}))
+    Looks(server)
     await server.start()
     trusting: Any = None
     if tls is not None:

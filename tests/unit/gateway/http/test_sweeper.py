@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from collections.abc import Callable
 
 from service.gateway.http.sweeper import Sweeper
 from service.observe import logs
 from tests.support.logs import capture_logs
+from tests.unit.serving.house import until
 
 
 class Connection:
@@ -29,7 +32,7 @@ async def test_each_connection_is_judged_again_and_again_by_the_sweeper_s_clock(
     began_s = sweeper.now_s
     for _ in range(3):
         for connection in connections:
-            await asyncio.wait_for(connection.judged.wait(), 10)
+            await asyncio.wait_for(connection.judged.wait(), 20)
             connection.judged.clear()
     sweeper.stop()
     for connection in connections:
@@ -46,30 +49,36 @@ async def test_it_stops() -> None:
     Sweeper(logs.logger("test"), 0.01).stop()  # one that never began
 
 
+class Reading(asyncio.Protocol):
+    """Keeps what comes; the first to come holds the loop up, and `meanwhile` is done at its end."""
+
+    def __init__(self, connection: Connection, meanwhile: Callable[[], None]) -> None:
+        self._connection, self._meanwhile = connection, meanwhile
+
+    def data_received(self, data: bytes) -> None:
+        if data == b"hold":
+            time.sleep(0.2)
+            self._connection.read_when_judged.clear()
+            self._meanwhile()
+        else:
+            self._connection.read += data
+
+
 async def test_what_waits_in_a_socket_is_read_before_anyone_is_judged() -> None:
-    """However late the loop is: timers that are due come before sockets."""
-    connection, loop, closed = Connection(), asyncio.get_running_loop(), asyncio.Event()
-
-    async def served(reader: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
-        while octets := await reader.read(10):
-            connection.read += octets
-        answers.close()
-        closed.set()
-
-    server = await asyncio.start_server(served, "127.0.0.1", 0)
-    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    sweeper = Sweeper(logs.logger("test"), 0.03)
-    sweeper.start({connection})
-    await asyncio.wait_for(connection.judged.wait(), 10)
-    connection.judged.clear()
-    writer.write(b"here")
-    loop.call_soon(time.sleep, 0.2)  # the next look is due long before the loop comes round again
-    await asyncio.wait_for(connection.judged.wait(), 10)
-    sweeper.stop()
-    assert connection.read_when_judged[-1] == b"here"
-    writer.close()
-    await asyncio.wait_for(closed.wait(), 10)
+    """However late the loop is: once it has read for long, timers that are due come before it reads anew."""
+    connection, loop = Connection(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Reading(connection, lambda: late.sendall(b"here")), "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    with socket.create_connection(address) as first, socket.create_connection(address) as late:
+        sweeper = Sweeper(logs.logger("test"), 0.03)
+        sweeper.start({connection})
+        await asyncio.wait_for(connection.judged.wait(), 20)
+        first.sendall(b"hold")  # the next look is due long before the loop comes round again
+        await until(lambda: bool(connection.read and connection.read_when_judged))
+        sweeper.stop()
     server.close()
+    await server.wait_closed()
+    assert connection.read_when_judged[0] == b"here"
 
 
 async def test_connections_turned_away_are_one_line_a_look() -> None:
@@ -80,7 +89,7 @@ async def test_connections_turned_away_are_one_line_a_look() -> None:
             sweeper.turned_away()
         sweeper.start({connection})
         for _ in range(3):
-            await asyncio.wait_for(connection.judged.wait(), 10)
+            await asyncio.wait_for(connection.judged.wait(), 20)
             connection.judged.clear()
         sweeper.stop()
     assert lines == [{"event": "connections turned away", "count": 1000, "open": 1, "log_level": "warning"}]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from loadtests.generator.block import CONNECTION_LOST, OK, UNANSWERED, UNCHECKED, Answer, Block
 from loadtests.generator.records import Records
+from tests.fakes import ManualClock
 
 
 def records(count: int = 3, timeout_s: float = 10.0) -> Records:
@@ -30,10 +32,12 @@ def test_a_request_ends_once_and_the_last_one_ends_the_block() -> None:
     assert np.isfinite(sent.sent_s).tolist() == [True, False]
 
 
-def test_what_never_ended_or_took_too_long_is_unanswered() -> None:
+def test_what_never_ended_or_took_too_long_is_unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+    monkeypatch.setattr("loadtests.generator.records.time", SimpleNamespace(perf_counter=clock.now_s))
     noted = records(3, timeout_s=0.05)
     noted.answered(0, OK, Answer(b"", 0))
-    time.sleep(0.07)
+    clock.advance(0.07)
     noted.answered(1, OK, Answer(b"", 0))
     sent = noted.sent_block()
     assert sent.status.tolist() == [OK, UNANSWERED, UNANSWERED]

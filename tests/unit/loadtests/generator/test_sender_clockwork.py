@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
-from loadtests.generator.block import OK, UNANSWERED, Answer, Block
+from loadtests.generator.block import OK, UNANSWERED, Answer, Block, Sent
 from loadtests.generator.records import Records
 from loadtests.generator.sender import Sender
 from loadtests.generator.transport import Address
+from tests.fakes import ManualLoop, run_manually
 
 
 class Noting:
@@ -43,11 +46,17 @@ async def test_every_request_is_launched_in_order_and_none_before_its_time() -> 
     assert sender.answers[3] == Answer(b"zero", 0)
 
 
-async def test_a_request_without_an_answer_holds_up_none_and_ends_with_the_timeout() -> None:
-    block = Block("p", np.array([0.0, 0.01, 0.02]), np.array([1, 0, 0], np.int32), timeout_s=0.1)
-    sent = await Sender(("", 0), [b"zero", b"one"], block, Noting).run()
+def test_a_request_without_an_answer_holds_up_none_and_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = Block("p", np.arange(3) / 64, np.array([1, 0, 0], np.int32), timeout_s=0.125)  # numbers that add up exactly
+    monkeypatch.setattr("loadtests.generator.sender.POLL_S", 0.0)  # manual time does not pass while one polls
+
+    async def main(loop: ManualLoop) -> Sent:
+        monkeypatch.setattr("loadtests.generator.records.time", SimpleNamespace(perf_counter=loop.time))
+        return await Sender(("", 0), [b"zero", b"one"], block, Noting).run()
+
+    sent = run_manually(main)
     assert sent.status.tolist() == [UNANSWERED, OK, OK]
-    assert sent.sent_s[2] < 0.1  # sent when due, not when the first had timed out
+    assert sent.sent_s[2] == 2 / 64  # sent when due, not when the first had timed out
 
 
 async def test_an_empty_block_ends_at_once() -> None:

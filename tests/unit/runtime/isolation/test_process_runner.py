@@ -105,13 +105,14 @@ def test_a_bad_input_is_one_and_the_process_lives(make: Make, feeds: dict[str, n
 
 def test_a_run_whose_process_dies_is_run_once_more(make: Make) -> None:
     runner = make(graphs.loop(1.0))
-    feeds = {"n": np.array(150_000), "x": np.ones((64, 64), np.float32)}
+    feeds = {"n": np.array(3), "x": np.ones((64, 64), np.float32)}
     first = pid_of(runner)
+    os.kill(first, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(runner.run, feeds)
-        until(lambda: psutil.Process(first).cpu_times().user > 0.2 or running.done())
-        assert not running.done(), "the run is too short for this test"
-        os.kill(first, signal.SIGSEGV)
+        until(lambda: runner._child._number == 1)
+        for each in (signal.SIGSEGV, signal.SIGCONT):
+            os.kill(first, each)
         assert_array_equal(running.result(60)["y"], feeds["x"])
     assert pid_of(runner) != first
     assert runner.restarts == 1
@@ -270,10 +271,10 @@ def test_a_load_is_given_up(make: Make) -> None:
 def test_nothing_is_left_behind() -> None:
     """Neither descriptors, nor processes, nor the cradle once nobody needs it."""
     gc.collect()
-    before, threads = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    before, threads = len(list(Path("/proc/self/fd").iterdir())), {*threading.enumerate()}
     nursery = Nursery()
     recipe = Recipe(graphs.linear(), {}, CPU, None)
-    runner = ProcessRunner(recipe, nursery, 0, cancel=threading.Event(), clock=MonotonicClock(), load_timeout_s=9)
+    runner = ProcessRunner(recipe, nursery, 0, cancel=threading.Event(), clock=MonotonicClock(), load_timeout_s=60)
     runner.run(ROW)
     end(runner)
     runner.run(ROW)
@@ -286,5 +287,5 @@ def test_nothing_is_left_behind() -> None:
         with suppress(psutil.NoSuchProcess):
             process.wait(20)
     assert not cradle.is_running()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
-    assert threading.active_count() == threads
+    until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
+    until(lambda: not {*threading.enumerate()} - threads)

@@ -132,7 +132,7 @@ def test_a_run_that_is_stopped_while_its_process_loads_leaves_the_load_to_the_ne
                 runner.stop()  # one that comes before the run is lost
                 wait([running], 0.01)
             with pytest.raises(Stuck):
-                running.result(10)
+                running.result(20)
             del running  # its error holds this frame: as a cycle it would keep the cradle into other tests
     assert loads.begun == 1
     loads.may_end.set()
@@ -151,7 +151,7 @@ def test_a_load_that_never_ends_is_given_up_in_its_time(make: Make, monkeypatch:
         until(lambda: loads.begun == 1)
         clock.advance(31)
         with pytest.raises(Stuck, match="the load was cancelled"):
-            running.result(10)
+            running.result(20)
         del running  # as above
     loads.may_end.set()
     runner.run(ROW)
