@@ -182,6 +182,7 @@ class Crew:
             worker.line.end()
         self._workers.clear()
         self._idle.clear()
+        self._replace = None  # it holds what a version was made of, and this crew lives on in a cycle
 
     def _returned(self, run: Run) -> None:
         for worker in self._workers:

@@ -56,10 +56,17 @@ def check(
 
 async def _check_all(settings: Settings) -> tuple[int, int]:
     """Prints a line for each version; how many there are, and how many cannot be served."""
+    from service.core.errors import RetortError  # noqa: PLC0415
+
     source, loader = _parts(settings)
     total = broken = 0
     for model in source.models():
-        versions = source.versions(model)
+        try:
+            versions = source.versions(model)
+        except RetortError as error:  # a folder that nobody may open hides no other
+            typer.echo(f"{model}: {error}")
+            total, broken = total + 1, broken + 1
+            continue
         config = _config_of(source, model) if versions else None
         absent = config.absent(versions) if config else []
         unserved = config is not None and config.active in absent

@@ -60,11 +60,11 @@ class Client:
 
     def get(self, path: str) -> Any:
         """The JSON that GET answers; raises Failure for anything else."""
-        return _parsed(self._send("GET", path))
+        return parsed(self._send("GET", path))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON that POST answers to a JSON body; raises Failure for anything else."""
-        return _parsed(self.post_bytes(path, json.dumps(body).encode(), {"Content-Type": "application/json"}))
+        return parsed(self.post_bytes(path, json.dumps(body).encode(), {"Content-Type": "application/json"}))
 
     def post_bytes(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """The answer to a body that is sent as it is; raises Failure unless it is a success."""
@@ -115,7 +115,8 @@ def _why_no_answer(url: str, error: str) -> str:
     return f"the server at {url} gave no answer: {error}{hint}."
 
 
-def _parsed(answer: httpx.Response) -> Any:
+def parsed(answer: httpx.Response) -> Any:
+    """The JSON of an answer; raises Failure where it is something else."""
     try:
         return answer.json()
     except ValueError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.client import Client, model_path
+from service.cli.client import Client, model_path, parsed
 from service.cli.failure import Failure
 from service.cli.options import DEFAULT_URL, Ca, Key, Model, Url
 
@@ -68,21 +68,20 @@ def _ask_json(client: Client, model: str, version: str | None, file: Path) -> No
     body = file.read_bytes()
     try:
         form = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failure(f"{file} is not JSON: {error}.") from None
     if isinstance(form, dict) and isinstance(form.get("inputs"), list):
         _ask(client, model, version, body, JSON)
         return
     answer = client.post_bytes(model_path("/v1", model, version) + ":predict", body, JSON)
-    typer.echo(json.dumps(answer.json(), indent=2))
+    typer.echo(json.dumps(parsed(answer), indent=2))
 
 
 def _ask(client: Client, model: str, version: str | None, body: bytes, headers: dict[str, str]) -> None:
     from service.cli.tensors import HEADER, decode_answer  # noqa: PLC0415 - numpy
 
     answer = client.post_bytes(model_path("/v2", model, version) + "/infer", body, headers)
-    length = answer.headers.get(HEADER)
-    head, outputs = decode_answer(answer.content, None if length is None else int(length))
+    head, outputs = decode_answer(answer.content, answer.headers.get(HEADER))
     _print_outputs(head, outputs)
 
 
@@ -112,7 +111,8 @@ def _print_outputs(head: dict[str, Any], outputs: Arrays) -> None:
     import numpy as np  # noqa: PLC0415
 
     datatypes = {output["name"]: output["datatype"] for output in head["outputs"]}
-    typer.echo(f"{head['model_name']} version {head['model_version']}")
+    version = head.get("model_version")  # the protocol lets a server leave it out
+    typer.echo(f"{head.get('model_name', '')}{f' version {version}' if version else ''}")
     for name, array in outputs.items():
         typer.echo(f"{name} {datatypes[name]} {list(array.shape)}")
         typer.echo(np.array2string(array, precision=6, suppress_small=True, max_line_width=120))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -114,5 +115,7 @@ def _run(given: Mapping[str, object]) -> int:
     for folder in () if file else settings.repository:
         if not folder.is_dir():
             raise Failure(f"there is no folder {folder}: name one with --repository, or serve one file: MODEL.onnx.")
+        if not os.access(folder, os.R_OK | os.X_OK):
+            raise Failure(f"the folder {folder} cannot be read: this user may not list it.")
         refuse_model_folder(folder)
     return launch(settings, typer.echo)

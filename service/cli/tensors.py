@@ -39,25 +39,25 @@ def encode_request(inputs: Arrays) -> tuple[bytes, dict[str, str]]:
     return head + b"".join(blobs), headers
 
 
-def decode_answer(body: bytes, head_bytes: int | None) -> tuple[dict[str, Any], dict[str, Array]]:
+def decode_answer(body: bytes, head_length: str | int | None) -> tuple[dict[str, Any], dict[str, Array]]:
     """The JSON part of an answer, and its outputs as arrays.
 
     Args:
         body: the whole answer.
-        head_bytes: length of its JSON part; None when it is JSON alone.
+        head_length: bytes of its JSON part, as its header says; None when it is JSON alone.
 
     Raises:
         Failure: it is no such message.
     """
-    head_bytes = len(body) if head_bytes is None else head_bytes
     try:
-        head = json.loads(body[:head_bytes])
-        outputs, at = {}, head_bytes
+        at = len(body) if head_length is None else int(head_length)
+        head = json.loads(body[:at])
+        outputs = {}
         for tensor in head["outputs"]:
             size = tensor.get("parameters", {}).get("binary_data_size", 0)
             outputs[tensor["name"]] = _output(tensor, body[at : at + size])
             at += size
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise Failure("the server's answer is no Open Inference Protocol message.") from error
     return head, outputs
 

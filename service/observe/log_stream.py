@@ -12,6 +12,7 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 KEPT_BYTES = 1 << 20
 CLOSE_S = 0.5  # for a reader that is only slow
@@ -40,7 +41,7 @@ class LogStream:
         """Writes a line, or keeps it, or leaves it out; waits for nobody."""
         line = text.encode("utf-8", "backslashreplace")
         with self._changed:
-            if not self._writing:
+            if not self._writing and not self._waiting:
                 line = self._written_now(line)
             if line:
                 self._keep(line)
@@ -62,14 +63,15 @@ class LogStream:
 
     def _keep(self, line: bytes) -> None:
         """Keeps a line, or the rest of one, which is never left out: the line behind it would be no line."""
-        if self._writing and self._waiting_bytes + len(line) > self._kept_bytes:
+        if (self._writing or self._waiting) and self._waiting_bytes + len(line) > self._kept_bytes:
             self._left_out += 1
-            return
-        self._waiting.append(line)
-        self._waiting_bytes += len(line)
+        else:
+            self._waiting.append(line)
+            self._waiting_bytes += len(line)
         if not self._writing:
-            threading.Thread(target=self._write_kept, name="log", daemon=True).start()
-            self._writing = True  # which the thread sees: it asks for the lock first
+            with suppress(RuntimeError):  # the system refuses a thread: the next line asks again
+                threading.Thread(target=self._write_kept, name="log", daemon=True).start()
+                self._writing = True  # which the thread sees: it asks for the lock first
 
     def _write_kept(self) -> None:
         while (line := self._next()) is not None:

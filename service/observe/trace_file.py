@@ -1,7 +1,7 @@
 """Traced requests as Triton writes them to its trace file, for the tools that read it.
 
-The file's name is the operator's, and what is kept and written is bounded: so many traces in memory, so many files.
-Writing is done on a thread. Times are monotonic nanoseconds, as Triton's are.
+The file's name is the operator's, and what is kept and written is bounded: so many traces in memory, so many files,
+so many threads that write. Times are monotonic nanoseconds, as Triton's are.
 Source: Triton's user guide, "Trace"; what its `trace_summary.py` reads.
 """
 
@@ -19,6 +19,7 @@ from service.observe.tracing import Arrival, TracedRun
 
 PENDING_LIMIT = 10_000
 FILES_LIMIT = 100
+WRITERS_LIMIT = 8  # threads at once: where a disk hangs, traces wait and are left out
 
 _NS = 1_000_000_000
 _NAME_LIMIT = 255
@@ -53,10 +54,11 @@ class TraceFile:
 
     def close(self, timeout_s: float) -> None:
         """Writes what is left, for at most so long. Blocks."""
+        end_s = time.monotonic() + timeout_s
         if self._pending:
             self._write(self._path)
         for thread in self._writing:
-            thread.join(timeout_s)
+            thread.join(max(0.0, end_s - time.monotonic()))
         if self._left_out:
             _log.warning("%d traces were left out of the trace file: set log_frequency", self._left_out)
 
@@ -66,14 +68,21 @@ class TraceFile:
             return
         self._pending.append(trace)
         if 0 < self._frequency(trace.model) <= len(self._pending):
-            self._write(self._path.with_name(f"{self._path.name}.{self._files % FILES_LIMIT}"))
-            self._files += 1
+            self._writing = [thread for thread in self._writing if thread.is_alive()]
+            path = self._path.with_name(f"{self._path.name}.{self._files % FILES_LIMIT}")
+            if len(self._writing) < WRITERS_LIMIT and self._write(path):
+                self._files += 1
 
-    def _write(self, path: Path) -> None:
-        traces, self._pending = self._pending, []
-        self._writing = [thread for thread in self._writing if thread.is_alive()]
-        self._writing.append(threading.Thread(target=_write, args=(path, traces), name="trace-file", daemon=True))
-        self._writing[-1].start()
+    def _write(self, path: Path) -> bool:
+        """Writes what is pending, on a thread; False where none is to be had, and then it stays pending."""
+        thread = threading.Thread(target=_write, args=(path, self._pending), name="trace-file", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._pending = []
+        self._writing.append(thread)
+        return True
 
 
 class FileTrace:

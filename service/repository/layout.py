@@ -110,6 +110,19 @@ class Repository:
         except (OSError, BadModel):
             return []
 
+    def holds(self, model: str) -> bool:
+        """Whether it has a folder of that name; looks at no other, of which there may be thousands."""
+        try:
+            root = Folder.at(self._root)
+        except OSError:
+            return False
+        with root:
+            try:
+                with root.child(model):
+                    return True
+            except OSError as error:
+                return error.errno not in _ABSENT
+
     def versions(self, model: str) -> list[str]:
         """As `Source.versions`: all folders in the model's that may be a version's."""
         with self._open_model(model) as folder:
@@ -222,7 +235,7 @@ class Repositories:
 
     def _holding(self, model: str) -> Repository:
         for repository in self._repositories:
-            if model in repository.models():
+            if is_name(model) and repository.holds(model):
                 return repository
         raise NotFound(f"There is no model {quoted(model)}{did_you_mean(model, self.models())}")
 

@@ -27,6 +27,7 @@ from service.repository.suggest import did_you_mean, quoted
 
 _OVERRIDES_LIMIT = 1000
 _DECODED_OF_REQUEST = 8
+_FILE_BYTES = 256  # what a file costs beside its name and its bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class Override:
 
     @property
     def bytes_total(self) -> int:
-        """What it takes of memory."""
-        return len(self.config) + sum(len(data) for data in self.files.values())
+        """What it takes of memory, the names of files included: there may be many empty ones."""
+        return len(self.config) + sum(_FILE_BYTES + len(path) + len(data) for path, data in self.files.items())
 
 
 class Overlay:

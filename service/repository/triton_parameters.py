@@ -37,6 +37,7 @@ def read_own(message: Any, reading: Reading) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(message.parameters[OWN].string_value)
+        json.dumps(values, ensure_ascii=False).encode()  # half a character, which no answer could hold, is none
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):

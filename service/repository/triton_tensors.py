@@ -20,7 +20,10 @@ _TENSORRT_ONLY = "only TensorRT's own engines have such tensors"
 
 def datatype_of(message: Any, number: int, field: str, reading: Reading) -> str:
     """The protocol's name of a `data_type`."""
-    name: str = message.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number[number].name
+    known = message.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number.get(number)
+    if known is None:  # protobuf takes any number
+        raise reading.wrong(f"{field}.data_type", f"is {number}, expected a datatype that is served")
+    name: str = known.name
     datatype = {"TYPE_STRING": "BYTES", "TYPE_BF16": "", "TYPE_INVALID": ""}.get(name, name.removeprefix("TYPE_"))
     if not datatype:
         raise reading.wrong(f"{field}.data_type", f"is {name}, expected a datatype that is served")
@@ -69,7 +72,7 @@ def _input(tensor: Any, batched: bool, reading: Reading) -> dict[str, Any]:
     if tensor.format:
         if len(tensor.dims) != _IMAGE_AXES:
             raise reading.wrong(f"{field}.format", f"wants {_IMAGE_AXES} dims, got {len(tensor.dims)}")
-        values["format"] = _FORMATS[tensor.format] if tensor.format < len(_FORMATS) else str(tensor.format)
+        values["format"] = _FORMATS[tensor.format] if 0 <= tensor.format < len(_FORMATS) else str(tensor.format)
     return values
 
 

@@ -41,6 +41,10 @@ def read_yaml(data: bytes) -> YamlText:
         raise Unreadable(f"{error.problem or error.context}{_place(error.problem_mark)}") from None
     except (yaml.YAMLError, UnicodeError):
         raise Unreadable("it is not UTF-8 text") from None
+    except Unreadable:
+        raise
+    except (ValueError, OverflowError):  # PyYAML's own, of "\UFFFFFFFF" for one
+        raise Unreadable("an escape in it stands for no character") from None
     return None if node is None else _value(node)
 
 
@@ -52,6 +56,8 @@ def _check_events(data: bytes) -> None:
             raise Unreadable(f"anchors and aliases are not read{_place(event.start_mark)}")
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag:
             raise Unreadable(f"tags are not read{_place(event.start_mark)}")
+        if isinstance(event, yaml.ScalarEvent):
+            event.value.encode()  # an escape may stand for half a character, which no answer could hold
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH_LIMIT:

@@ -15,6 +15,7 @@ import numpy as np
 
 from service.batching.contract import Answer
 from service.core.contract import NO_TIME, Arrays
+from service.core.errors import Unavailable
 from service.core.finite import not_finite
 from service.observe.statistics import VersionStatistics
 from service.serving.response_cache import Copy, ResponseCache, key_of
@@ -80,7 +81,7 @@ class CachedAnswers:
         self.kept.enter(key, copied() if _is_small(outputs) else await self._beside("copy of an answer", copied))
 
     async def _beside(self, name: str, work: Callable[[], T]) -> T | None:
-        """Does what would hold the loop up on a thread; None where enough of them are busy."""
+        """Does what would hold the loop up on a thread; None where enough of them are busy, or none is to be had."""
         if self._busy >= THREADS:
             return None
         self._busy += 1
@@ -91,7 +92,11 @@ class CachedAnswers:
             finally:
                 self._loop.call_soon_threadsafe(self._free)  # not when the wait ends: clients may leave
 
-        return await in_thread(name, counted)
+        try:
+            return await in_thread(name, counted)
+        except Unavailable:  # no thread is to be had, so that nothing will count it down
+            self._free()
+            return None
 
     def _free(self) -> None:
         self._busy -= 1

@@ -143,8 +143,8 @@ class Catalog:
             entry = self._entries.setdefault(model, _new_entry(model))
         try:
             await entry.operations.run("load", lambda: self._lifecycle.load(entry, override))
-        except RetortError as error:
-            entry.reason = entry.reason or ("" if entry.active is not None else str(error))
+        except Exception as error:
+            entry.reason = entry.reason or ("" if entry.active is not None else _told(error))
             if override is not None and not entry.slots and entry.operations.running is None:
                 self._entries.pop(model, None)  # nothing of it came to be
             raise
@@ -178,13 +178,13 @@ class Catalog:
             raise BadInput("'max_error_rate' needs 'watch_s', the seconds to watch for")
         entry = self._entry(model)
 
-        def watch() -> None:
+        def exchanged() -> None:  # a swap that fails leaves the watch of the one before
+            self._watches.stop(model)
             if watch_s is not None:
                 self._watch(entry, watch_s, DEFAULT_MAX_ERROR_RATE if max_error_rate is None else max_error_rate)
 
-        async def body() -> SwapReport:
-            self._watches.stop(model)
-            return await self._lifecycle.swap(entry, version, force=force, then=watch)
+        def body() -> Awaitable[SwapReport]:
+            return self._lifecycle.swap(entry, version, force=force, then=exchanged)
 
         return await self._counted(entry, f"swap to '{version}'", body, "swapped")
 
@@ -196,9 +196,8 @@ class Catalog:
         entry = self._entry(model)
         entry.holders.end_draining()
 
-        async def body() -> SwapReport:
-            self._watches.stop(model)
-            return await self._lifecycle.rollback(entry)
+        def body() -> Awaitable[SwapReport]:
+            return self._lifecycle.rollback(entry, then=lambda: self._watches.stop(model))
 
         return await self._counted(entry, "rollback", body, "rolled_back")
 
@@ -213,7 +212,11 @@ class Catalog:
         for entry in self._entries.values():
             entry.holders.end_all()
         await asyncio.gather(*(entry.operations.idle() for entry in self._entries.values()))
-        await asyncio.gather(*(self._lifecycle.unload(entry) for entry in self._entries.values()))
+        unloads = (self._lifecycle.unload(entry) for entry in self._entries.values())
+        ended = await asyncio.gather(*unloads, return_exceptions=True)  # one that fails hurries no other
+        for error in ended:
+            if error is not None:
+                raise error
 
     def _entry(self, model: str) -> Entry:
         entry = self._entries.get(model)
@@ -225,8 +228,7 @@ class Catalog:
         try:
             await entry.operations.run("load", lambda: self._lifecycle.load(entry))
         except Exception as error:  # whatever it is costs this model, not its neighbours
-            meant = isinstance(error, RetortError)
-            reason = str(error) if meant else "its load met an unexpected error, which the log shows"
+            meant, reason = isinstance(error, RetortError), _told(error)
             if entry.active is None:
                 entry.reason = entry.reason or reason
             self._log.warning(
@@ -276,12 +278,18 @@ class Catalog:
             entry.holders.end_draining()
             try:
                 await entry.operations.run("revert", lambda: body(tally))
-            except RetortError as error:
+            except Exception as error:  # nobody waits for this task, who could tell of it
+                meant = isinstance(error, RetortError)
                 entry.statistics.swaps["revert_failed"] += 1
-                self._log.error("revert failed", reason=str(error), **named)
+                self._log.error("revert failed", reason=str(error), exc_info=None if meant else error, **named)
 
         self._watches.start(entry.name, watched.statistics, watch_s, max_error_rate, revert)
 
 
 def _new_entry(name: str) -> Entry:
     return Entry(name, Operations(f"model '{name}'"), ModelStatistics(name))
+
+
+def _told(error: Exception) -> str:
+    """What of an error is for those who ask why a model does not answer."""
+    return str(error) if isinstance(error, RetortError) else "its load met an unexpected error, which the log shows"

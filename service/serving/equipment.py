@@ -11,6 +11,7 @@ from service.runtime.runner import Runner
 from service.serving.cached import CachedAnswers
 from service.serving.examine import Examined
 from service.serving.sequencer import Sequencer, limits_of
+from service.serving.servable import Servable
 from service.serving.state_plan import StatePlan
 from service.serving.stateful_runner import StatefulRunner
 
@@ -36,3 +37,12 @@ def cache_of(config: ModelConfig, examined: Examined, statistics: VersionStatist
     if config.response_cache is None or not examined.repeats:
         return None
     return CachedAnswers(config.response_cache.max_bytes, statistics)
+
+
+def note_load(servable: Servable) -> None:
+    """Says in a version's statistics what is loaded: at its load, and again where another load of it was undone."""
+    identity, origins, statistics = servable.identity, servable.origins, servable.statistics
+    size = identity.card.size if identity.card is not None else None
+    statistics.memory_bytes = (size.resident_bytes if size is not None else None) or identity.bytes_total
+    statistics.load_s = (origins.load_ms + origins.warm_ms) / 1e3
+    statistics.processes = origins.processes

@@ -14,6 +14,7 @@ from service.observe.logs import Log
 from service.repository.overlay import Overlay, Override
 from service.repository.state_file import StateFile
 from service.serving.entry import Entry
+from service.serving.equipment import note_load
 from service.serving.gate import FORCED
 from service.serving.golden import GoldenReport
 from service.serving.loader import Loader
@@ -75,8 +76,11 @@ class Lifecycle:
         await self._refresh(entry, [version for version in plan.load if version != active], failures)
         for version in plan.retire:
             await self._shelf.retire(entry, version)
-        if failures:
-            raise failures[0]
+        try:
+            if failures:
+                raise failures[0]
+        finally:
+            failures.clear()  # its traceback holds this frame, and those in which it arose: no cycle of them
 
     async def swap(self, entry: Entry, version: str, *, force: bool, then: Then = lambda: None) -> SwapReport:
         """Makes `version` active, and calls `then` when it is, before the old one drains.
@@ -97,8 +101,8 @@ class Lifecycle:
             raise
         return await self._exchange(entry, servable, report, loaded_now, warnings, then, ungated=FORCED in warnings)
 
-    async def rollback(self, entry: Entry) -> SwapReport:
-        """Makes the version before the last swap active again; never gated.
+    async def rollback(self, entry: Entry, then: Then = lambda: None) -> SwapReport:
+        """Makes the version before the last swap active again, and calls `then` when it is; never gated.
 
         Raises:
             NotFound: there was no swap.
@@ -106,7 +110,7 @@ class Lifecycle:
         if entry.previous is None:
             raise NotFound(f"model '{entry.name}' has no earlier active version to roll back to")
         servable, loaded_now = await self._ready_version(entry, entry.previous)
-        return await self._exchange(entry, servable, servable.examined.golden, loaded_now, [], ungated=True)
+        return await self._exchange(entry, servable, servable.examined.golden, loaded_now, [], then, ungated=True)
 
     def give_up_loads(self) -> None:
         """Gives up every load that is under way: the server shuts down."""
@@ -141,6 +145,7 @@ class Lifecycle:
             except Refused as error:
                 slot = entry.slot(old.version)
                 slot.servable, slot.card, slot.reason = old, old.card, str(error)
+                note_load(old)
                 await fresh.retire()
                 raise
             entry.active = fresh

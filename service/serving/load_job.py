@@ -67,7 +67,10 @@ class LoadJob(Generic[T]):
             await asyncio.gather(task, return_exceptions=True)
             why = "was given up" if self._stopped.is_set() else f"did not load within {timeout_s:g} s"
             raise Stuck(f"{self._what} {why}")
-        return await task
+        try:
+            return await task
+        finally:
+            del task  # it holds the error, whose traceback holds this frame
 
     def _give_up(self) -> bool:
         """Asks the work to end; False when it has ended just now."""

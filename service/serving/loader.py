@@ -21,9 +21,8 @@ from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
 from service.runtime.runner import Runner
 from service.serving.batch_knobs import batch_config
-from service.serving.equipment import cache_of, plan_of, sequencer_of
+from service.serving.equipment import cache_of, note_load, plan_of, sequencer_of
 from service.serving.examine import Examined, examine
-from service.serving.isolated import Cell
 from service.serving.load_job import LoadJob
 from service.serving.load_options import LoadOptions, Trial
 from service.serving.opener import Opener
@@ -43,7 +42,6 @@ class _Built:
     examined: Examined
     origins: Origins
     again: Callable[[int], Runner]
-    cell: Cell | None
 
 
 class Loader:
@@ -124,8 +122,8 @@ class Loader:
             most_rows = opened.identity.config.max_batch_size if examined.signature.batch_axis is not None else None
             run_samples(config.warmup_samples, runners, most_rows, job.cancel)
             load_ms, warm_ms = (loaded_s - began_s) * 1e3, (time.perf_counter() - loaded_s) * 1e3
-            origins = Origins(opened.files.golden, load_ms, warm_ms)
-            return _Built(opened.identity, runners, examined, origins, opened.again, opened.cell)
+            origins = Origins(opened.files.golden, load_ms, warm_ms, opened.cell)
+            return _Built(opened.identity, runners, examined, origins, opened.again)
 
         job = LoadJob(f"version '{version}' of model '{model}'", work)
         self._jobs.add(job)
@@ -133,7 +131,18 @@ class Loader:
             built = await job.within(self._options.load_timeout_s)
         finally:
             self._jobs.discard(job)
-        return self._assemble(built, counts) if built is not None else None
+        return self._owned(built, counts) if built is not None else None
+
+    def _owned(self, built: _Built, statistics: VersionStatistics) -> Servable:
+        """The servable, which owns the runners from here on; they are closed where it cannot be made."""
+        try:
+            servable = self._assemble(built, statistics)
+        except BaseException:
+            for runner in built.runners:
+                runner.close()  # on this thread: there may be no other, which is why it failed
+            raise
+        note_load(servable)
+        return servable
 
     def _assemble(self, built: _Built, statistics: VersionStatistics) -> Servable:
         identity, examined = built.identity, built.examined
@@ -151,7 +160,7 @@ class Loader:
         plan = plan_of(built.runners)
         steady = examined.steady and (plan is None or (plan.batched and plan.fixed))
         # On the loop nothing may wait for a process.
-        inline_limit_s = self._options.inline_limit_s if steady and built.cell is None else 0.0
+        inline_limit_s = self._options.inline_limit_s if steady and built.origins.processes is None else 0.0
         batcher = Batcher(
             built.runners,
             batch_config(identity.config, mixes=examined.batchability.mixes, inline_limit_s=inline_limit_s),
@@ -163,10 +172,6 @@ class Loader:
             run_timeout_s=self._options.run_timeout_s,
             stacking=Padded(pads) if pads is not None else PLAIN,
         )
-        size = identity.card.size if identity.card is not None else None
-        statistics.memory_bytes = (size.resident_bytes if size is not None else None) or identity.bytes_total
-        statistics.load_s = (built.origins.load_ms + built.origins.warm_ms) / 1e3
-        statistics.processes = built.cell
         batcher.start()
         sequencer = sequencer_of(identity.model, identity.config, plan, statistics, self.clock)
         cache = cache_of(identity.config, examined, statistics)

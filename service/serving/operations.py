@@ -50,6 +50,8 @@ class Operations:
         except asyncio.CancelledError:
             task.add_done_callback(_unheard)
             raise
+        finally:
+            del task  # it holds the error, whose traceback holds this frame: no cycle may keep a version
 
     @property
     def running(self) -> str | None:

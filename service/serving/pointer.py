@@ -35,8 +35,10 @@ class Pointer:
     def choose(self, entry: Entry, config: ModelConfig, versions: list[str]) -> str | None:
         """The version that becomes active where none is, of `versions` on disk; remembers the one before it, too."""
         record = self._state.read().get(entry.name)
-        entry.previous = record.previous if record is not None and record.previous in versions else None
-        return choose_active(versions, config.active, record)
+        chosen = choose_active(versions, config.active, record)
+        before = (record.active, record.previous) if record is not None else ()
+        entry.previous = next((version for version in before if version in versions and version != chosen), None)
+        return chosen
 
     def was_forced(self, entry: Entry, version: str) -> bool:
         """Whether an operator made `version` active without the gate's leave, by force or by a rollback."""

@@ -31,11 +31,12 @@ class Health:
         self._state = "starting"
 
     def started(self) -> None:
-        """Everything that could be loaded is loaded."""
+        """Everything that could be loaded is loaded; a server that drains by then drains on."""
         if self._required is None:
             names = self._catalog.models()
             self._required = tuple(name for name in names if self._catalog.ready(name).ok)
-        self._state = "ready"
+        if self._state == "starting":
+            self._state = "ready"
 
     def draining(self) -> None:
         """The server will stop: ready no more, whatever the models say."""

@@ -5,21 +5,22 @@ A state means something to the version that made it alone, so that a swap never 
 
 from __future__ import annotations
 
+from weakref import WeakSet
+
 from service.core.contract import SequenceStep
-from service.serving.servable import Servable, State
+from service.serving.servable import Servable
 
 
 class SequenceHolders:
     """The stateful versions of one model that are not closed, those that drain included."""
 
     def __init__(self) -> None:
-        self._servables: list[Servable] = []
+        self._servables: WeakSet[Servable] = WeakSet()  # whoever drains one holds it
 
     def add(self, servable: Servable) -> None:
         """Takes note of a version that was loaded; one without state holds no sequences."""
-        self._servables = [other for other in self._servables if other.state is not State.CLOSED]
         if servable.sequencer is not None:
-            self._servables.append(servable)
+            self._servables.add(servable)
 
     def holder(self, leased: Servable, step: SequenceStep, *, version: str | None = None) -> Servable:
         """Who answers a request: `leased`, unless its sequence is open in another.

@@ -17,7 +17,7 @@ from service.core.contract import Array, Arrays, InferRequest, InferResponse, Te
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, NotFinite, Refused
 from service.core.finite import not_finite
-from service.observe.statistics import VersionStatistics
+from service.observe.statistics import Processes, VersionStatistics
 from service.observe.tracing import TRACE
 from service.repository.card import Card
 from service.repository.golden import Golden
@@ -67,11 +67,13 @@ class Origins:
         golden: its golden cases; None without.
         load_ms: reading, checking and building the session.
         warm_ms: batchability probe, golden cases and warm-up.
+        processes: of its own; None where it runs in the server's.
     """
 
     golden: Golden | None
     load_ms: float
     warm_ms: float
+    processes: Processes | None = None
 
 
 class Servable:

@@ -40,6 +40,10 @@ class Shelf:
         except RetortError as error:
             entry.reason = str(error)
             raise
+        except Exception as error:
+            entry.reason = "its load met an unexpected error, which the log shows"
+            self._log.error("scan failed", model=name, exc_info=error)
+            raise BadModel(entry.reason) from error  # a defect of ours costs this model alone
         self.tell(entry, config, versions)
         entry.config, entry.reason = config, ""
         for version in versions:

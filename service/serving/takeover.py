@@ -12,6 +12,7 @@ from service.repository.model_config import ModelConfig
 from service.repository.overlay import Overlay, Override
 from service.repository.state_file import StateFile
 from service.serving.entry import Entry
+from service.serving.equipment import note_load
 from service.serving.loader import Loader
 from service.serving.pointer import Pointer
 from service.serving.policy import choose_active, resident
@@ -93,7 +94,9 @@ class Takeover:
             fresh[version] = loaded
 
     async def _undo(self, entry: Entry, known: set[str], fresh: dict[str, Servable]) -> None:
-        for servable in fresh.values():
+        for version, servable in fresh.items():
+            if (serving := entry.servable(version)) is not None:
+                note_load(serving)
             await servable.retire()
         for version in set(entry.slots) - known:
             del entry.slots[version]
@@ -105,7 +108,7 @@ class Takeover:
         for version, servable in fresh.items():
             entry.seat(entry.slot(version), servable, self._log)
         entry.active = entry.servable(active)
-        if entry.previous not in versions:
+        if entry.previous not in versions or entry.previous == active:
             entry.previous = None
         for version in versions:
             entry.slot(version)

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from service.core.errors import Unavailable
+
 T = TypeVar("T")
 
 STAND_BACK_NICE = 10
@@ -35,10 +37,16 @@ async def in_thread(name: str, work: Callable[[], T]) -> T:
     """Awaits `work()` run in a daemon thread called `name`; its exception is raised here.
 
     Cancelling the wait does not end the thread: pass `work` a flag it looks at.
+
+    Raises:
+        Unavailable: the system gives no thread now; `work` was not begun.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
-    threading.Thread(target=_do, args=(work, future, loop), name=name, daemon=True).start()
+    try:
+        threading.Thread(target=_do, args=(work, future, loop), name=name, daemon=True).start()
+    except RuntimeError:
+        raise Unavailable("the server has no thread left for this; try again later") from None
     try:
         return await future
     finally:

@@ -59,7 +59,7 @@ async def exceeds_within(statistics: VersionStatistics, watch_s: float, max_erro
 
 
 class Watches:
-    """At most one watch a model; a newer operation on the model ends the older watch."""
+    """At most one watch a model; a newer swap, rollback or unload of the model ends the older watch."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}

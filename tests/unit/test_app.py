@@ -16,9 +16,11 @@ import pytest
 from service.app import Server
 from service.assembly import CannotStart
 from service.repository.store import VersionFiles
+from service.runtime.onnx import OnnxRunner
 from service.runtime.trial_process import TrialAhead, TrialLimits
 from tests.support.logs import capture_logs
 from tests.unit.server_parts import one_model, settings
+from tests.unit.serving.house import SlowBuild, until
 
 # What the server cannot be without, and how many times as much its own import may take: 1.8, and 4 with one of torch.
 LEAST, MOST_TIMES = "import fastapi, numpy, onnxruntime, pydantic_settings, uvicorn", 3.0
@@ -42,6 +44,24 @@ async def test_a_server_starts_says_so_answers_and_ends_at_a_signal(repository: 
         assert (await client.get("/v2/health/ready")).status_code == 200
         answer = await client.post("/v2/models/m/infer", json=body)
         assert answer.json()["outputs"][0]["data"] == [2, 4, 6, 8]
+    signal.raise_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 20) == 0
+
+
+async def test_a_load_that_ends_while_the_server_drains_does_not_make_it_ready(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, said = SlowBuild(), asyncio.Queue[str]()
+    monkeypatch.setattr(OnnxRunner, "load", slow)
+    server = Server(settings(repository, drain_delay_s=60), said.put_nowait)
+    running = asyncio.ensure_future(server.run())
+    await until(lambda: server._catalog.models() == ["m"], within_s=20)
+    signal.raise_signal(signal.SIGTERM)
+    await until(server._ending.begun.is_set)
+    slow.go.set()
+    line = await asyncio.wait_for(said.get(), 20)
+    assert line.startswith("retort not ready: ")
+    assert line.endswith("(models: m): the server is draining")
     signal.raise_signal(signal.SIGTERM)
     assert await asyncio.wait_for(running, 20) == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from service.repository.folder import Folder
 from tests.unit.cli.conftest import Retort
 
 
@@ -90,6 +92,27 @@ def test_a_model_without_versions_is_told_beside_sound_ones(untried: Retort, tmp
     outcome = untried("check", str(tmp_path))
     assert (outcome.code, outcome.err) == (1, "retort: 1 of 2 versions cannot be served.\n")
     assert outcome.out.splitlines()[1] == "empty: it has no version with a model.onnx"
+
+
+def test_a_model_whose_folder_cannot_be_opened_hides_no_other(
+    untried: Retort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, "closed", "1")
+    written(tmp_path, "double", "1")
+    opened = Folder.child
+
+    def refused(folder: Folder, name: str) -> Folder:
+        if name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(folder, name)
+
+    monkeypatch.setattr(Folder, "child", refused)
+    outcome = untried("check", str(tmp_path))
+    assert (outcome.code, outcome.err) == (1, "retort: 1 of 2 versions cannot be served.\n")
+    assert outcome.out.splitlines() == [
+        "closed: closed cannot be opened: permission denied.",
+        "double 1: ok, no golden cases",
+    ]
 
 
 def test_nothing_to_check_is_a_failure(untried: Retort, tmp_path: Path) -> None:

@@ -95,6 +95,25 @@ def test_predict_may_name_a_version_too(retort: Retort, server: ScriptedServer, 
     assert retort("infer", "digits", file, "--version", "2", "--url", server.url).code == 0
 
 
+def test_a_page_in_place_of_predictions_is_a_failure(retort: Retort, server: ScriptedServer, tmp_path: Path) -> None:
+    server.on("POST /v1/models/digits:predict", b"<html>")
+    outcome = retort("infer", "digits", written(tmp_path, {"instances": []}), "--url", server.url)
+    assert outcome.code == 1
+    assert outcome.err.endswith("answered something other than JSON: is it a retort server?\n")
+
+
+def test_a_length_that_is_no_number_is_a_failure(retort: Retort, server: ScriptedServer, npz: str) -> None:
+    server.on("POST /v2/models/digits/infer", ANSWER, **{"Inference-Header-Content-Length": "many"})
+    outcome = retort("infer", "digits", npz, "--url", server.url)
+    assert outcome.err == "retort: the server's answer is no Open Inference Protocol message.\n"
+
+
+def test_a_server_may_leave_its_version_out(retort: Retort, server: ScriptedServer, npz: str) -> None:
+    server.on("POST /v2/models/digits/infer", {"model_name": "digits", "outputs": []})
+    outcome = retort("infer", "digits", npz, "--url", server.url)
+    assert (outcome.code, outcome.out) == (0, "digits\n")
+
+
 def test_a_refusal_of_the_server_is_the_failure(retort: Retort, server: ScriptedServer, npz: str) -> None:
     server.on("POST /v2/models/digits/infer", {"error": "input 'pixels' has shape [2, 64]"}, status=400)
     outcome = retort("infer", "digits", npz, "--url", server.url)
@@ -109,6 +128,7 @@ def test_a_refusal_of_the_server_is_the_failure(retort: Retort, server: Scripted
         ("rows.npz", NPY.getvalue(), "without a name"),
         ("rows.json", b"{", "is not JSON"),
         ("rows.json", b"\xff\xfe{", "is not JSON"),
+        ("rows.json", b"[" * 100_000, "is not JSON"),
         ("rows.csv", b"1,2", "neither .npz nor .json"),
     ],
 )

@@ -48,6 +48,15 @@ def test_it_prints_the_one_line_that_the_server_says(retort: Retort, app: Server
     assert app.settings == Settings.read()
 
 
+def test_a_repository_that_nobody_may_list_is_no_empty_one(
+    retort: Retort, app: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may list everything
+    outcome = retort("serve")
+    assert (outcome.code, app.settings) == (1, None)
+    assert outcome.err == "retort: the folder models/repository cannot be read: this user may not list it.\n"
+
+
 def test_the_server_s_exit_code_is_the_command_s(retort: Retort, app: Server) -> None:
     app.exit_code = 1
     assert retort("serve").code == 1

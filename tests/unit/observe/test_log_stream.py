@@ -76,3 +76,26 @@ def test_what_nobody_will_ever_read_goes_nowhere(pipe: tuple[int, int]) -> None:
     assert stream.write(LINE) == len(LINE)
     os.close(writer)
     assert stream.write(LINE) == len(LINE)
+
+
+@pytest.mark.timeout(30)
+def test_without_a_thread_lines_wait_in_their_order_and_within_their_bound(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    reader, writer = pipe
+    stream = LogStream(writer, left_out, KEPT_BYTES)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        for number in range(200):
+            stream.write(f"{number:03} {LINE[4:]}")
+    os.read(reader, 4096)  # there is room again, which is that of the lines that wait
+    stream.write(f"200 {LINE[4:]}")
+    *lines, last = read_until(reader, b" left out\n")
+    assert lines[1:] == sorted(set(lines[1:]))
+    assert {len(line) for line in lines[1:]} == {999}
+    assert len(lines) <= (PIPE_BYTES + KEPT_BYTES) // 1000 + 2
+    assert int(last.split()[0]) >= 200 - (PIPE_BYTES + KEPT_BYTES) // 1000 - 2
+    stream.drain(10)

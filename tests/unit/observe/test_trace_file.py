@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +104,39 @@ def test_no_more_than_so_many_in_memory(
     into.close(10)
     assert len(read(tmp_path / "t")) == 6
     assert caplog.messages == ["2 traces were left out of the trace file: set log_frequency"]
+
+
+def test_a_disk_that_hangs_costs_so_many_threads_and_the_end_no_more_than_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_file, "WRITERS_LIMIT", 3)
+    pipes = [tmp_path / f"t.{number}" for number in range(4)]
+    for pipe in pipes:
+        os.mkfifo(pipe)  # whoever opens one to write waits for a reader
+    into = traces(tmp_path / "t", frequency=1)
+    for _ in range(9):
+        request(into)
+    assert len(into._writing) == 3
+    began_s = time.monotonic()
+    into.close(0.2)
+    assert time.monotonic() - began_s < 0.4  # three times 0.2 if each thread had its own
+    assert len(read(tmp_path / "t")) == 2 * 6
+    for pipe in pipes[:3]:
+        assert len(read(pipe)) == 2
+
+
+def test_a_thread_that_the_system_refuses_fails_no_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    into = traces(tmp_path / "t", frequency=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        request(into)
+        into.close(10)
+    request(into)
+    into.close(10)
+    assert [entry["id"] for entry in read(tmp_path / "t.0")] == [1, 1, 2, 2]
 
 
 def test_a_folder_that_is_not_there_is_told_and_hurts_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

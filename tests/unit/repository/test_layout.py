@@ -264,6 +264,15 @@ def test_several_roots_are_one_and_the_first_wins(root: Path, tmp_path: Path) ->
         both.read_config("cifer")
 
 
+def test_a_model_is_read_without_a_look_at_the_others(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repositories = Repositories([root])
+    monkeypatch.setattr(Repository, "models", lambda _repository: pytest.fail("all models were listed"))
+    assert repositories.read_config("digits").max_batch_size == 8
+    assert repositories.versions("sst2") == ["1"]
+    assert repositories.read_version("sst2", "1").onnx
+    assert repositories.read_card("digits", "1-int8") is not None
+
+
 def test_one_root_hides_nothing(root: Path) -> None:
     assert Repositories([root]).hidden() == []
 

@@ -81,7 +81,7 @@ def test_files_are_verified_as_those_on_disk_are(overlay: Overlay, tmp_path: Pat
     overlay.put("digits", Override(CONFIG, {"1/model.onnx": b"\xff" * 20}))
     with pytest.raises(BadModel):
         overlay.read_version("digits", "1")
-    overlay.put("digits", Override("", {"1/model.onnx": b"\0" * 9_000, "1/golden.npz": b"\0" * 1_000}))
+    overlay.put("digits", Override("", {"1/model.onnx": b"\0" * 8_000, "1/golden.npz": b"\0" * 1_000}))
     with pytest.raises(BadModel, match="is damaged"):
         overlay.read_version("digits", "1")
     overlay.put("digits", Override(CONFIG, {"1/model.onnx": PLAIN, "1/golden.npz": golden_npz()}))
@@ -155,6 +155,13 @@ def test_what_is_brought_for_all_models_together_is_bounded(overlay: Overlay) ->
         overlay.put("more", Override(""))
     overlay.restore("more", Override(""))  # what was there before is never refused
     assert overlay.given("more") == Override("")
+
+
+def test_names_of_empty_files_take_memory_too(overlay: Overlay) -> None:
+    names = [f"1/{index:0100d}" for index in range(40)]
+    overlay.put("a", Override("", dict.fromkeys(names[:20], b"")))
+    with pytest.raises(BadModel, match="at most 10000 bytes"):
+        overlay.put("a", Override("", dict.fromkeys(names, b"")))
 
 
 def test_what_lies_coded_in_a_request_is_bounded_by_the_request(tmp_path: Path) -> None:

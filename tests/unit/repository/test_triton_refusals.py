@@ -44,6 +44,10 @@ REFUSED = [
     ('parameters { key: "intra_op_thread_count" value { string_value: "5000" } }', "'threads'"),
     ('parameters { key: "enable_mem_arena" value { string_value: "maybe" } }', "expected true, false, 1 or 0"),
     ('parameters { key: "retort_config" value { string_value: "[]" } }', "must be a JSON object"),
+    (
+        'parameters { key: "retort_config" value { string_value: "{\\"labels\\": [\\"\\\\ud800\\"]}" } }',
+        "must be a JSON object",
+    ),
     ('parameters { key: "retort_config" value { string_value: "{\\"gat\\": 1}" } }', "unknown key 'gat'"),
 ]
 

@@ -52,6 +52,8 @@ def test_a_reshape_with_the_same_elements_is_taken(dims: str, reshape: str, kept
 WRONG_TENSORS = [
     (tensor("data_type: TYPE_FP32"), "input 'x'.dims is empty"),
     (tensor("dims: [1]"), "input 'x'.data_type is TYPE_INVALID"),
+    (tensor("data_type: 99 dims: [1]"), "is 99, expected a datatype that is served"),
+    (tensor("data_type: TYPE_FP32 dims: [1,2,3] format: -1"), "format"),
     (tensor("data_type: TYPE_BF16 dims: [1]"), "is TYPE_BF16, expected a datatype that is served"),
     (tensor("data_type: TYPE_FP32 dims: [0]"), "holds 0, expected sizes of 1 or more, or -1"),
     (tensor("data_type: TYPE_FP32 dims: [-2]"), "holds -2"),

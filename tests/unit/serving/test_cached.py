@@ -185,6 +185,26 @@ async def test_a_client_that_leaves_frees_no_thread_that_still_works(
     await until(lambda: servable.cache is not None and servable.cache._busy == 0)
 
 
+async def test_where_no_thread_is_to_be_had_requests_go_past_the_cache_until_there_is_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servable = await caching(house, models.scales(2.0))
+    assert servable.cache is not None
+    large = {"x": np.ones(cached.INLINE_BYTES + 1, np.uint8)}
+
+    async def run() -> Answer:
+        return Answer({"y": ROWS}, NO_TIME, 1)
+
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        for _ in range(2 * cached.THREADS):
+            assert not (await servable.cache.answer(large, run))[1]
+    assert [(await servable.cache.answer(large, run))[1] for _ in range(2)] == [False, True]
+
+
 async def test_the_cache_goes_with_the_version(house: House) -> None:
     servable = await caching(house, models.scales(2.0))
     await ask(servable, x=ROWS)

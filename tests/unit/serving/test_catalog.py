@@ -271,6 +271,28 @@ async def test_a_model_that_appears_later_is_loaded_by_its_name(house: House) ->
     assert (await ask(catalog, x=ROWS)).version == "1"
 
 
+async def test_a_model_that_does_not_close_well_hurries_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for model in ("m", "slow"):
+        house.put("1", models.scales(2.0), model=model)
+    catalog = await house.started()
+    broken, slow = servable_of(catalog, "1"), servable_of(catalog, "1", "slow")
+
+    async def planted() -> None:
+        raise ValueError("planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broken, "retire", planted)
+        with slow:
+            closing = asyncio.ensure_future(catalog.close())
+            await until(lambda: slow.state is State.DRAINING)
+            await asyncio.sleep(0.05)
+            assert not closing.done()
+        with pytest.raises(ValueError, match="planted"):
+            await closing
+    assert slow.state is State.CLOSED
+    await broken.retire()
+
+
 async def test_an_unexpected_error_costs_one_model_and_not_the_start(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,11 @@
 """What is loaded, which version answers, and what a reload or a restart makes of files that changed meanwhile."""
 
 import asyncio
+import gc
 import re
 import threading
+import weakref
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -232,6 +235,54 @@ async def test_a_reload_whose_golden_cases_do_not_hold_is_refused_and_the_old_se
     assert len(open_runners) == 1
 
 
+async def test_a_configuration_whose_reading_fails_unexpectedly_is_an_answer_and_a_line_in_the_log(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put("1", models.scales(2.0))
+    catalog = await house.started()
+
+    def planted(_model: str) -> object:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(house.source, "read_config", planted)
+    with pytest.raises(BadModel, match="its load met an unexpected error, which the log shows"):
+        await catalog.load("m")
+    assert "planted" in str(house.logged("scan failed")[0]["exc_info"])
+    assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
+
+
+async def test_no_cycle_keeps_a_version_once_a_reload_of_it_has_failed(house: House) -> None:
+    house.put("1", models.scales(2.0))
+    catalog = await house.started()
+    kept = weakref.ref(servable_of(catalog, "1"))
+    gc.collect()
+    gc.disable()
+    try:
+        house.put("1", b"no model")
+        with suppress(BadModel):
+            await catalog.load("m")
+        await catalog.unload("m")
+        await until(lambda: kept() is None)
+    finally:
+        gc.enable()
+
+
+async def test_no_cycle_keeps_the_golden_cases_of_a_version_that_is_closed(house: House) -> None:
+    house.put("1", models.scales(2.0), golden=({"x": ROWS}, {"y": ROWS * 2}))
+    catalog = await house.started()
+    golden = servable_of(catalog, "1").origins.golden
+    assert golden is not None
+    kept = weakref.ref(golden.inputs["x"])
+    del golden
+    gc.collect()
+    gc.disable()
+    try:
+        await catalog.unload("m")
+        await until(lambda: kept() is None)
+    finally:
+        gc.enable()
+
+
 async def test_a_reload_that_does_not_fit_leaves_what_served(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.put("1", models.scales(2.0))
     catalog = await house.started()
@@ -276,10 +327,12 @@ async def test_a_reload_does_not_carry_a_failed_variant_past_the_gate(
     house.put("1", models.scales(2.0), card=variant("pass"))
     catalog = await house.started()
     old = servable_of(catalog, "1")
+    loaded_s = old.statistics.load_s
     house.put("1", models.scales(3.0), card=variant("fail"))
     with pytest.raises(Refused, match="the gate's verdict on version '1' of model 'm' is 'fail'"):
         await catalog.load("m")
     assert servable_of(catalog, "1") is old
+    assert old.statistics.load_s == loaded_s  # with its memory and its processes: of what serves
     assert np.array_equal((await ask(catalog, x=ROWS)).outputs["y"], ROWS * 2)
     assert len(open_runners) == 1
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from service.batching.batcher import Batcher
 from service.core.contract import DTYPES, Array, InferRequest
 from service.core.deadline import Deadline
 from service.core.errors import BadModel, NotFound, ProviderMissing, Refused, RetortError
@@ -105,6 +106,19 @@ async def test_several_instances_run_side_by_side(house: House, open_runners: li
     slow.cancel()
     await asyncio.gather(slow, return_exceptions=True)
     await servable.retire()
+
+
+async def test_runners_are_closed_where_their_threads_cannot_be_started(
+    house: House, open_runners: list[OnnxRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_batcher: Batcher) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Batcher, "start", refused)
+    house.put("1", models.scales(2.0))
+    with pytest.raises(RuntimeError, match="start new thread"):
+        await load(house, instances=2)
+    assert not open_runners
 
 
 async def test_what_it_took_and_weighs_is_told(house: House) -> None:

@@ -47,6 +47,13 @@ async def test_draining_is_not_ready_whatever_the_models_say_and_still_live(hous
     assert made.live().ok
 
 
+async def test_a_start_that_ends_while_the_server_drains_does_not_make_it_ready(house: House) -> None:
+    made = Health(await two_models(house), None)
+    made.draining()
+    made.started()
+    assert (made.ready().ok, made.ready().reason) == (False, "the server is draining")
+
+
 async def test_a_model_that_never_loaded_is_not_waited_for_unless_it_is_required(house: House) -> None:
     catalog = await two_models(house)
     assert health(catalog).ready().ok

@@ -63,6 +63,17 @@ async def test_a_change_of_active_in_model_yaml_wins_over_what_was_swapped_befor
     assert (await house.started()).active_version("m") == "3"
 
 
+async def test_the_way_back_leads_to_what_was_active_before_model_yaml_was_changed(house: House) -> None:
+    for version in ("1", "2"):
+        house.put(version, models.scales(2.0))
+    house.configure(active="2")
+    await (await house.started()).swap("m", "1")
+    house.configure()
+    catalog = await house.started()
+    assert catalog.active_version("m") == "2"
+    assert (await catalog.rollback("m")).to_version == "1"
+
+
 async def test_a_remembered_version_that_is_gone_is_forgotten(house: House) -> None:
     house.put("1", models.scales(2.0))
     StateFile(house.state_file).write("m", ActiveRecord("9", "8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,15 @@ def counts(servable: Servable) -> tuple[int, int, int, int]:
 async def follow(servable: Servable, sequence_id: int, steps: list[dict[str, Array]]) -> list[dict[str, Array]]:
     last = len(steps) - 1
     return [await step(servable, sequence_id, at == 0, at == last, **feed) for at, feed in enumerate(steps)]
+
+
+async def test_nothing_is_kept_of_a_version_that_is_closed(house: House) -> None:
+    house.put("1", recurrent.sums())
+    house.configure(sequences=recurrent.SUMS)
+    catalog = await house.started()
+    kept = weakref.ref(servable_of(catalog, "1"))
+    await catalog.unload("m")
+    await until(lambda: kept() is None)
 
 
 @pytest.mark.parametrize("kind", ["sums", "gru", "voice"])

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from service.core.errors import RetortError
 from service.serving.catalog import Catalog
 from tests.unit.serving import models
 from tests.unit.serving.house import House, ask, entry_of, servable_of, until
@@ -79,6 +80,25 @@ async def test_a_newer_operation_ends_the_watch(house: House, operation: str) ->
     assert not catalog._watches._tasks
 
 
+@pytest.mark.parametrize("version", ["9", "broken"])
+async def test_a_swap_that_fails_leaves_the_watch_of_the_one_before(house: House, version: str) -> None:
+    house.put("broken", b"no model")
+    catalog = await watched(house, watch_s=30.0, max_error_rate=0.5)
+    with pytest.raises(RetortError):
+        await catalog.swap("m", version)
+    await fail(catalog, 30)
+    await until(lambda: "reverted" in swaps(catalog))
+    assert catalog.active_version("m") == "1"
+
+
+async def test_a_rollback_that_fails_leaves_the_watch_of_the_swap_before(house: House) -> None:
+    catalog = await watched(house, watch_s=30.0, max_error_rate=0.5)
+    entry_of(catalog).previous = "9"
+    with pytest.raises(RetortError):
+        await catalog.rollback("m")
+    assert catalog._watches._tasks
+
+
 async def test_a_revert_that_comes_too_late_leaves_the_newer_choice(house: House) -> None:
     catalog = await watched(house)
     house.put("3", models.scales(5.0))
@@ -118,6 +138,20 @@ async def test_a_revert_that_fails_is_counted_and_told(house: House) -> None:
     await until(lambda: "revert_failed" in swaps(catalog))
     assert catalog.active_version("m") == "2"
     assert "no version 'gone'" in house.logged("revert failed")[0]["reason"]
+
+
+async def test_a_revert_that_meets_an_unexpected_error_is_counted_and_told_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = await watched(house, watch_s=30.0, max_error_rate=0.0)
+
+    async def planted(_entry: object) -> None:
+        raise ValueError("planted")
+
+    monkeypatch.setattr(catalog._lifecycle, "rollback", planted)
+    await fail(catalog, 25)
+    await until(lambda: "revert_failed" in swaps(catalog))
+    assert "planted" in str(house.logged("revert failed")[0]["exc_info"])
 
 
 async def test_a_watch_begins_before_the_old_version_has_drained(house: House) -> None:

@@ -102,6 +102,16 @@ async def test_a_load_that_fails_changes_nothing(house: House, override: Overrid
     assert await factor(catalog) == 3
 
 
+async def test_what_is_told_of_a_version_is_what_serves_where_a_load_is_undone(house: House) -> None:
+    house.put("1", scales(2))
+    catalog = await house.started()
+    statistics = servable_of(catalog, "1").statistics
+    before = statistics.load_s, statistics.memory_bytes
+    with pytest.raises(BadModel):
+        await catalog.load("m", brings(v1=scales_wide(7), v2=b"no model"))
+    assert (statistics.load_s, statistics.memory_bytes) == before
+
+
 async def test_what_was_brought_before_serves_on_where_the_next_load_fails(house: House) -> None:
     house.put("1", scales(2))
     catalog = await house.started()
@@ -139,6 +149,31 @@ async def test_a_model_that_is_in_no_repository_is_made_and_a_failed_one_leaves_
     with pytest.raises(NotFound):
         await catalog.load("m")
     assert await factor(catalog) == 7  # there is nothing that could take its place
+
+
+async def test_an_unexpected_error_leaves_nothing_of_a_model_that_is_in_no_repository(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = await house.started()
+
+    def planted(_model: str) -> object:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(house.source, "read_config", planted)
+    with pytest.raises(KeyError):
+        await catalog.load("new", brings(v1=scales(7)))
+    assert (catalog.models(), house.source.given("new")) == ([], None)
+
+
+async def test_there_is_no_way_back_to_what_a_load_made_active(house: House) -> None:
+    house.put("1", scales(2))
+    house.put("2", scales(3))
+    catalog = await house.started()
+    await catalog.swap("m", "1")
+    await catalog.load("m", brings(v2=scales(7)))
+    assert catalog.active_version("m") == "2"
+    with pytest.raises(NotFound, match="no earlier active version"):
+        await catalog.rollback("m")
 
 
 async def test_what_is_not_resident_is_listed_and_loads_when_asked(house: House) -> None:

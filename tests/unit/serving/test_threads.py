@@ -9,6 +9,7 @@ import weakref
 
 import pytest
 
+from service.core.errors import Unavailable
 from service.serving.threads import STAND_BACK_NICE, in_thread, stand_back
 from tests.unit.serving.house import until
 
@@ -28,6 +29,15 @@ async def test_what_it_raises_is_raised_here(error: BaseException) -> None:
     with pytest.raises(type(error)) as raised:
         await in_thread("fails", work)
     assert raised.value is error
+
+
+async def test_where_no_thread_is_to_be_had_it_may_be_tried_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(Unavailable, match="no thread left"):
+        await in_thread("never", lambda: None)
 
 
 async def test_the_loop_goes_on_meanwhile() -> None:
