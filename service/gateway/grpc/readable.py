@@ -1,24 +1,27 @@
 """Messages as they arrive: their size, and those that are no protobuf or too many fields, given on as a mark of that.
 
 So they are answered like any bad request; grpc.aio itself would answer by the name of a Python class, and write a
-traceback for each. A field of two bytes takes a hundred once it is read, so they are counted before. Knows no message.
+traceback for each. A field of two bytes takes a hundred once it is read, so they are counted before. Knows of messages
+where they hold more fields than values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from service.core.errors import BadInput, TooLarge
-from service.repository.protobuf_wire import Malformed, Wire
+from service.repository.protobuf_wire import BLOBS, Malformed, Wire
 
 UNREADABLE: Final = object()
 OVERFULL: Final = object()
-FIELDS_LIMIT = 8192  # of a message itself: tensors, their raw contents, outputs and parameters
+FIELDS_LIMIT = 8192  # of a message and its tensors: their raw contents, outputs and parameters
+_TENSORS = MappingProxyType({5: BLOBS, 6: BLOBS})  # of a ModelInferRequest, inputs and outputs: no other has such fields
 _COUNTED_BYTES = 256 << 10  # in fewer there is no room for many
 
 ARRIVED_BYTES: Final = ContextVar("arrived_bytes", default=0)
@@ -59,9 +62,11 @@ def tolerant(deserializer: Deserializer) -> Deserializer:
 
 
 def _is_overfull(message: bytes) -> bool:
+    wire = Wire(message, FIELDS_LIMIT + 1)
     try:
-        for _ in Wire(message, FIELDS_LIMIT + 1).fields(0, len(message), {}):
-            pass
+        for _, _, start, stop in wire.fields(0, len(message), _TENSORS):
+            for _ in wire.fields(start, stop, {}):
+                pass
     except Malformed:
         return True
     return False

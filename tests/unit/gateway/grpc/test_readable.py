@@ -59,6 +59,11 @@ def counted(count: int) -> bytes:
     return (b"\x0a\x62" + b"x" * 98) * count
 
 
+def tensor(field: int, content: bytes) -> bytes:
+    """A message of one tensor alone."""
+    return bytes([field << 3 | 2, *((len(content) >> shift & 127) | 128 for shift in (0, 7, 14)), 0]) + content
+
+
 @pytest.mark.parametrize(
     ("message", "read"),
     [
@@ -67,6 +72,10 @@ def counted(count: int) -> bytes:
         (b"\x0a\x00" * 100_000, True),  # too few bytes to be counted
         (b"\x0a\xff\xff\xff\x01" + bytes((4 << 20) - 1), True),  # one field, however large
         (b"\x0a\xff" + GARBAGE * 200_000, False),
+        (tensor(5, counted(FIELDS_LIMIT - 2)), True),
+        (tensor(5, counted(FIELDS_LIMIT - 1)), False),
+        (tensor(6, counted(FIELDS_LIMIT - 1)), False),
+        (tensor(5, tensor(5, b"\x42\x00" * 200_000)), True),  # texts, which are values
     ],
 )
 def test_a_large_message_of_countless_fields_is_not_given_to_its_reader(message: bytes, read: bool) -> None:
