@@ -31,6 +31,8 @@ from service.serving.counted import Counted
 from service.serving.refusal import check_room, turn_away
 from service.serving.servable import Servable
 
+_SHORT_BYTES = 4 << 10  # read in some hundredths of a millisecond
+
 
 class OpenInference:
     """Handlers of /v2.
@@ -86,11 +88,10 @@ class OpenInference:
             regions = self._shared_memory.for_request(partial(check_shared_memory, scope))
             head = head_of(scope, headers)
             read = partial(self._layouts.decode, body, head.header_length, specs := servable.inputs, regions)
-            if is_heavy_body(body, head.header_length, specs):
-                check_room(servable)  # another is told by the batcher as soon
-                asked, form = await self._heavy.do("read a request", read)
-            else:
-                asked, form = read()
+            if len(body) > _SHORT_BYTES or self._shared_memory.enabled:
+                check_room(servable)  # before it is read: one that is short is refused as soon by the batcher
+            heavy = is_heavy_body(body, head.header_length, specs)
+            asked, form = await self._heavy.do("read a request", read) if heavy else read()
             hold(scope, regions.read_bytes + beside_bytes(asked.inputs))
             deadline = head.deadline(began_s)
             with self._catalog.holder(ref, servable, asked.sequence) as holder:

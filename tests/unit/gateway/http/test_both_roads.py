@@ -17,9 +17,11 @@ import orjson
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.core.errors import Rejected
 from service.gateway.http import build
 from service.gateway.http.exchange import WHOLE
 from service.gateway.http.server import HttpServer
+from service.gateway.shared_memory import SharedMemory
 from tests.support.logs import capture_logs
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
 from tests.unit.gateway.http.hostile import SHORT, Client, Looks
@@ -170,6 +172,16 @@ async def test_so_they_do_of_what_goes_wrong() -> None:
         told = await quick.told([post(GOOD)])
         assert told == await parsed.told([post(GOOD)])
         assert told["responses"][500] == 1
+
+
+@pytest.mark.parametrize(("size_bytes", "shares"), [(5000, False), (10, True)])
+async def test_while_nobody_is_let_in_what_takes_long_to_read_is_refused_unread(size_bytes: int, shares: bool) -> None:
+    """30 kB of JSON took more than its refusal: half as many others were served in a flood of it."""
+    async with road(b"", shared_memory=SharedMemory(shares, LIMIT_BYTES)) as quick:
+        quick.servable.full = Rejected("the model is overloaded", 3)
+        (answer,) = await quick.answers([post(b"x" * size_bytes)])
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert (quick.whole, quick.servable.statistics.failures["REJECTED"].count) == ([True], 1)
 
 
 def mutants(seed: int, count: int) -> list[bytes]:
