@@ -100,7 +100,7 @@ class Batcher:
         self._drained = asyncio.Event()
 
     def start(self) -> None:
-        """Starts the engines' threads; requests are taken from now on."""
+        """Starts the engines' threads; requests are taken from now on. Raises RuntimeError where there are none."""
         self._crew.join(self._newcomers)
         self._newcomers = ()
         self._guard.start()

@@ -141,11 +141,17 @@ class Crew:
         return -math.inf if self._idle or not self._workers else min(worker.free_at_s for worker in self._workers)
 
     def join(self, engines: Sequence[Engine]) -> None:
-        """Takes engines into service."""
-        for engine in engines:
-            worker = Worker(engine, self._threads.line(engine, self._guard(self._returned)))
-            self._workers.append(worker)
-            self._idle.append(worker)
+        """Takes engines into service, all or none. Raises RuntimeError where there is no thread for one."""
+        joining: list[Worker] = []
+        try:
+            for engine in engines:
+                joining.append(Worker(engine, self._threads.line(engine, self._guard(self._returned))))
+        except RuntimeError:
+            for worker in joining:
+                worker.line.end()
+            raise
+        self._workers += joining
+        self._idle += joining
 
     def dispatch(self, run: Run, now_s: float) -> bool:
         """Hands a run to an idle engine; there must be one. True where it is back already, and nobody hears of it."""

@@ -15,12 +15,13 @@ from service.batching.batcher import Batcher
 from service.batching.contract import Engine
 from service.batching.padding import Padded
 from service.core.clock import Clock
-from service.core.errors import Draining
+from service.core.errors import Draining, Unavailable
 from service.observe.statistics import VersionStatistics
 from service.repository.layout import Source
 from service.repository.model_config import ModelConfig
 from service.runtime.runner import Runner
 from service.serving.batch_knobs import batch_config
+from service.serving.closing import close_runners
 from service.serving.equipment import cache_of, note_load, plan_of, sequencer_of
 from service.serving.examine import Examined, examine
 from service.serving.load_job import LoadJob
@@ -131,15 +132,18 @@ class Loader:
             built = await job.within(self._options.load_timeout_s)
         finally:
             self._jobs.discard(job)
-        return self._owned(built, counts) if built is not None else None
+        return await self._owned(built, counts) if built is not None else None
 
-    def _owned(self, built: _Built, statistics: VersionStatistics) -> Servable:
-        """The servable, which owns the runners from here on; they are closed where it cannot be made."""
+    async def _owned(self, built: _Built, statistics: VersionStatistics) -> Servable:
+        """The servable, which owns the runners from here on; they are closed where it cannot be made.
+
+        Raises:
+            Unavailable: there are no threads for its engines now.
+        """
         try:
             servable = self._assemble(built, statistics)
         except BaseException:
-            for runner in built.runners:
-                runner.close()  # on this thread: there may be no other, which is why it failed
+            await close_runners(f"{built.identity.model}/{built.identity.version}", built.runners)
             raise
         note_load(servable)
         return servable
@@ -172,7 +176,10 @@ class Loader:
             run_timeout_s=self._options.run_timeout_s,
             stacking=Padded(pads) if pads is not None else PLAIN,
         )
-        batcher.start()
+        try:
+            batcher.start()
+        except RuntimeError:  # which the next load may find
+            raise Unavailable(f"there are no threads for {examined.signature.where}; try again later") from None
         sequencer = sequencer_of(identity.model, identity.config, plan, statistics, self.clock)
         cache = cache_of(identity.config, examined, statistics)
         parts = (identity, examined, built.origins, built.runners, batcher, statistics, pulse)

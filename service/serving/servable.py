@@ -24,12 +24,12 @@ from service.repository.golden import Golden
 from service.repository.model_config import ModelConfig
 from service.runtime.runner import Runner
 from service.serving.cached import CachedAnswers
+from service.serving.closing import close_runners
 from service.serving.examine import Examined
 from service.serving.golden import GoldenReport, chunks, hold, join
 from service.serving.pulse import Pulse
 from service.serving.row_limits import RowLimits
 from service.serving.sequencer import Sequencer
-from service.serving.threads import in_thread, stand_back
 
 PROBE_ORIGIN = "retort-probe"  # the server's own requests: run like any other, counted in no statistics
 
@@ -266,13 +266,8 @@ class Servable:
         await self.batcher.close(drain=True)
         if self.cache is not None:
             self.cache.kept.clear()
-        await in_thread(f"close {self.model}/{self.version}", self._close_runners)
+        await close_runners(f"{self.model}/{self.version}", self._runners)
         self.state = State.CLOSED
-
-    def _close_runners(self) -> None:
-        stand_back()  # giving memory back takes milliseconds, and nobody waits for it
-        for runner in self._runners:
-            runner.close()
 
     def _rows(self, request: InferRequest) -> int | None:
         self.signature.check_outputs(request)

@@ -21,7 +21,7 @@ from service.repository.protobuf_wire import BLOBS, Malformed, Wire
 UNREADABLE: Final = object()
 OVERFULL: Final = object()
 FIELDS_LIMIT = 8192  # of a message and its tensors: their raw contents, outputs and parameters
-_TENSORS = MappingProxyType({5: BLOBS, 6: BLOBS})  # of a ModelInferRequest, inputs and outputs: no other has such fields
+_TENSORS = MappingProxyType({5: BLOBS, 6: BLOBS})  # of a ModelInferRequest, inputs and outputs: no other has these
 _COUNTED_BYTES = 256 << 10  # in fewer there is no room for many
 
 ARRIVED_BYTES: Final = ContextVar("arrived_bytes", default=0)

@@ -1,6 +1,7 @@
 """From files to a version that answers: every kind of file, and whatever stands in its way."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,16 @@ import numpy as np
 import onnx
 import pytest
 
-from service.batching.batcher import Batcher
 from service.core.contract import DTYPES, Array, InferRequest
 from service.core.deadline import Deadline
-from service.core.errors import BadModel, NotFound, ProviderMissing, Refused, RetortError
+from service.core.errors import BadModel, NotFound, ProviderMissing, Refused, RetortError, Unavailable
 from service.repository.model_config import ModelConfig
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 from service.serving.servable import Servable
 from tests.unit.runtime import graphs
 from tests.unit.serving import models
-from tests.unit.serving.house import House
+from tests.unit.serving.house import House, until
 
 ROWS = models.rows(1, 2, 3)
 
@@ -108,17 +108,25 @@ async def test_several_instances_run_side_by_side(house: House, open_runners: li
     await servable.retire()
 
 
-async def test_runners_are_closed_where_their_threads_cannot_be_started(
+async def test_nothing_is_left_where_not_all_threads_of_engines_can_be_started(
     house: House, open_runners: list[OnnxRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(_batcher: Batcher) -> None:
-        raise RuntimeError("can't start new thread")
+    engines: list[threading.Thread] = []
+    start = threading.Thread.start
 
-    monkeypatch.setattr(Batcher, "start", refused)
+    def one_alone(thread: threading.Thread) -> None:
+        if thread.name == "engine":
+            if engines:
+                raise RuntimeError("can't start new thread")
+            engines.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", one_alone)
     house.put("1", models.scales(2.0))
-    with pytest.raises(RuntimeError, match="start new thread"):
+    with pytest.raises(Unavailable, match=r"no threads for .*; try again later"):
         await load(house, instances=2)
     assert not open_runners
+    await until(lambda: not engines[0].is_alive())
 
 
 async def test_what_it_took_and_weighs_is_told(house: House) -> None:

@@ -194,7 +194,7 @@ async def test_a_text_counts_by_its_bytes(stream: bool) -> None:
 
 
 async def test_a_message_of_countless_fields_is_refused_before_it_is_read() -> None:
-    """8 MiB of inputs of two bytes each took 390 MiB, and the event loop for a second; parameters of one, half of it."""
+    """8 MiB of inputs of two bytes each took 390 MiB, and the event loop for a second; parameters of one, half."""
     inputs = service_pb2.ModelInferRequest.FromString(b"\x2a\x00" * (MIB // 4))
     parameters = asking(1)
     for number in range(40_000):
