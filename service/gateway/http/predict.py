@@ -16,7 +16,7 @@ from service.gateway.guard import hold, read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer, ref_of
 from service.gateway.http.door import sender_of
-from service.gateway.http.request_head import read_head
+from service.gateway.http.request_head import deadline_of
 from service.gateway.http.routes import Route
 from service.gateway.turns import Turns
 from service.serving.catalog import Catalog
@@ -71,7 +71,7 @@ class Predict:
             heavy = is_heavy_body(body, None, servable.inputs)
             asked, style = await self._heavy.do("read a request", read) if heavy else read()
             hold(request.scope, beside_bytes(asked.inputs))
-            deadline = read_head(headers).deadline(began_s)
+            deadline = deadline_of(headers, began_s)
             with while_client_waits(request.scope, request.receive):
                 answer = await servable.infer(asked, deadline, origin=sender_of(request.scope))
             counted.answered(answer)

@@ -58,10 +58,12 @@ def read_head(headers: Mapping[bytes, bytes]) -> RequestHead:
             milliseconds above 0.
     """
     length = _whole_number(headers.get(_HEADER_LENGTH), "Inference-Header-Content-Length", "a number of bytes")
-    timeout_ms = _whole_number(headers.get(_TIMEOUT), "Retort-Timeout-Ms", "a whole number of milliseconds above 0")
-    if timeout_ms == 0:
-        raise BadInput("the header Retort-Timeout-Ms is 0, expected a whole number of milliseconds above 0")
-    return RequestHead(headers, length, None if timeout_ms is None else timeout_ms / 1e3)
+    return RequestHead(headers, length, _timeout_s(headers))
+
+
+def deadline_of(headers: Mapping[bytes, bytes], began_s: float) -> Deadline:
+    """Of a request that began then, whatever else its head says. Raises BadInput."""
+    return RequestHead(headers, None, _timeout_s(headers)).deadline(began_s)
 
 
 def origin_of(scope: Scope) -> str:
@@ -76,6 +78,13 @@ def request_id_of(scope: Scope) -> bytes:
         if name == _REQUEST_ID:
             return bytes(value)
     return b""
+
+
+def _timeout_s(headers: Mapping[bytes, bytes]) -> float | None:
+    timeout_ms = _whole_number(headers.get(_TIMEOUT), "Retort-Timeout-Ms", "a whole number of milliseconds above 0")
+    if timeout_ms == 0:
+        raise BadInput("the header Retort-Timeout-Ms is 0, expected a whole number of milliseconds above 0")
+    return None if timeout_ms is None else timeout_ms / 1e3
 
 
 def _whole_number(value: bytes | None, name: str, expected: str) -> int | None:

@@ -18,6 +18,10 @@ def test_rows_give_predictions_and_columns_give_outputs(client: TestClient) -> N
     assert client.post(PREDICT, json={"inputs": {"x": [[0, 1, 2, 3]]}}).json() == {"outputs": [[0, 2, 4, 6]]}
 
 
+def test_a_header_of_the_other_protocol_says_nothing_here(client: TestClient) -> None:
+    assert client.post(PREDICT, json=ROWS, headers={"Inference-Header-Content-Length": "x"}).status_code == 200
+
+
 def test_a_version_may_be_named(client: TestClient, catalog: FakeCatalog) -> None:
     assert client.post("/v1/models/m/versions/1-int8:predict", json=ROWS).status_code == 200
     assert [len(servable.seen) for servable in catalog.servables] == [0, 1]
