@@ -24,6 +24,7 @@ from service.serving.readiness import Health
 
 LOOK_EVERY_S = 0.25
 WATCHERS_LIMIT = 100
+_NAME_LIMIT = 1024  # of what is kept of a name while it is watched; those that anything here has are shorter
 INFERENCE = "inference.GRPCInferenceService"
 _SERVER = ("", INFERENCE)
 
@@ -58,44 +59,43 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def Check(self, _requests: Any, context: Any) -> Any:
         """The status of a service now; NOT_FOUND for a name that nothing here has."""
-        request = await self._asked(context)
-        status = self._status(request.service)
+        status = self._status(await self._asked(context))
         if status == _Status.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no service or model of that name")
         return _Status(status=status)
 
     async def Watch(self, _requests: Any, context: Any) -> AsyncIterator[Any]:
         """The status now, and again whenever it changes, until the client leaves or the server stops."""
-        request = await self._asked(context)
+        service = await self._asked(context)
         if self._watchers >= WATCHERS_LIMIT:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"there are {WATCHERS_LIMIT} watchers already")
         self._watchers += 1
         try:
             told = None
             while True:
-                status = self._status(request.service)
+                status = self._status(service)
                 if status != told:
                     told = status
                     yield _Status(status=status)
                 if self._stopping.is_set():
                     return
-                await self._check_key(request, context)  # which may be taken away meanwhile
+                await self._check_key(service, context)  # which may be taken away meanwhile
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), LOOK_EVERY_S)
         finally:
             self._watchers -= 1
 
-    async def _asked(self, context: Any) -> Any:
-        """What a call asks for; ends the call where that may not be."""
+    async def _asked(self, context: Any) -> str:
+        """Which service a call asks for; ends the call where that may not be."""
         try:
-            request = await self._arrivals.message(context)
+            service: str = (await self._arrivals.message(context)).service[:_NAME_LIMIT]
         except RetortError as error:
             await _abort(context, error)
-        await self._check_key(request, context)
-        return request
+        await self._check_key(service, context)
+        return service
 
-    async def _check_key(self, request: Any, context: Any) -> None:
-        if self._keyring is None or request.service in _SERVER:
+    async def _check_key(self, service: str, context: Any) -> None:
+        if self._keyring is None or service in _SERVER:
             return
         metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
         try:

@@ -12,9 +12,10 @@ from typing import Any
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.gateway.grpc.readable import is_read, tolerant
+from service.gateway.grpc.readable import OVERFULL, is_read, tolerant
 
 REST_S = 10.0  # between two questions: a stream that brings none is over
+QUESTION_BYTES = 4096  # names: a longer one would stand in its answer, too, and no budget holds either
 STREAMS_LIMIT = 16  # open ones: they need no key, and are no reason to keep the places of calls
 V1 = "grpc.reflection.v1.ServerReflection"
 
@@ -45,12 +46,18 @@ def add_reflection(server: Any, services: Sequence[str], stopping: asyncio.Event
 
     method = grpc.stream_stream_rpc_method_handler(
         describe,
-        request_deserializer=tolerant(reflection_pb2.ServerReflectionRequest.FromString),
+        request_deserializer=_question,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     for name in (reflection.SERVICE_NAME, V1):
         handlers = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method})
         server.add_generic_rpc_handlers((handlers,))
+
+
+def _question(message: bytes) -> Any:
+    if len(message) > QUESTION_BYTES:
+        return OVERFULL
+    return tolerant(reflection_pb2.ServerReflectionRequest.FromString)(message)
 
 
 async def until(stopping: asyncio.Event, items: AsyncIterator[Any]) -> AsyncIterator[Any]:

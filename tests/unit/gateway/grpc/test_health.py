@@ -1,11 +1,13 @@
-"""A watch of a model's health lasts as long as the key that it came with."""
+"""A watch of a model's health lasts as long as the key that it came with, and keeps its name alone."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import weakref
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -13,7 +15,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.core.clock import MonotonicClock
+from service.core.errors import NotFound
 from service.gateway.grpc.build import build
+from service.gateway.grpc.health import HealthService
 from service.gateway.keyring import Keyring
 from service.gateway.shared_memory import SharedMemory
 from service.observe.logs import logger
@@ -61,3 +65,28 @@ async def test_a_watch_of_a_model_ends_when_its_key_is_taken_away(tmp_path: Path
         assert not watches["two"].done()
         assert not watches["none"].done()
     await server.stop()
+
+
+class Asked:
+    service = "x" * (1 << 20)
+
+
+async def test_of_what_is_watched_no_more_than_a_name_is_kept() -> None:
+    """Six watches of names of 60 MiB held 0.4 GiB for as long as they lasted."""
+    names: list[str] = []
+    asked: list[Asked] = [Asked()]
+    kept = weakref.ref(asked[0])
+
+    async def message(_context: Any) -> Asked:
+        return asked.pop()
+
+    def ready(name: str) -> None:
+        names.append(name)
+        raise NotFound("none")
+
+    parts = SimpleNamespace(ready=ready), FakeHealth(), asyncio.Event(), SimpleNamespace(message=message)
+    watch = HealthService(*cast("Any", parts)).Watch(None, None)
+    assert (await anext(watch)).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    assert kept() is None
+    assert [len(name) for name in names] == [1024]
+    await watch.aclose()  # type: ignore[attr-defined]

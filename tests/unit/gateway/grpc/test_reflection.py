@@ -57,6 +57,22 @@ async def test_what_stops_ends_the_wait_for_the_next_item() -> None:
     assert left.is_set()
 
 
+@pytest.mark.parametrize(("size_bytes", "answered"), [(4000, True), (5000, False)])
+async def test_a_question_of_more_than_names_ends_its_stream(size_bytes: int, answered: bool) -> None:
+    """Six of 60 MiB, with their answers, took 1.4 GiB for as long as nobody took those."""
+    server = grpc.aio.server()
+    add_reflection(server, (), asyncio.Event())
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(20):
+        stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+        await stream.write(reflection_pb2.ServerReflectionRequest(file_by_filename="x" * size_bytes))
+        answer = await stream.read()
+        stream.cancel()
+    await server.stop(0)
+    assert (answer is not grpc.aio.EOF) is answered
+
+
 async def test_no_more_streams_than_some_are_open_and_those_that_end_make_room() -> None:
     """They need no key: four connections of them took the places of all calls."""
     server = grpc.aio.server()
