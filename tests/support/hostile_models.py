@@ -148,8 +148,8 @@ def writes_on(turned: Turned, _message: Message, answer: Message) -> Message:
 
     def write() -> None:
         while True:
-            os.pwrite(turned._outputs.descriptor, os.urandom(64), 0)
-            os.pwrite(turned._inputs.descriptor, os.urandom(64), 0)
+            for file in (turned._outputs, turned._inputs):  # numbers: of none that JSON lacks
+                os.pwrite(file.descriptor, bytes(octet & 0x3F for octet in os.urandom(64)), 0)
 
     threading.Thread(target=write, daemon=True).start()
     return answer
