@@ -53,6 +53,8 @@ class LogStream:
     def drain(self, timeout_s: float = CLOSE_S) -> None:
         """Waits until all that is kept is written, for at most so long."""
         with self._changed:
+            if self._waiting:
+                self._begin()  # there may have been no thread for the last line
             self._changed.wait_for(lambda: not self._writing, timeout_s)
 
     def _written_now(self, line: bytes) -> bytes:
@@ -68,6 +70,9 @@ class LogStream:
         else:
             self._waiting.append(line)
             self._waiting_bytes += len(line)
+        self._begin()
+
+    def _begin(self) -> None:
         if not self._writing:
             with suppress(RuntimeError):  # the system refuses a thread: the next line asks again
                 threading.Thread(target=self._write_kept, name="log", daemon=True).start()

@@ -99,3 +99,24 @@ def test_without_a_thread_lines_wait_in_their_order_and_within_their_bound(
     assert len(lines) <= (PIPE_BYTES + KEPT_BYTES) // 1000 + 2
     assert int(last.split()[0]) >= 200 - (PIPE_BYTES + KEPT_BYTES) // 1000 - 2
     stream.drain(10)
+
+
+@pytest.mark.timeout(30)
+def test_lines_for_which_there_was_no_thread_are_written_at_the_end(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    reader, writer = pipe
+    stream = LogStream(writer, left_out)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        while not stream._waiting:
+            stream.write(LINE)
+        stream.write("the last one\n")
+    written = os.read(reader, 1 << 20)
+    stream.drain(10)
+    written += os.read(reader, 1 << 20)
+    assert written.endswith(b"\nthe last one\n")
+    assert len(written.splitlines()[-2]) == len(LINE) - 1
