@@ -40,10 +40,12 @@ class HttpTransport:
         self._waiting: deque[int] = deque()
         self._connections: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
+        self._to_come = 0  # connections that are being made; their tasks end a turn of the loop later
 
     async def open(self) -> None:
         """Opens the block's first connections."""
         self._loop = asyncio.get_running_loop()
+        self._to_come = self._first
         await asyncio.gather(*(self._connect() for _ in range(self._first)))
 
     def launch(self, request: int) -> None:
@@ -85,21 +87,25 @@ class HttpTransport:
         self._reconnect()
 
     def _reconnect(self) -> None:
-        if len(self._connecting) < len(self._waiting) and self._all_connections() < MOST_CONNECTIONS:
+        if self._to_come < len(self._waiting) and len(self._connections) + self._to_come < MOST_CONNECTIONS:
+            self._to_come += 1
             task = self._loop.create_task(self._connect())
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
 
     async def _connect(self) -> None:
+        connection = None
         try:
             opening = self._loop.create_connection(lambda: Connection(self), *self._address, ssl=self._context)
             _, connection = await asyncio.wait_for(opening, self._timeout_s)
         except OSError:  # TimeoutError is one
             if self._waiting:
                 self._records.failed(self._waiting.popleft(), NOT_CONNECTED)
-            return
-        self._connections.add(connection)
-        self._free(connection)
+        finally:
+            self._to_come -= 1
+        if connection is not None:
+            self._connections.add(connection)
+            self._free(connection)
 
     def _free(self, connection: Connection) -> None:
         if self._waiting:
@@ -109,9 +115,6 @@ class HttpTransport:
 
     def _write(self, connection: Connection, request: int) -> None:
         connection.send(request, self._requests[self._rows[request]])
-
-    def _all_connections(self) -> int:
-        return len(self._connections) + len(self._connecting)
 
 
 def over(tls: Tls | None) -> Opener:

@@ -144,22 +144,25 @@ def answers_stuck(_turned: Turned, message: Message, _answer: Message) -> Messag
 
 
 def writes_on(turned: Turned, _message: Message, answer: Message) -> Message:
-    """Goes on writing into what it answered."""
+    """Goes on writing into what it answered, for as long as it is turned."""
+
+    numbers = [bytes(octet & 0x3F for octet in os.urandom(64)) for _ in range(16)]  # none of those that JSON lacks
 
     def write() -> None:
-        while True:
-            for file in (turned._outputs, turned._inputs):  # numbers: of none that JSON lacks
-                os.pwrite(file.descriptor, bytes(octet & 0x3F for octet in os.urandom(64)), 0)
+        while turned._deed() == "writes on":
+            for octets in numbers:
+                os.pwrite(turned._outputs.descriptor, octets, 0)
+                os.pwrite(turned._inputs.descriptor, octets, 0)
 
     threading.Thread(target=write, daemon=True).start()
     return answer
 
 
 def shortens(turned: Turned, _message: Message, answer: Message) -> Message:
-    """Goes on shortening what it answered."""
+    """Goes on shortening what it answered, for as long as it is turned."""
 
     def shorten() -> None:
-        while True:
+        while turned._deed() == "shortens":
             os.ftruncate(turned._outputs.descriptor, 0)
             os.ftruncate(turned._outputs.descriptor, 1 << 16)
 

@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loadtests.generator.block import CONNECTION_LOST, NOT_CONNECTED, OK, UNANSWERED, Block, Sent
+from loadtests.generator.connection import Connection
+from loadtests.generator.http_transport import HttpTransport
+from loadtests.generator.records import Records
 from loadtests.generator.sender import Sender
 from tests.support.scripted import Act, Script, Scripted, answer
 
@@ -109,6 +112,35 @@ def test_a_request_goes_out_when_it_is_due_though_the_ones_before_it_wait() -> N
 
     sent, _, _ = send(once_all_came, ["good"] * 10, [at * 0.001 for at in range(10)], connections=1)
     assert (sent.status == OK).all()
+
+
+async def test_who_comes_while_a_new_connection_takes_its_request_gets_one_of_its_own() -> None:
+    """The task that made a connection ends a turn later: to count on it left the next to wait for another's answer."""
+
+    class Hurried(HttpTransport):
+        """Has the next request as soon as one is written."""
+
+        def _write(self, connection: Connection, request: int) -> None:
+            super()._write(connection, request)
+            if request < 2:
+                self.launch(request + 1)
+
+    came: list[int] = []
+
+    def once_all_came(number: int, _: bytes, __: bytes) -> Act:
+        came.append(number)
+        return Act(answer(b"good"), when=lambda: len(came) == 3)
+
+    block = Block("p", np.zeros(3), np.zeros(3, np.int32), TIMEOUT_S, 0)
+    records = Records(block)
+    with Scripted(once_all_came) as server:
+        transport = Hurried(server.address, [request("good")], block, records)
+        await transport.open()
+        records.begin()
+        transport.launch(0)
+        await asyncio.wait_for(records.finished.wait(), 20)
+        await transport.close()
+    assert records.sent_block().status.tolist() == [OK] * 3
 
 
 def test_latency_counts_from_the_planned_moment() -> None:
