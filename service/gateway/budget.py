@@ -16,9 +16,21 @@ _TEXT_BYTES = 56  # of memory for a text beside its bytes: an object, and the pl
 _MIB = 1 << 20
 
 
-def beside_bytes(inputs: Arrays) -> int:
-    """What the texts of a request take, for as long as it is there, beside the bytes in which they came."""
-    return _TEXT_BYTES * sum(array.size for array in inputs.values() if array.dtype.kind == "O")
+def beside_bytes(inputs: Arrays, binary_bytes: int) -> int:
+    """What the inputs of a request take, for as long as it is there, beside the bytes in which they came.
+
+    Args:
+        inputs: texts, each an object of its own; numbers that came as JSON or typed, of 8 bytes where two came; and
+            those that came as binary data, of which nothing more is kept.
+        binary_bytes: of binary data, in the body and in shared memory.
+    """
+    texts = numbers_bytes = 0
+    for array in inputs.values():
+        if array.dtype.kind == "O":
+            texts += array.size
+        else:
+            numbers_bytes += array.nbytes
+    return _TEXT_BYTES * texts + max(0, numbers_bytes - binary_bytes)
 
 
 class ByteBudget:

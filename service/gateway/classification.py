@@ -82,8 +82,11 @@ def classes(array: Array, count: int, labels: Sequence[str], *, batched: bool, n
 def _highest(rows: Array, count: int) -> Array:
     """Indices of the `count` highest values of each row, highest first."""
     # A stable ascending sort of the reversed row leaves, read backwards, equal values in the order of their index.
-    sortable = np.where(np.isnan(rows), -np.inf, rows) if rows.dtype.kind == "f" else rows
-    ascending = np.argsort(sortable[:, ::-1], axis=1, kind="stable")
+    turned = rows[:, ::-1]
+    if rows.dtype.kind == "f" and (strange := np.isnan(turned)).any():
+        ascending = np.lexsort((np.where(strange, -np.inf, turned), ~strange))  # NaN is below -inf
+    else:
+        ascending = np.argsort(turned, axis=1, kind="stable")
     highest: Array = (rows.shape[1] - 1 - ascending)[:, ::-1][:, :count]
     return highest
 

@@ -39,7 +39,7 @@ def decode(
     Args:
         body: `{"instances": [...]}` or `{"inputs": ...}`, and `"labels": true` where labels are wanted.
         specs: the version's inputs by name.
-        class_labels: the model's; None where it has none, and the request may not ask for them.
+        class_labels: the model's; None or none where it has none, and the request may not ask for them.
 
     Raises:
         BadInput: what is wrong, where, and what was expected.
@@ -51,7 +51,7 @@ def decode(
     labels = document.get("labels", False)
     if type(labels) is not bool:
         raise BadInput(f"'labels' of the request must be true or false, not {quote(labels)}")
-    if labels and class_labels is None:
+    if labels and not class_labels:
         raise BadInput("'labels' is true, but the model's configuration has no labels")
     if ("instances" in document) is ("inputs" in document):
         raise BadInput("the request must have either 'instances' or 'inputs'")
@@ -140,13 +140,14 @@ def _nested(array: Array, name: str) -> Any:
 
 
 def _labelled(outputs: Arrays, labels: Sequence[str]) -> bytes:
-    scores = next((a for a in outputs.values() if a.dtype.kind == "f" and a.shape[1:] == (len(labels),)), None)
+    named = ((n, a) for n, a in outputs.items() if a.dtype.kind == "f" and a.shape[1:] == (len(labels),))
+    name, scores = next(named, ("", None))
     if scores is None:
         raise BadInput("'labels' is true, but the version has no output with one score for each label")
-    json_tensors.refuse_non_finite(scores, "scores")
+    json_tensors.refuse_non_finite(scores, name)
     best = scores.argmax(axis=1)
-    named = [labels[index] for index in best]
-    return _dump({"labels": named, "scores": scores[np.arange(len(best)), best].astype(np.float64)})
+    words = [labels[index] for index in best]
+    return _dump({"labels": words, "scores": scores[np.arange(len(best)), best].astype(np.float64)})
 
 
 def _dump(document: dict[str, Any]) -> bytes:

@@ -123,7 +123,9 @@ class Inference:
                 asked, targets = await self._heavy.do("read a request", read)
             else:
                 asked, targets = messages.decode(request, servable.inputs, regions)
-            call.share.take(regions.read_bytes + beside_bytes(asked.inputs))
+            read_bytes = regions.read_bytes
+            binary_bytes = sum(map(len, request.raw_input_contents)) + read_bytes
+            call.share.take(read_bytes + beside_bytes(asked.inputs, binary_bytes))
             if servable.max_batch_size > 1:
                 await self._gathering.join()
             with self._catalog.holder(ref, servable, asked.sequence) as holder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as installed_version
@@ -29,6 +30,7 @@ from service.gateway.http.repository import RepositoryRoutes
 from service.gateway.http.routes import Route
 from service.gateway.http.settings_routes import SettingsRoutes
 from service.gateway.http.shared_memory import SharedMemoryRoutes
+from service.gateway.http.untaken import Untaken
 from service.gateway.keyring import Keyring
 from service.gateway.rights import Right
 from service.gateway.shared_memory import SharedMemory
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 _EXPOSED = ("Inference-Header-Content-Length", "Retry-After", "Traceresponse", "X-Request-Id")
 _PREFLIGHT_S = 600
+_READ_SHARE, _READ_LEAST_BYTES = 8, 16 << 20  # of the budget, and beside it: for what is read of the server
 # Spans are made where requests come in, see `traced`; the framework would make its own of whatever it finds set up.
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
@@ -111,7 +114,8 @@ def build(  # noqa: PLR0913 (all that the HTTP side is made of)
         *Metrics([statistics, ProcessCollector(registry=None)]).routes(),
     ]
     problems = Problems(logs.logger("service.gateway"))
-    app = Crowd(_face(routes, problems, version, keyring), Turns(clock))
+    read_bytes = sys.maxsize if budget is None else max(_READ_LEAST_BYTES, budget.limit_bytes // _READ_SHARE)
+    app = Crowd(Untaken(_face(routes, problems, version, keyring), read_bytes), Turns(clock))
     access = logs.logger("service.access") if access_log else None
     infer = guarded(inference.infer, Right.INFER, keyring)
     entrance = Entrance(app, infer, problems, responses, access, controls.tracing, budget, turns)

@@ -29,7 +29,8 @@ from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.exchange import WHOLE, Exchange
 from service.gateway.http.request_head import CAME_S, REF, origin_of, request_id_of
-from service.gateway.problems import problem, problem_of, was_meant
+from service.gateway.http.routes import methods_at
+from service.gateway.problems import Problem, problem, problem_of, was_meant
 from service.gateway.quote import quote
 from service.gateway.request_ids import RequestIds
 from service.gateway.turns import Turns
@@ -59,7 +60,7 @@ class Problems:
         if trace is not None:
             trace.failed(error)
         if isinstance(error, HTTPException):
-            return problem_answer(problem(error.status_code, _routing_sentence(request, error), error.headers))
+            return problem_answer(_routing_problem(request, error))
         if not was_meant(error):
             self._log.error("internal error", exc_info=error)
         return problem_answer(problem_of(error, REQUEST_ID.get("")))
@@ -215,11 +216,12 @@ def _check_closed(error: RuntimeError) -> None:
         raise error
 
 
-def _routing_sentence(request: Request, error: HTTPException) -> str:
+def _routing_problem(request: Request, error: HTTPException) -> Problem:
     path = quote(request.scope["path"])
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"the method {quote(request.method)} is not known at {path}"
-    return f"nothing is found at {path}; GET /docs lists every route"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # by the first route there, which knows its own alone
+        allow = {"Allow": methods_at(request.app.routes, request.scope)}
+        return problem(error.status_code, f"the method {quote(request.method)} is not known at {path}", allow)
+    return problem(error.status_code, f"nothing is found at {path}; GET /docs lists every route", error.headers)
 
 
 def _log_access(log: Log, scope: Scope, status: int, took_ns: int) -> None:

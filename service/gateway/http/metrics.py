@@ -18,6 +18,7 @@ from service.gateway.http.routes import Route
 from service.gateway.rights import Right
 from service.observe.exposition import CONTENT_TYPE, pieces
 
+AT_ONCE = 4  # each keeps what it has of its text
 SHARE_S, REST_S = 0.001, 0.002  # a request takes several turns of the loop, and is not to meet a share in each
 
 
@@ -26,6 +27,7 @@ class Metrics:
 
     def __init__(self, collectors: Sequence[Collector]) -> None:
         self._collectors = collectors
+        self._scrapes = asyncio.Semaphore(AT_ONCE)
 
     def routes(self) -> list[Route]:
         """The one route of this module."""
@@ -33,6 +35,11 @@ class Metrics:
 
     async def metrics(self, _request: Request) -> Response:
         """Triton's `nv_inference_*` under their names, and our own histograms."""
+        async with self._scrapes:
+            text = await self._text()
+        return Response(text, media_type=CONTENT_TYPE)
+
+    async def _text(self) -> str:
         families = chain.from_iterable(collector.collect() for collector in self._collectors)
         text, began_s = [], time.monotonic()
         for piece in pieces(families):
@@ -40,4 +47,4 @@ class Metrics:
             if time.monotonic() - began_s >= SHARE_S:
                 await asyncio.sleep(REST_S)
                 began_s = time.monotonic()
-        return Response("".join(text), media_type=CONTENT_TYPE)
+        return "".join(text)

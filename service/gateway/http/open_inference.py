@@ -92,7 +92,9 @@ class OpenInference:
                 check_room(servable)  # before it is read: one that is short is refused as soon by the batcher
             heavy = is_heavy_body(body, head.header_length, specs)
             asked, form = await self._heavy.do("read a request", read) if heavy else read()
-            hold(scope, regions.read_bytes + beside_bytes(asked.inputs))
+            binary_bytes = 0 if head.header_length is None else len(body) - head.header_length
+            read_bytes = regions.read_bytes
+            hold(scope, read_bytes + beside_bytes(asked.inputs, binary_bytes + read_bytes))
             deadline = head.deadline(began_s)
             with self._catalog.holder(ref, servable, asked.sequence) as holder:
                 counted.by(holder.statistics)

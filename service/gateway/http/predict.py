@@ -70,7 +70,7 @@ class Predict:
             read = partial(tensorflow_json.decode, body, servable.inputs, servable.config.labels)
             heavy = is_heavy_body(body, None, servable.inputs)
             asked, style = await self._heavy.do("read a request", read) if heavy else read()
-            hold(request.scope, beside_bytes(asked.inputs))
+            hold(request.scope, beside_bytes(asked.inputs, 0))
             deadline = deadline_of(headers, began_s)
             with while_client_waits(request.scope, request.receive):
                 answer = await servable.infer(asked, deadline, origin=sender_of(request.scope))

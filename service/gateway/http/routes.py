@@ -7,7 +7,7 @@ by the names of `schemas`.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +15,9 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.routing import Route as AnyRoute
+from starlette.types import Scope
 
 from service.gateway.http.door import guarded
 from service.gateway.http.schemas import CONTENT, SECURITY, Schema
@@ -169,3 +172,9 @@ def _described(headers: Mapping[str, tuple[str, Schema]]) -> dict[str, Any]:
 def at_each_version(route: Route) -> tuple[Route, Route]:
     """`route` at its path, and again with a version named after the model."""
     return route, replace(route, path=route.path.replace("{model}", "{model}/versions/{version}"))
+
+
+def methods_at(routes: Iterable[BaseRoute], scope: Scope) -> str:
+    """What the header `Allow` says at the path of a request: the methods of every route there (RFC 9110, 15.5.6)."""
+    there = [route for route in routes if isinstance(route, AnyRoute) and route.matches(scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in there for method in route.methods or ()}))

@@ -30,8 +30,14 @@ def test_texts_count_for_what_they_take_in_memory() -> None:
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert 0.7 < taken / beside_bytes(inputs) <= 1.0  # a system's allocator takes some more
-    assert beside_bytes({"x": inputs["x"]}) == 0
+    assert 0.7 < taken / beside_bytes(inputs, inputs["x"].nbytes) <= 1.0  # a system's allocator takes some more
+
+
+def test_numbers_count_where_they_came_as_something_else() -> None:
+    numbers = {"x": np.zeros(100, np.int64), "b": np.zeros(50, np.bool_)}
+    assert beside_bytes(numbers, 850) == 0  # they are views of what came
+    assert beside_bytes(numbers, 50) == 800
+    assert beside_bytes(numbers, 0) == 850
 
 
 def rows(count: int) -> dict[str, object]:
@@ -53,6 +59,32 @@ def test_texts_of_a_request_are_held_against_the_budget(path: str, asking: Calla
         assert client.post(path, json=asking(1)).status_code == 200
         refused = client.post(path, json=asking(200))
         assert (refused.status_code, "takes 1" in refused.json()["error"]) == (413, True)
+    assert budget.used_bytes == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/models/m:predict", "/v2/models/m/infer"])
+def test_numbers_written_out_are_held_against_the_budget_as_what_they_become(path: str) -> None:
+    """64 MiB of numbers of one digit became 256 MiB."""
+    servable = FakeServable(
+        inputs=(TensorSpec("x", "INT64", ("batch",)),), answer=lambda _: {"y": np.zeros((1, 4), np.float32)}
+    )
+    budget = ByteBudget(8000)
+    app = build(cast("Any", FakeCatalog(servable)), cast("Any", FakeHealth()), max_body_bytes=4000, budget=budget)
+
+    def of(count: int) -> bytes:
+        data = b"[" + b",".join([b"1"] * count) + b"]"
+        if path.startswith("/v1"):
+            return b'{"instances":' + data + b"}"
+        return b'{"inputs":[{"name":"x","datatype":"INT64","shape":[%d],"data":%b}]}' % (count, data)
+
+    with TestClient(app) as client:
+        assert client.post(path, content=of(500)).status_code == 200
+        refused = client.post(path, content=of(900))
+        assert (refused.status_code, "takes 9" in refused.json()["error"]) == (413, True)
+        blob = np.ones(400, np.int64).tobytes()  # as binary data they count once
+        head = b'{"inputs":[{"name":"x","datatype":"INT64","shape":[400],"parameters":{"binary_data_size":3200}}]}'
+        headers = {"Inference-Header-Content-Length": str(len(head))}
+        assert client.post("/v2/models/m/infer", content=head + blob, headers=headers).status_code == 200
     assert budget.used_bytes == 0
 
 

@@ -50,6 +50,8 @@ def test_a_row_of_several_axes_is_counted_flat() -> None:
 
 def test_equal_values_come_in_order_and_nan_last() -> None:
     assert top(np.float32([[1, np.nan, 1, 0]]), 4) == [[b"1.000000:0", b"1.000000:2", b"0.000000:3", b"nan:1"]]
+    row = np.float32([[np.nan, -np.inf, np.nan, -np.inf, 2]])
+    assert top(row, 5) == [[b"2.000000:4", b"-inf:1", b"-inf:3", b"nan:0", b"nan:2"]]
 
 
 def test_no_rows_have_no_classes() -> None:

@@ -129,11 +129,13 @@ def test_labels_need_labels() -> None:
     wanted = {"instances": [[1, 2]], "labels": True}
     with pytest.raises(BadInput, match="configuration has no labels"):
         decode(wanted)
+    with pytest.raises(BadInput, match="configuration has no labels"):
+        decode(wanted, labels=())
     assert decode(wanted, labels=("no", "yes"))[1] == Style(True, True)
 
 
 def test_a_score_that_is_not_finite_has_no_label() -> None:
-    with pytest.raises(NotRepresentable):
+    with pytest.raises(NotRepresentable, match="output 'y' holds NaN"):
         encode(Style(True, True), ("a", "b"), y=np.array([[np.nan, 1]], np.float32))
 
 

@@ -283,3 +283,14 @@ async def test_texts_of_a_request_are_held_against_the_budget() -> None:
         await until(lambda: budget.used_bytes > 5 * MIB)
         call.cancel()
         await until(lambda: budget.used_bytes == 0)
+
+
+async def test_typed_numbers_of_a_request_are_held_against_the_budget_as_what_they_become() -> None:
+    request = service_pb2.ModelInferRequest(model_name="m")
+    request.inputs.add(name="x", datatype="INT64", shape=(500_000,)).contents.int64_contents.extend([1] * 500_000)
+    budget = ByteBudget(32 * MIB)
+    async with serving(budget, wait_s=60, inputs=(TensorSpec("x", "INT64", ("batch",)),)) as (stub, _):
+        call = stub.ModelInfer(request)
+        await until(lambda: budget.used_bytes > 4 * MIB)
+        call.cancel()
+        await until(lambda: budget.used_bytes == 0)

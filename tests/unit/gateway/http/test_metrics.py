@@ -82,3 +82,20 @@ async def test_a_long_scrape_lets_others_have_their_turn(monkeypatch: pytest.Mon
     monkeypatch.setattr(metrics, "SHARE_S", 60.0)  # the negative control
     deaf = Long()
     assert await turns_of_others(Metrics([deaf]), deaf) == 0
+
+
+async def test_a_crowd_of_scrapes_is_collected_a_few_at_a_time() -> None:
+    begun: list[Collecting] = []
+
+    class Collecting(Collector):
+        def collect(self) -> Iterator[Metric]:
+            begun.append(self)
+            return Long().collect()
+
+    nobody: Any = None
+    scraped = Metrics([Collecting()])
+    scrapes = [asyncio.ensure_future(scraped.metrics(nobody)) for _ in range(3 * metrics.AT_ONCE)]
+    await asyncio.sleep(0)
+    assert len(begun) == metrics.AT_ONCE
+    assert {(await scrape).status_code for scrape in scrapes} == {200}
+    assert len(begun) == len(scrapes)
