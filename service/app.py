@@ -126,6 +126,8 @@ class Server:
             loop.add_signal_handler(number, self._ending.by_signal)
         if renewal is not None:
             loop.add_signal_handler(signal.SIGHUP, renewal.read_all)
+        elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` sets it
+            loop.add_signal_handler(signal.SIGHUP, self._ending.by_signal)
         await fronts.start()
         watchers = assembly.watchers_of(
             self._catalog, self._health, self._clock, self._log, self._fatal, self._credentials

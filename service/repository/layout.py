@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from service.core.errors import BadModel, NotFound
+from service.core.errors import BadModel, NotFound, Unavailable
 from service.repository.card import Card
 from service.repository.config_files import TRITON_FILE, read_config, read_given_config
 from service.repository.folder import Folder
@@ -34,8 +34,9 @@ from service.repository.suggest import did_you_mean, quoted
 _SINGLE_VERSION = "1"
 # Folders of a Triton repository's model that hold other files than a version's.
 NO_VERSIONS = frozenset({"configs", "initial_state", "warmup"})
-# What opening a folder says of an absent one, of a file, and of a link.
+# What opening a folder says of an absent one, of a file, and of a link; and where nothing at all can be opened now.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Source(Protocol):
@@ -114,8 +115,8 @@ class Repository:
         """Whether it has a folder of that name; looks at no other, of which there may be thousands."""
         try:
             root = Folder.at(self._root)
-        except OSError:
-            return False
+        except OSError as error:
+            return error.errno in _SHORT  # then what reads it next says so
         with root:
             try:
                 with root.child(model):
@@ -292,5 +293,8 @@ class SingleFile:
 
 
 def _refuse_unless_absent(error: OSError, what: str) -> None:
+    sentence = f"{what} cannot be opened: {(error.strerror or 'unknown reason').lower()}"
+    if error.errno in _SHORT:
+        raise Unavailable(f"{sentence}; try again later") from None
     if error.errno not in _ABSENT:
-        raise BadModel(f"{what} cannot be opened: {(error.strerror or 'unknown reason').lower()}.") from None
+        raise BadModel(f"{sentence}.") from None

@@ -28,6 +28,7 @@ from service.runtime.failures import load_failure
 from service.runtime.onnx_runtime import onnxruntime
 from service.runtime.providers import ORT_NAMES, RunnerOptions, provider_list, provider_missing, session_entries
 from service.runtime.signature import read_signature
+from service.runtime.spare_threads import check_threads, start_thread
 
 _POLL_S = 0.02
 _GRACE_S = 2.0
@@ -59,6 +60,7 @@ def open_session(
         BadModel: the model cannot be loaded, or `provider_options` are wrong.
         ProviderMissing: the provider is not to be had here.
         DoesNotFit: there is not enough memory.
+        Unavailable: there are not enough threads.
         Stuck: cancelled. A load that ignores it for 2 s is left to end by itself, in a thread that nobody waits for.
     """
     settings = _session_options(options)
@@ -115,6 +117,7 @@ def _build_any(
 
 
 def _build(onnx: bytes, settings: onnxruntime.SessionOptions, providers: Providers) -> onnxruntime.InferenceSession:
+    check_threads(settings.intra_op_num_threads - 1 + settings.inter_op_num_threads - 1)  # the caller's runs too
     try:
         session = onnxruntime.InferenceSession(onnx, settings, providers=providers, enable_fallback=0)
     except Exception as error:
@@ -169,7 +172,7 @@ def _cancellable(
 ) -> onnxruntime.InferenceSession:
     """Runs `build` in a thread of its own, so that a load that hears no cancellation can be left behind."""
     done: Future[onnxruntime.InferenceSession] = Future()
-    threading.Thread(target=_settle, args=(done, build), name="retort-load", daemon=True).start()
+    start_thread(threading.Thread(target=_settle, args=(done, build), name="retort-load", daemon=True))
     while not wait([done], timeout=_POLL_S).done:
         if cancel.is_set():
             stop()

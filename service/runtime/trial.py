@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import IO
 
 from service.core.contract import Arrays
-from service.core.errors import Stuck
+from service.core.errors import Stuck, Unavailable
 from service.runtime import trial_process
 from service.runtime.providers import Provider, RunnerOptions
+from service.runtime.spare_threads import start_thread
 from service.runtime.trial_job import TrialJob
-from service.runtime.trial_process import TrialAhead, TrialLimits
+from service.runtime.trial_process import TrialAhead, TrialLimits, TrialProcess
 
 _MIB = 1 << 20
 _LONGEST_ANSWER_BYTES = 1 << 16
@@ -66,14 +67,20 @@ def run_trial(
 
     Raises:
         Stuck: cancelled.
+        Unavailable: the system gives no more processes or threads now.
     """
     cancel = cancel or threading.Event()
     job = TrialJob(onnx, external, feeds, options)
-    child = (ahead.take() if ahead is not None else None) or trial_process.start(limits or TrialLimits())
+    child = (ahead.take() if ahead is not None else None) or _start(limits or TrialLimits())
     process, limits = child.popen, child.limits
     assert process.stdin is not None and process.stdout is not None  # noqa: S101 - pipes were asked for
     feeder = threading.Thread(target=_feed, args=(process.stdin, job), name="retort-trial", daemon=True)
-    feeder.start()
+    try:
+        start_thread(feeder)
+    except Unavailable:
+        process.kill()
+        process.communicate()
+        raise
     timed_out = _wait(process, limits.timeout_s, cancel)
     feeder.join(_FEEDER_S)
     with process.stdout:
@@ -84,6 +91,14 @@ def run_trial(
     if timed_out:
         return TrialResult(False, f"the trial was still {_read(answer)[0]} after {limits.timeout_s:g} s", True)
     return _judge(answer, process.returncode, limits, options.provider)
+
+
+def _start(limits: TrialLimits) -> TrialProcess:
+    try:
+        return trial_process.start(limits)
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise Unavailable(f"no process can be started to try the version in: {reason}; try again later") from None
 
 
 def _feed(pipe: IO[bytes], job: TrialJob) -> None:

@@ -66,7 +66,7 @@ class Shelf:
         """Reads what is shown of versions that are not loaded; why a card is wrong is said when its version loads."""
         for slot in slots:
             slot.card = None
-            with suppress(BadModel, NotFound):
+            with suppress(BadModel, NotFound, Unavailable):
                 slot.card = self._source.read_card(model, slot.version)
 
     async def fill(self, slot: Slot, entry: Entry, old: Servable | None) -> Servable | None:

@@ -62,3 +62,18 @@ def test_a_second_signal_ends_the_server_well_under_a_run_that_does_not_stop(tmp
         until(lambda: '"stopping"' in server.log(), "it did not hear the first signal")
         assert server.terminate() == 0
         assert "terminate called" not in server.log()
+
+
+def test_a_terminal_that_hangs_up_ends_a_server_without_keys_well(tmp_path: Path) -> None:
+    """Its default would end it at once, with whatever is in flight."""
+    with ServerProcess([], tmp_path) as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.wait(20) == 0
+        assert '"stopped"' in server.log()
+
+
+def test_one_that_is_to_outlive_its_terminal_does(tmp_path: Path) -> None:
+    with ServerProcess([], tmp_path, within=["nohup"]) as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert server.http.get("/v2/health/ready").status_code == 200
+        assert server.terminate() == 0

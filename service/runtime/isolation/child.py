@@ -16,7 +16,16 @@ from os import close
 from typing import Any
 
 from service.core.contract import DTYPES, Array, Arrays, TensorSpec
-from service.core.errors import BadInput, BadModel, DoesNotFit, ProviderMissing, RetortError, RunFailed, Stuck
+from service.core.errors import (
+    BadInput,
+    BadModel,
+    DoesNotFit,
+    ProviderMissing,
+    RetortError,
+    RunFailed,
+    Stuck,
+    Unavailable,
+)
 from service.runtime import memory
 from service.runtime.isolation import wire
 from service.runtime.isolation.recipe import Recipe
@@ -29,7 +38,7 @@ _LOOK_S = 0.05
 _DEATH_S = 1.0  # at most; that of a process of some gigabytes takes a fraction
 _MOST_CHARACTERS = 1000
 _ERRORS: Mapping[str, type[RetortError]] = {
-    error.__name__: error for error in (BadInput, BadModel, DoesNotFit, ProviderMissing, RunFailed, Stuck)
+    error.__name__: error for error in (BadInput, BadModel, DoesNotFit, ProviderMissing, RunFailed, Stuck, Unavailable)
 }
 
 

@@ -1,12 +1,13 @@
 """M6: names lead to folders of the repository or nowhere, and one broken entry never hides the others."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from service.core.errors import BadModel, NotFound
+from service.core.errors import BadModel, NotFound, Unavailable
 from service.repository.layout import Repositories, Repository, SingleFile, Source
 from service.repository.model_config import ModelConfig
 from tests.unit.repository.onnx_models import WEIGHT
@@ -179,6 +180,22 @@ def test_a_folder_that_cannot_be_opened_says_why(root: Path, monkeypatch: pytest
     with pytest.raises(BadModel, match=r"^sst2 cannot be opened: permission denied\.$"):
         repository.read_version("sst2", "1")
     assert repository.read_version("digits", "1").onnx == PLAIN
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_model_is_not_said_to_be_absent_where_nothing_can_be_opened(
+    root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    repository = Repositories([root])
+    with monkeypatch.context() as short:
+        short.setattr(os, "open", refuse)
+        for read in (repository.versions, repository.read_config):
+            with pytest.raises(Unavailable, match=r"^digits cannot be opened: .*; try again later$"):
+                read("digits")
+    assert repository.versions("digits")
 
 
 def test_tools_get_the_path_of_a_version_that_need_not_be_there(root: Path) -> None:

@@ -114,7 +114,9 @@ def test_a_signature_that_is_none_is_a_death(puppet: Puppet, answer: Message) ->
         puppet.load(answer)
 
 
-@pytest.mark.parametrize("kind", ["BadInput", "BadModel", "DoesNotFit", "ProviderMissing", "RunFailed", "Stuck"])
+@pytest.mark.parametrize(
+    "kind", ["BadInput", "BadModel", "DoesNotFit", "ProviderMissing", "RunFailed", "Stuck", "Unavailable"]
+)
 def test_an_error_of_ours_is_raised_as_one_line(puppet: Puppet, kind: str) -> None:
     puppet.load({"ready": READY})
     with pytest.raises(RetortError) as raised:
