@@ -37,6 +37,7 @@ from tests.support.http2 import (
 from tests.support.process import ServerProcess
 from tests.wire.digits import INPUT, ROWS, is_answer_of
 
+REFUSED_BYTES = 1_000_000
 LEAKS = ("Traceback", "Error:", "site-packages", "service.", ".py", "/tmp", "/work", "object at 0x")
 
 
@@ -154,6 +155,20 @@ def test_a_message_over_the_limit_is_refused(stub: Any) -> None:
     assert code_of(lambda: stub.ModelInfer(request, timeout=30)) == "RESOURCE_EXHAUSTED"
     request.raw_input_contents[0] = bytes(1_000_000)
     assert code_of(lambda: stub.ModelInfer(request, timeout=30)) == "INVALID_ARGUMENT"
+
+
+def test_nothing_is_kept_of_a_message_that_was_refused(server: ServerProcess, stub: Any) -> None:
+    """What gRPC aborts a call with stays in a cycle with the call until the collector comes, which is seldom."""
+    request = good()
+    request.raw_input_contents[0] = bytes(REFUSED_BYTES)
+
+    def refuse(times: int) -> int:
+        for _ in range(times):
+            assert code_of(lambda: stub.ModelInfer(request, timeout=30)) == "INVALID_ARGUMENT"
+        return server.resident_bytes()
+
+    before = refuse(10)
+    assert refuse(100) - before < 40 * REFUSED_BYTES
 
 
 TEXTS = ["", "..", "/etc/passwd", "x" * 300_000, "\0", "\r\n{}", "%s%n", "ü" * 1000, "\x1b[2J"]

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote
 
 import grpc
@@ -156,21 +156,30 @@ class Calls:
         # The context tells when the answer is sent, of which a large one takes its time.
         context.add_done_callback(lambda _: call.share.end())
         try:
-            self.admit(call)
-            message = await self._arrivals.message(context)
-            call.share.take(ARRIVED_BYTES.get())
-            answer = await handler(message, call)
+            answer = await self._answer(context, handler, call)
         except asyncio.CancelledError:
             self.ended("CANCELLED", call)
             raise
         except Exception as error:
             problem = self.failed(error, call)
-            trailing = (("x-request-id", call.id), *call.trailing, *_trailing(problem))
-            await context.abort(grpc.StatusCode[problem.code], problem.sentence, trailing)
-            raise  # `abort` has raised already
-        self.ended("OK", call)
-        context.set_trailing_metadata((("x-request-id", call.id), *call.trailing))
-        return answer
+        else:
+            self.ended("OK", call)
+            context.set_trailing_metadata((("x-request-id", call.id), *call.trailing))
+            return answer
+        # Not where the error is at hand, nor in a frame that has the message: gRPC keeps what `abort` raises in a cycle
+        # with the call, and all that it leads to, which would be the whole request, until the collector comes.
+        await self._abort(context, problem, call)
+
+    async def _answer(self, context: Context, handler: Callable[[Any, Call], Awaitable[T]], call: Call) -> T:
+        self.admit(call)
+        message = await self._arrivals.message(context)
+        call.share.take(ARRIVED_BYTES.get())
+        return await handler(message, call)
+
+    async def _abort(self, context: Context, problem: CallProblem, call: Call) -> NoReturn:
+        trailing = (("x-request-id", call.id), *call.trailing, *_trailing(problem))
+        await context.abort(grpc.StatusCode[problem.code], problem.sentence, trailing)
+        raise AssertionError("`abort` has raised already")
 
     async def open(self, context: Context, path: str) -> str:
         """Lets a stream begin, whose requests are charged one by one; ends it where its key may not. Its peer."""
