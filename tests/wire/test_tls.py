@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -148,6 +149,22 @@ def test_who_connects_and_does_not_shake_hands_is_let_go(secure: ServerProcess) 
             while connection.recv(1000):
                 pass
     assert HANDSHAKE_LIMIT_S * 0.5 < time.monotonic() - began_s < HANDSHAKE_LIMIT_S * 4
+
+
+def test_who_connects_at_once_with_others_ends_no_server(secure: ServerProcess, pair: Pair) -> None:
+    """Over gRPC a pair that was replaced with each connection ended the process in the first ten thousand."""
+    address = ("127.0.0.1", int(secure.grpc.rsplit(":", 1)[1]))
+
+    def connect(_: int) -> None:
+        with contextlib.suppress(ConnectionError), contextlib.ExitStack() as opened:
+            for _ in range(20):
+                opened.enter_context(socket.create_connection(address, timeout=10))
+
+    with ThreadPoolExecutor(8) as crowd:
+        list(crowd.map(connect, range(1500)))
+    assert secure.process.poll() is None
+    with grpc.secure_channel(secure.grpc, credentials(pair)) as channel:
+        channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=20)
 
 
 def test_a_certificate_is_renewed_while_the_server_serves(tmp_path: Path) -> None:
