@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
 
+from service.gateway.grpc.pairs import Pairs
 from service.gateway.grpc.reflection import add_reflection
 from service.gateway.tls import HANDSHAKE_LIMIT_S, Certificate
 
@@ -25,7 +25,6 @@ _PINGS_APART_MS = 10_000
 _SILENCE_MS = 120_000  # after which a client is asked whether it is still there
 _IDLE_MS = 75_000  # without a call: beyond, the connection is closed, and the client's next call opens another
 _CONNECTIONS_LIMIT = 4096  # beyond, a connection is closed as it comes
-_REPLACE_PAUSE_S = 0.1  # a handshake takes its pair a hundred microseconds after it has asked for it
 
 Register = Callable[[Any], None]
 
@@ -117,7 +116,7 @@ class GrpcServer:
     def _bind(self, address: str, certificate: Certificate | None) -> int:
         if certificate is None:
             return int(self._server.add_insecure_port(address))
-        return int(self._server.add_secure_port(address, _credentials(certificate)))
+        return int(self._server.add_secure_port(address, Pairs(certificate).credentials()))
 
     async def start(self) -> None:
         """Begins to answer."""
@@ -137,41 +136,6 @@ class GrpcServer:
             await self._server.stop(0)
         hurry.cancel()
         await stopping
-
-
-def _credentials(certificate: Certificate) -> Any:
-    renewed = RenewedPair(certificate)
-    return grpc.dynamic_ssl_server_credentials(renewed.shown(), renewed, require_client_authentication=False)
-
-
-class RenewedPair:
-    """What gRPC asks with each new connection, on a thread of its own: a pair that is new, None for the one it has.
-
-    What a new pair replaces is freed at once, though handshakes that begin on other threads may be about to take it,
-    which ends the process. So it is given once, and those have a moment: gRPC lets nobody else ask meanwhile.
-
-    Args:
-        certificate: in use.
-        pause_s: before a new pair is given.
-    """
-
-    def __init__(self, certificate: Certificate, pause_s: float = _REPLACE_PAUSE_S) -> None:
-        self._certificate = certificate
-        self._pause_s = pause_s
-        self._given = certificate.pem
-
-    def shown(self) -> Any:
-        """The pair that new connections see, as gRPC takes it."""
-        return grpc.ssl_server_certificate_configuration([self._given])
-
-    def __call__(self) -> Any:
-        """The pair where it is another than the last one; None where it is not."""
-        pem = self._certificate.pem
-        if pem == self._given:
-            return None
-        time.sleep(self._pause_s)
-        self._given = pem
-        return self.shown()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 from grpc._cython import cygrpc  # type: ignore[import-untyped]
 
-from service.gateway.grpc.server import GrpcServer, RenewedPair, _is_news
-from service.gateway.tls import Certificate
-from service.observe.logs import logger
-from tests.support.certificates import make_pair
+from service.gateway.grpc.server import GrpcServer, _is_news
 from tests.support.http2 import PREFACE, SETTINGS, frame
 from tests.unit.serving.house import until
 
@@ -110,21 +105,3 @@ def test_what_a_client_does_by_going_or_by_its_metadata_is_no_error(error: Excep
 
 def test_lines_without_an_error_are_told() -> None:
     assert _is_news(logging.LogRecord("grpc", logging.WARNING, "", 0, "said", None, None))
-
-
-def test_a_pair_is_given_once_and_after_a_pause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What gRPC is given it puts in the place of what handshakes on other threads may be about to take."""
-    pauses_s: list[float] = []
-    monkeypatch.setattr("service.gateway.grpc.server.time.sleep", pauses_s.append)
-    pair, other = make_pair(tmp_path, "pair"), make_pair(tmp_path, "other")
-    certificate = Certificate(pair.chain, pair.key, logger("test"))
-    renewed = RenewedPair(certificate, pause_s=0.5)
-    assert renewed.shown() is not None
-    assert [renewed() for _ in range(3)] == [None] * 3
-    certificate.read_again()  # nothing new
-    assert renewed() is None and not pauses_s
-    shutil.copy(other.chain, pair.chain)
-    shutil.copy(other.key, pair.key)
-    certificate.read_again()
-    assert renewed() is not None and pauses_s == [0.5]
-    assert renewed() is None and pauses_s == [0.5]
