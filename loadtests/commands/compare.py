@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from loadtests.commands.cores import parse_cores
+from loadtests.commands.needs import refuse_without
 
 if TYPE_CHECKING:
     from loadtests.order import Order
@@ -87,6 +88,7 @@ def compare(  # noqa: PLR0913 - a command line
         return
     if not model:
         raise typer.BadParameter("name the model", param_hint="MODEL")
+    refuse_without("compare")
     drawn, chosen, named = _traffic(arrivals, scenario, trace)
     _check(rate, slo_p99_ms, duration, find_knee)
     urls = tuple(one.rstrip("/") for one in url or [DEFAULT_URL])

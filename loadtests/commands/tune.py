@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from loadtests.commands.cores import parse_cores
+from loadtests.commands.needs import refuse_without
 
 if TYPE_CHECKING:
     from loadtests.tune.found import Found
@@ -68,6 +69,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter an option
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
 ) -> None:
     """See `HELP`."""
+    refuse_without("tune")
     from loadtests.tune.order import Order  # noqa: PLC0415
 
     folder = repository / model
