@@ -96,7 +96,7 @@ def golden_cases(version: Version, runner: Runner) -> list[Case]:
 
 def golden_scale(cases: list[Case]) -> Array:
     """The largest recorded number of each output that is near or far rather than equal."""
-    floats = [np.abs(np.nan_to_num(one.expected)).max(initial=0) for one in cases if one.expected.dtype.kind == "f"]
+    floats = [golden.largest(one.expected) for one in cases if one.expected.dtype.kind == "f"]
     return np.array(floats or [0.0], dtype=np.float64)
 
 
