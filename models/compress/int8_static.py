@@ -130,7 +130,7 @@ def _refuse(arguments: Int8Static) -> None:
 
 
 def _refuse_both_axes(graph: onnx.GraphProto, exclude: Sequence[str]) -> None:
-    """ONNX Runtime's integer kernels take scales along a product's rows for scales of its columns, and answer wrongly."""
+    """ONNX Runtime's integer kernels take scales along a product's rows for those of its columns, and answer wrong."""
     weights = {tensor.name for tensor in graph.initializer}
     axes: dict[str, int] = {}
     for node in graph.node:
