@@ -5,9 +5,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from models.evaluate import appraise, gate
-from models.evaluate.appraise import Appraisal, Trial
+from models.evaluate import appraise, gate, latency
+from models.evaluate.appraise import Appraisal, Trial, _profiled_runs
 from service.repository.card import Size
+from service.repository.card_measures import Speed
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,12 @@ def test_the_full_version_itself_is_no_gain(of_full: Appraisal, full_onnx: bytes
     assert found.quality.agreement == 1.0
     outcomes = {rule.name: rule.outcome for rule in found.decision.rules}
     assert outcomes["accuracy"] == outcomes["agreement"] == outcomes["non-inferiority"] == "pass"
+
+
+@pytest.mark.parametrize(("p50_ms", "runs"), [(0.1, 30), (500.0, 20), (15_000.0, 1)])
+def test_a_slow_variant_is_profiled_no_longer_than_it_is_timed(p50_ms: float, runs: int) -> None:
+    own = latency.timing(np.array([p50_ms / 1e3]), 1)
+    slow = Speed(
+        provider="cpu", cpu_class="a", threads=1, rows=1, runs=1, load_ms=1.0, first_run_ms=1.0, own=own, full=own
+    )
+    assert _profiled_runs(slow, budget_s=60.0) == runs
