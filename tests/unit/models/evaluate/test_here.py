@@ -13,6 +13,7 @@ from models.evaluate.here import GoldenBroken, remeasured
 from models.evaluate.remeasure import Version, differences, remeasure
 from models.evaluate.version import Case
 from service.repository.card import read_card
+from service.repository.card_measures import Batching
 from tests.unit.models.evaluate.test_remeasure import full, variant
 
 __all__ = ["full", "variant"]
@@ -150,3 +151,12 @@ def test_a_text_among_the_outputs_must_be_the_recorded_one(
     else:
         with pytest.raises(GoldenBroken, match="output 'name' has other values than recorded"):
             remeasured(full, None, there)
+
+
+def test_a_machine_on_which_rows_may_not_be_mixed_decides_for_all(
+    variant: Version, full: Version, there: Trial
+) -> None:
+    tied = Batching(mode="single-request-only", sensitivity=0.5, reason="tied there")
+    told = replace(variant, card=variant.card.model_copy(update={"batching": tied}))
+    assert remeasured(told, full, there).batching == tied
+    assert remeasured(variant, full, there).batching.mode == "any"
