@@ -85,7 +85,7 @@ perf-analyzer: $(VENV)/.dev $(VENV)/.project  ## fetch Triton's load generator a
 	$(BIN)/python -m tests.support.perf_analyzer .perf-analyzer
 	PERF_ANALYZER=$(CURDIR)/.perf-analyzer/perf_analyzer $(BIN)/python -m pytest tests/wire/test_perf_analyzer.py $(PYTEST_ARGS)
 
-schemathesis: $(SCHEMATHESIS_VENV)/.ready $(VENV)/.dev $(VENV)/.project  ## fetch schemathesis and run it over the whole OpenAPI document: five minutes
+schemathesis: $(SCHEMATHESIS_VENV)/.ready $(VENV)/.dev $(VENV)/.project  ## fetch schemathesis and run it over the whole OpenAPI document: two minutes
 	SCHEMATHESIS=$(CURDIR)/$(SCHEMATHESIS_VENV)/bin/schemathesis $(BIN)/python -m pytest -rP tests/wire/test_schemathesis.py $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev $(VENV)/.project bench-start  ## what a request of a tiny network costs the server, in ratios to an echo; fails when one is worse than the kept ones
