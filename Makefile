@@ -10,10 +10,7 @@ LOCK_VENV  := .venv-lock
 TRITON_VENV := .venv-triton
 SCHEMATHESIS_VENV := .venv-schemathesis
 BIN        := $(VENV)/bin
-# Prefers the oldest supported Python, the one that the locks are made for; PYTHON=... overrides.
-PYTHON     ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
-	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
-	&& echo $$p && break; done)
+PYTHON     ?= $(shell ./choose-python.sh)
 REPOSITORY ?= models/repository
 ARGS       ?=
 PYTEST_ARGS ?=
@@ -143,8 +140,9 @@ $(SCHEMATHESIS_VENV)/.ready: requirements/schemathesis.txt
 	@touch $@
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 with venv found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; test -n "$$python" \
+		|| { echo "no Python 3.11, 3.12 or 3.13 with venv found; name one: make PYTHON=/path/to/python" >&2; exit 1; }; \
+	echo "making $(VENV) with $$python"; "$$python" -m venv $(VENV)
 
 # The environments are order-only on the interpreter: its link's time says nothing about what is installed.
 $(VENV)/.service: requirements/service.lock | $(BIN)/python
