@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -19,8 +21,11 @@ from numpy.typing import NDArray
 
 from service.core.contract import Array, Arrays
 
-# RuntimeError: encrypted, or packed in a way that zipfile does not know.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, RuntimeError)
+# RuntimeError: encrypted, or packed in a way that zipfile does not know. The last two: of the text before an array.
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, KeyError, RuntimeError),
+    *(tokenize.TokenError, SyntaxError),
+)
 LABELS = "labels"
 TARGETS = "targets"
 
