@@ -57,7 +57,7 @@ def _crash_log() -> int:
 
     A reader of the log that stands still would keep a server that has crashed from ending.
     """
-    if stat.S_ISREG(os.fstat(_STANDARD_ERROR).st_mode):  # nothing waits, and whoever writes there next goes on behind it
+    if stat.S_ISREG(os.fstat(_STANDARD_ERROR).st_mode):  # no write waits; whoever writes next goes on behind it
         return _STANDARD_ERROR
     try:
         return os.open(f"/proc/self/fd/{_STANDARD_ERROR}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

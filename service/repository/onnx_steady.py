@@ -13,8 +13,8 @@ _LINEAR = """
     QuantizeLinear DequantizeLinear DynamicQuantizeLinear Attention MultiHeadAttention QAttention
     LSTM GRU RNN DynamicQuantizeLSTM
 """
-# Not Mod: the remainder of a large double by a tiny one takes 150 times as long as of others. What is odd costs the rest
-# of these a few times as much, Sin and Cos of large doubles 8 times (measured on an AMD EPYC).
+# Not Mod: the remainder of a large double by a tiny one takes 150 times as long as of others. Odd values cost the rest
+# of these a few times as much, and 8 times in Sin and Cos of large doubles (measured on an AMD EPYC).
 _ELEMENTWISE = """
     Abs Neg Sign Floor Ceil Round Clip Exp Log Sqrt Reciprocal Erf Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh
     Atanh Pow Add Sub Mul Div Min Max Mean Sum And Or Xor Not Equal Greater GreaterOrEqual Less LessOrEqual Where
