@@ -99,10 +99,10 @@ class OnnxRunner:
         try:
             results = session.run(self._output_names, feeds, options)
         except Exception as error:
-            if options.terminate:
-                raise Stuck("the run was stopped") from error
             if broke_the_arena(error):
                 self._mend_the_arena(session, feeds)
+            if options.terminate:
+                raise Stuck("the run was stopped") from error
             raise run_failure(error) from error
         outputs: dict[str, Array] = dict(zip(self._output_names, results, strict=True))
         for name in self._text_outputs:

@@ -234,6 +234,15 @@ def test_nor_do_later_runs_fail_for_it(elements: int) -> None:
         assert runner.run({"s": np.array([wanted])})["y"].shape == (wanted,)
 
 
+def test_an_arena_that_is_broken_already_fails_one_run() -> None:
+    runner = load(graphs.ones())
+    with pytest.raises(Exception, match="Failed to allocate memory"):
+        runner._session.run(None, {"s": np.array([2**60 + 2**58])}, runner._run_options)
+    with pytest.raises(RunFailed, match="overflow"):
+        runner.run({"s": np.array([10**6])})
+    assert runner.run({"s": np.array([10**6])})["y"].shape == (10**6,)
+
+
 def test_a_run_that_asks_for_too_much_memory_at_its_end_is_done_once() -> None:
     runner = OnnxRunner.load(graphs.late_ones(50), {}, RunnerOptions(threads=1))
 
