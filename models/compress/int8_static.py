@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ def int8_static(model: bytes, arguments: Int8Static, material: Material) -> byte
         raise NotApplied(f"int8_static finds no {', '.join(arguments.op_types)} to quantise.")
     if arguments.per_channel:
         graphs.refuse_old(proto, "int8_static")
-        _refuse_both_axes(proto.graph, arguments.exclude_nodes)
+        _refuse_both_axes(proto.graph, set(arguments.op_types).intersection(graphs.LINEAR), arguments.exclude_nodes)
     _flatten_biases(proto.graph)
     # The histograms' progress goes to the standard output, which belongs to the command line.
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
@@ -129,12 +129,12 @@ def _refuse(arguments: Int8Static) -> None:
         raise NotApplied("int8_static makes activations symmetric around 0 only where their type is QInt8.")
 
 
-def _refuse_both_axes(graph: onnx.GraphProto, exclude: Sequence[str]) -> None:
+def _refuse_both_axes(graph: onnx.GraphProto, products: Collection[str], exclude: Sequence[str]) -> None:
     """ONNX Runtime's integer kernels take scales along a product's rows for those of its columns, and answer wrong."""
     weights = {tensor.name for tensor in graph.initializer}
     axes: dict[str, int] = {}
     for node in graph.node:
-        if node.op_type not in graphs.LINEAR or node.name in exclude or node.input[1] not in weights:
+        if node.op_type not in products or node.name in exclude or node.input[1] not in weights:
             continue
         turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
         if axes.setdefault(node.input[1], int(not turned)) != int(not turned):
@@ -145,11 +145,15 @@ def _refuse_both_axes(graph: onnx.GraphProto, exclude: Sequence[str]) -> None:
 
 
 def _flatten_biases(graph: onnx.GraphProto) -> None:
-    """Of (1, N) to (N,), which is the same bias: ONNX Runtime's quantiser breaks off at the other form."""
+    """Of (1, N) to (N,), which is the same bias: ONNX Runtime's quantiser breaks off at the other form.
+
+    Not where it is also an input, whose shape is declared.
+    """
     gemms = [node for node in graph.node if node.op_type == "Gemm" and len(node.input) > 2]
     uses = graphs.uses(graph)
+    fed = {value.name for value in graph.input}
     for tensor in graph.initializer:
-        as_bias = sum(node.input[2] == tensor.name for node in gemms)
+        as_bias = sum(node.input[2] == tensor.name for node in gemms) if tensor.name not in fed else 0
         if len(tensor.dims) == 2 and tensor.dims[0] == 1 and 0 < as_bias == uses[tensor.name]:
             del tensor.dims[0]
 

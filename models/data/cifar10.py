@@ -76,9 +76,10 @@ def read(path: Path, every: int = 1) -> Samples:
         data, offsets, labels = arrays["jpeg"].tobytes(), arrays["offsets"], arrays["y"]
     except (ValueError, KeyError, OSError) as error:
         raise NoData(f"{path} is no .npz with the arrays jpeg, offsets and y: {error}.") from error
-    whole = offsets.dtype.kind in "iu" and labels.dtype.kind in "iu"
-    if not whole or len(offsets) != len(labels) + 1 or not len(labels) or not 0 <= labels.min() <= labels.max() < 10:
-        raise NoData(f"{path} holds {len(offsets)} offsets and {len(labels)} labels, which do not fit ten classes.")
+    whole = all(array.ndim == 1 and array.dtype.kind in "iu" for array in (offsets, labels))
+    fits = whole and offsets.size == labels.size + 1 and labels.size and 0 <= labels.min() <= labels.max() < len(LABELS)
+    if not fits:
+        raise NoData(f"{path} holds {offsets.size} offsets and {labels.size} labels, which do not fit ten classes.")
     rows = range(0, len(labels), every)
     images = np.empty((len(rows), 3, SIDE_PIXELS, SIDE_PIXELS), np.float32)
     for at, row in enumerate(rows):

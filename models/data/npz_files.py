@@ -6,8 +6,6 @@ which array, and what was expected. No pickles are read, nothing is converted bu
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.samples import LABELS, TARGETS, Samples
+from models.data.samples import DAMAGED, LABELS, TARGETS, Samples
 from service.core.contract import Array, TensorSpec
 from service.repository.suggest import did_you_mean, quoted
 
-# RuntimeError: encrypted; NotImplementedError, a RuntimeError too: packed in a way that zipfile does not know.
-_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, RuntimeError)
+_NO_ARCHIVE = (*DAMAGED, ValueError)
 
 
 class BadData(ValueError):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -19,8 +21,11 @@ from numpy.typing import NDArray
 
 from service.core.contract import Array, Arrays
 
-# RuntimeError: encrypted, or packed in a way that zipfile does not know.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, RuntimeError)
+# RuntimeError: encrypted, or packed in a way that zipfile does not know. The last two: of the text before an array.
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, KeyError, RuntimeError),
+    *(tokenize.TokenError, SyntaxError),
+)
 LABELS = "labels"
 TARGETS = "targets"
 
@@ -126,7 +131,7 @@ def read_arrays(data: bytes) -> dict[str, Array]:
     try:
         archive = np.load(io.BytesIO(data), allow_pickle=False)
         found = {name: archive[name] for name in archive.files} if isinstance(archive, np.lib.npyio.NpzFile) else None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise ValueError(f"not an .npz file, or a damaged one: {error}") from error
     except MemoryError as error:
         raise ValueError("it says that it holds more than there is memory for") from error

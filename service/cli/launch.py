@@ -11,6 +11,7 @@ import contextlib
 import faulthandler
 import gc
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -56,9 +57,11 @@ def _crash_log() -> int:
 
     A reader of the log that stands still would keep a server that has crashed from ending.
     """
+    if stat.S_ISREG(os.fstat(_STANDARD_ERROR).st_mode):  # no write waits; whoever writes next goes on behind it
+        return _STANDARD_ERROR
     try:
-        return os.open(f"/proc/self/fd/{_STANDARD_ERROR}", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # a socket, which cannot be opened again; a system without /proc
+        return os.open(f"/proc/self/fd/{_STANDARD_ERROR}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # a socket, which cannot be opened again; another user's pipe; a system without /proc
         return _STANDARD_ERROR
 
 

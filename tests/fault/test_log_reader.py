@@ -61,6 +61,20 @@ def test_a_crash_is_told_in_the_log(tmp_path: Path) -> None:
         assert "most recent call first" in told and "in serve" in told
 
 
+def test_what_a_file_is_told_after_a_crash_comes_behind_it(tmp_path: Path) -> None:
+    """A shell that starts servers with its own log does not open it to append."""
+    crash = "import os, signal; from service.cli import launch; launch.faulthandler.enable(launch._crash_log())"
+    with (tmp_path / "log").open("w+b", buffering=0) as log:
+        log.write(b"begins\n")
+        command = [sys.executable, "-c", f"{crash}; os.kill(os.getpid(), signal.SIGSEGV)"]
+        assert subprocess.run(command, stderr=log, check=False).returncode == -signal.SIGSEGV
+        log.write(b"ends\n")
+        log.seek(0)
+        lines = log.read().splitlines()
+    assert lines[:2] == [b"begins", b"Fatal Python error: Segmentation fault"]
+    assert lines[-1] == b"ends" and len(lines) > 4
+
+
 def test_a_crash_ends_the_process_though_nobody_reads(unread: tuple[subprocess.Popen[str], int]) -> None:
     process, reader = unread
     assert process.stdout is not None

@@ -143,8 +143,8 @@ class Inference:
 
         A request that fails is answered by its sentence, or ends the stream by its code if the client asked for that.
         """
-        ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
         opened = await self._calls.open(context, "ModelStreamInfer")
+        ends = opened.metadata.get(_ENDED_BY_ERRORS) == "true"
         kept = _Kept(set(), set())
         self._streams += 1
         try:

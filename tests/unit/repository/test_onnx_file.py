@@ -76,7 +76,7 @@ def test_says_whether_the_graph_is_quantised(op_type: str, expected: bool) -> No
 STEADY = ("Conv", "Gemm", "LSTM", "Scaler", "LinearClassifier", "ZipMap")
 VALUE_DEPENDENT = (
     *("Loop", "If", "Expand", "HannWindow", "RoiAlign", "CenterCropPad", "StringSplit", "NoSuchOperator"),
-    *("TreeEnsembleClassifier", "DictVectorizer"),
+    *("TreeEnsembleClassifier", "DictVectorizer", "SVMClassifier", "Mod"),
 )
 
 

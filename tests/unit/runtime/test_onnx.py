@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -232,6 +232,28 @@ def test_nor_do_later_runs_fail_for_it(elements: int) -> None:
         runner.run({"s": np.array([elements])})
     for wanted in (1, 10**3, 10**6, 10**7):
         assert runner.run({"s": np.array([wanted])})["y"].shape == (wanted,)
+
+
+def test_an_arena_that_is_broken_already_fails_one_run() -> None:
+    runner = load(graphs.ones())
+    with pytest.raises(Exception, match="Failed to allocate memory"):
+        runner._session.run(None, {"s": np.array([2**60 + 2**58])}, runner._run_options)
+    with pytest.raises(RunFailed, match="overflow"):
+        runner.run({"s": np.array([10**6])})
+    assert runner.run({"s": np.array([10**6])})["y"].shape == (10**6,)
+
+
+def test_a_run_that_asks_for_too_much_memory_at_its_end_is_done_once() -> None:
+    runner = OnnxRunner.load(graphs.late_ones(50), {}, RunnerOptions(threads=1))
+
+    def took_s(elements: int) -> float:
+        began_s = time.thread_time()
+        with suppress(RunFailed):
+            runner.run({"s": np.array([elements])})
+        return time.thread_time() - began_s
+
+    good_s, bad_s = ([took_s(elements) for _ in range(5)] for elements in (1, 2**50))
+    assert min(bad_s) < 1.5 * min(good_s)
 
 
 def test_a_session_without_an_arena_has_none_that_breaks() -> None:

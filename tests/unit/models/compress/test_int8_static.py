@@ -157,6 +157,18 @@ def test_a_weight_that_is_read_along_both_axes_has_no_channels(monkeypatch: pyte
     assert error(model, int8_static(model, Int8Static(), material)) > 0.1
 
 
+def test_a_side_that_is_not_quantised_reads_as_it_likes() -> None:
+    model, material = two_products("turned"), Material(FEED)
+    assert error(model, int8_static(model, Int8Static(op_types=("MatMul",)), material)) < 0.05
+
+
+def test_a_bias_that_a_caller_may_replace_keeps_its_shape() -> None:
+    proto = onnx.load_from_string(two_products("as it is", (1, 64)))
+    proto.graph.input.append(graphs.value("bias", TensorProto.FLOAT, [1, 64]))
+    model = proto.SerializeToString()
+    assert error(model, int8_static(model, Int8Static(per_channel=False), Material(FEED))) < 0.05
+
+
 def test_a_bias_of_one_row_is_quantised_as_any() -> None:
     model = two_products("as it is", (1, 64))
     assert error(model, int8_static(model, Int8Static(), Material(FEED))) < 0.05

@@ -124,3 +124,10 @@ def test_a_damaged_file_and_offsets_that_are_none_are_told_of(tmp_path: Path, pi
     np.savez(path, jpeg=np.zeros(9, np.uint8), offsets=np.array([0.0, 9.0]), y=np.array([1]))
     with pytest.raises(NoData, match="2 offsets and 1 labels"):
         cifar10.read(path)
+
+
+@pytest.mark.parametrize(("offsets", "labels"), [([0, 9], 1), (9, [1]), ([[0], [9]], [1]), ([0, 9], [[1]])])
+def test_offsets_and_labels_are_rows(tmp_path: Path, offsets: object, labels: object) -> None:
+    np.savez(tmp_path / "some.npz", jpeg=np.zeros(9, np.uint8), offsets=np.array(offsets), y=np.array(labels))
+    with pytest.raises(NoData, match="which do not fit ten classes"):
+        cifar10.read(tmp_path / "some.npz")

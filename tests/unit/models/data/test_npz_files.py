@@ -172,3 +172,12 @@ def test_a_single_number_for_an_input_is_refused_in_words(tmp_path: Path) -> Non
     path = file(tmp_path, x=np.ones((3, 4), np.float32), k=np.float32(1))
     with pytest.raises(BadData, match="the same number of samples on axis 0; found x 3, k no"):
         read_samples(path, [X, TensorSpec("k", "FP32", ())], answers=False)
+
+
+def test_a_head_that_does_not_end_is_refused_in_words(tmp_path: Path) -> None:
+    head = b"{'descr': '<f4', 'shape': (4,".ljust(117) + b"\n"
+    path = tmp_path / "some.npz"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(BadData, match=r"is not an \.npz file, or is damaged"):
+        read_samples(path, [X], answers=False)

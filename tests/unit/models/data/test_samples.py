@@ -104,9 +104,9 @@ def test_a_pickle_in_an_npz_is_not_opened() -> None:
         read_arrays(buffer.getvalue())
 
 
-def archive(name: str, content: bytes) -> bytes:
+def archive(name: str, content: bytes, packing: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as made:
+    with zipfile.ZipFile(buffer, "w", packing) as made:
         made.writestr(name, content)
     return buffer.getvalue()
 
@@ -121,8 +121,14 @@ def flipped(data: bytes) -> bytes:
     return data[:60] + bytes((data[60] ^ 255,)) + data[61:]
 
 
-HEAD = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 4), }".ljust(117) + b"\n"
-ENDLESS = b"\x93NUMPY\x01\x00" + len(HEAD).to_bytes(2, "little") + HEAD
+def headed(text: bytes) -> bytes:
+    head = text.ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
+
+
+ENDLESS = headed(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 4), }")
+OPEN = headed(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4,")
+NO_TYPE = headed(b"{'descr': ',f4', 'fortran_order': False, 'shape': (4,), }")
 
 
 @pytest.mark.parametrize(
@@ -133,10 +139,16 @@ ENDLESS = b"\x93NUMPY\x01\x00" + len(HEAD).to_bytes(2, "little") + HEAD
         one_array(),
         to_npz(samples())[:200],
         flipped(to_npz(samples())),
+        flipped(archive("x.npy", one_array(), zipfile.ZIP_LZMA)),
         archive("x.npy", b"hello"),
         archive("x.npy", ENDLESS),
+        archive("x.npy", OPEN),
+        archive("x.npy", NO_TYPE),
     ],
-    ids=["empty", "text", "one array", "truncated", "damaged", "no array", "larger than memory"],
+    ids=[
+        *("empty", "text", "one array", "truncated", "damaged", "damaged otherwise packed", "no array"),
+        *("larger than memory", "a head that does not end", "a type that is none"),
+    ],
 )
 def test_whatever_is_no_npz_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"npz|memory|pickle"):

@@ -8,7 +8,8 @@ import pytest
 from onnx import numpy_helper
 
 from models.evaluate import appraise, gate, latency, measure
-from models.evaluate.appraise import Appraisal, Trial, _profiled_runs
+from models.evaluate import profile as operators
+from models.evaluate.appraise import Appraisal, Trial, _profiled_runs, _why
 from models.evaluate.evidence import Circumstances, collect
 from service.repository.card import Size
 from service.repository.card_measures import Batching, Speed
@@ -75,13 +76,25 @@ def test_the_full_version_itself_is_no_gain(of_full: Appraisal, full_onnx: bytes
     assert outcomes["accuracy"] == outcomes["agreement"] == outcomes["non-inferiority"] == "pass"
 
 
-@pytest.mark.parametrize(("p50_ms", "runs"), [(0.1, 30), (500.0, 20), (15_000.0, 1)])
-def test_a_slow_variant_is_profiled_no_longer_than_it_is_timed(p50_ms: float, runs: int) -> None:
+def slow(p50_ms: float) -> Speed:
     own = latency.timing(np.array([p50_ms / 1e3]), 1)
-    slow = Speed(
+    return Speed(
         provider="cpu", cpu_class="a", threads=1, rows=1, runs=1, load_ms=1.0, first_run_ms=1.0, own=own, full=own
     )
-    assert _profiled_runs(slow, budget_s=60.0) == runs
+
+
+@pytest.mark.parametrize(("p50_ms", "runs"), [(0.1, 30), (500.0, 20), (15_000.0, 1)])
+def test_a_slow_variant_is_profiled_no_longer_than_it_is_timed(p50_ms: float, runs: int) -> None:
+    assert _profiled_runs(slow(p50_ms), budget_s=60.0) == runs
+
+
+def test_both_versions_are_profiled_so_often(full_onnx: bytes, trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    monkeypatch.setattr(operators, "profile", lambda *_, **given: runs.append(given["runs"]))
+    monkeypatch.setattr(operators, "explain", lambda *_: ())
+    monkeypatch.setattr(appraise, "not_faster", lambda _: slow(1e6))
+    assert _why(full_onnx, full_onnx, (), trial) == ()
+    assert runs == [1, 1]
 
 
 def test_speeds_of_other_machines_prove_nothing_here(full_onnx: bytes, of_full: Appraisal, trial: Trial) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from models.cards import CODED
 from models.compress import deep_file
-from models.evaluate.version import Case, Version
+from models.evaluate.version import Case, Version, golden_scale
 from service.core.errors import BadModel
 from service.repository.card import Card, FileEntry, Size
 
@@ -49,3 +49,7 @@ def test_an_infinity_that_was_recorded_is_one_that_is_answered() -> None:
     assert (same.fits, same.error) == (True, 0.5)
     for spoilt in ([[0.0, 1.0, np.nan]], [[np.nan, -np.inf, np.nan]], [[0.0, np.inf, np.nan]]):
         assert not case([[0.0, -np.inf, np.nan]], spoilt).fits
+
+
+def test_an_infinity_is_no_scale_by_which_all_else_is_near() -> None:
+    assert golden_scale([case([[0.5, -2.0, np.inf]], [[0.0, 0.0, np.inf]])]).tolist() == [2.0]
