@@ -8,11 +8,9 @@ SHELL := /bin/bash
 VENV       := .venv
 LOCK_VENV  := .venv-lock
 TRITON_VENV := .venv-triton
+SCHEMATHESIS_VENV := .venv-schemathesis
 BIN        := $(VENV)/bin
-# Prefers the oldest supported Python, the one that the locks are made for; PYTHON=... overrides.
-PYTHON     ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
-	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
-	&& echo $$p && break; done)
+PYTHON     ?= $(shell ./choose-python.sh)
 REPOSITORY ?= models/repository
 ARGS       ?=
 PYTEST_ARGS ?=
@@ -84,6 +82,9 @@ perf-analyzer: $(VENV)/.dev $(VENV)/.project  ## fetch Triton's load generator a
 	$(BIN)/python -m tests.support.perf_analyzer .perf-analyzer
 	PERF_ANALYZER=$(CURDIR)/.perf-analyzer/perf_analyzer $(BIN)/python -m pytest tests/wire/test_perf_analyzer.py $(PYTEST_ARGS)
 
+schemathesis: $(SCHEMATHESIS_VENV)/.ready $(VENV)/.dev $(VENV)/.project  ## fetch schemathesis and run it over the whole OpenAPI document: two minutes
+	SCHEMATHESIS=$(CURDIR)/$(SCHEMATHESIS_VENV)/bin/schemathesis $(BIN)/python -m pytest -rP tests/wire/test_schemathesis.py $(PYTEST_ARGS)
+
 bench: $(VENV)/.dev $(VENV)/.project bench-start  ## what a request of a tiny network costs the server, in ratios to an echo; fails when one is worse than the kept ones
 	$(BIN)/python -m tests.bench $(ARGS)
 
@@ -113,7 +114,7 @@ lock: $(LOCK_VENV)/bin/uv  ## resolve the dependencies again; UPGRADE=--upgrade 
 	$(UV_COMPILE) --extra workshop --extra loadtest --extra test -c requirements/service.lock -o requirements/dev.lock
 
 clean:  ## remove the environments and what the tools left
-	rm -rf $(VENV) $(LOCK_VENV) $(TRITON_VENV) build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache \
+	rm -rf $(VENV) $(LOCK_VENV) $(TRITON_VENV) $(SCHEMATHESIS_VENV) build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache \
 		.mypy_cache .ruff_cache .import_linter_cache .hypothesis .perf-analyzer .compare
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -132,9 +133,16 @@ $(TRITON_VENV)/.ready: requirements/triton.txt
 	$(TRITON_VENV)/bin/python -m pip install --quiet --progress-bar off --requirement requirements/triton.txt
 	@touch $@
 
+# Apart from all else: it wants other versions of what the tests use.
+$(SCHEMATHESIS_VENV)/.ready: requirements/schemathesis.txt
+	test -x $(SCHEMATHESIS_VENV)/bin/python || $(PYTHON) -m venv $(SCHEMATHESIS_VENV)
+	$(SCHEMATHESIS_VENV)/bin/python -m pip install --quiet --progress-bar off --requirement requirements/schemathesis.txt
+	@touch $@
+
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 with venv found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; test -n "$$python" \
+		|| { echo "no Python 3.11, 3.12 or 3.13 with venv found; name one: make PYTHON=/path/to/python" >&2; exit 1; }; \
+	echo "making $(VENV) with $$python"; "$$python" -m venv $(VENV)
 
 # The environments are order-only on the interpreter: its link's time says nothing about what is installed.
 $(VENV)/.service: requirements/service.lock | $(BIN)/python

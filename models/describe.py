@@ -18,6 +18,7 @@ from models.compress.checks import op_counts
 from service.repository.card import FileEntry, Graph, Producer
 
 _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
+_PACKED = "MatMulNBits"
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "scikit-learn", "torch")
 
 
@@ -53,9 +54,29 @@ def producer() -> Producer:
 
 def _weights(main: onnx.GraphProto) -> list[NDArray[Any]]:
     """Initializers that are learnt: not int64, which shapes and axes are, and no scale or zero point."""
+    packed = {node.input[1]: node for node in main.node if node.op_type == _PACKED}
     scales = {name for node in main.node if node.op_type in _QUANTISERS for name in node.input[1:]}
-    learnt = (w for w in main.initializer if w.name not in scales and w.data_type != onnx.TensorProto.INT64)
-    return [numpy_helper.to_array(weight) for weight in learnt]
+    scales |= {name for node in packed.values() for name in node.input[2:4]}
+    learnt = [w for w in main.initializer if w.name not in scales and w.data_type != onnx.TensorProto.INT64]
+    of_name = {w.name: w for w in main.initializer}
+    return [_unpacked(packed[w.name], of_name) if w.name in packed else numpy_helper.to_array(w) for w in learnt]
+
+
+def _unpacked(node: onnx.NodeProto, of_name: Mapping[str, onnx.TensorProto]) -> NDArray[Any]:
+    """The weight of a MatMulNBits, whose bytes hold several numbers each: (N, K), 0 where the weight is 0."""
+    told = {attribute.name: attribute.i for attribute in node.attribute}
+    rows, bits, block = told["N"], told.get("bits", 4), told["block_size"]
+    values = _numbers(numpy_helper.to_array(of_name[node.input[1]]).reshape(rows, -1), bits)
+    points = np.full((rows, values.shape[1] // block), 1 << (bits - 1))
+    if len(node.input) > 3 and node.input[3]:
+        points = _numbers(numpy_helper.to_array(of_name[node.input[3]]).reshape(rows, -1), bits)[:, : points.shape[1]]
+    return np.asarray(values - points.repeat(block, axis=1))[:, : told["K"]]
+
+
+def _numbers(data: NDArray[Any], bits: int) -> NDArray[np.int64]:
+    """Of bytes (n, m), those of `bits` bits each that they hold, the lowest bits first: (n, m * 8 / bits)."""
+    wide = data.astype(np.int64)[:, :, np.newaxis] >> np.arange(0, 8, bits)
+    return np.asarray(wide & ((1 << bits) - 1)).reshape(len(data), -1)
 
 
 def _version(distribution: str) -> str:

@@ -55,12 +55,20 @@ def serve(settings: Settings, say: Callable[[str], None], ahead: TrialAhead | No
     server = Server(settings, say, LogSettings(output, settings.log_level), ahead)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         exit_code = runner.run(server.run())
+        _hear_no_more(runner.get_loop())
     if server.left_runs_behind:  # the interpreter would end under a thread inside ONNX Runtime, which aborts
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
     return exit_code
+
+
+def _hear_no_more(loop: asyncio.AbstractEventLoop) -> None:
+    """A signal that comes now finds a server that has ended well; the loop would leave it to the system."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass(slots=True)

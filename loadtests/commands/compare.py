@@ -11,6 +11,7 @@ import typer
 
 from loadtests.commands.cores import parse_cores
 from loadtests.commands.ending import ended_as_by_ctrl_c
+from loadtests.commands.needs import refuse_without
 
 if TYPE_CHECKING:
     from loadtests.order import Order
@@ -91,6 +92,7 @@ def compare(  # noqa: PLR0913 - a command line
         return
     if not model:
         raise typer.BadParameter("name the model", param_hint="MODEL")
+    refuse_without("compare")
     drawn, chosen, named = _traffic(arrivals, scenario, trace)
     _check(rate, slo_p99_ms, duration, find_knee)
     urls = tuple(one.rstrip("/") for one in url or [DEFAULT_URL])

@@ -11,6 +11,7 @@ import typer
 
 from loadtests.commands.cores import parse_cores
 from loadtests.commands.ending import ended_as_by_ctrl_c
+from loadtests.commands.needs import refuse_without
 
 if TYPE_CHECKING:
     from loadtests.tune.found import Found
@@ -72,6 +73,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter an option
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
 ) -> None:
     """See `HELP`."""
+    refuse_without("tune")
     from loadtests.tune.order import Order  # noqa: PLC0415
 
     folder = repository / model

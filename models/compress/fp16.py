@@ -130,7 +130,7 @@ def _answers(model: bytes, rows: Arrays) -> Arrays:
 def _few(proto: onnx.ModelProto, rows: Arrays) -> Arrays:
     """The first rows, as many as a run takes."""
     fixed = [_rows_of(value) for value in proto.graph.input if value.name in rows]
-    return {name: array[: min([_LOOKED_AT_ROWS, *filter(None, fixed)])] for name, array in rows.items()}
+    return {name: array[: min(filter(None, fixed), default=_LOOKED_AT_ROWS)] for name, array in rows.items()}
 
 
 def _rows_of(value: onnx.ValueInfoProto) -> int:

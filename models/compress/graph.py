@@ -42,11 +42,7 @@ def read(model: bytes, step: str) -> onnx.ModelProto:
         NotApplied: weights lie outside the file, or the opset is older than `LEAST_OPSET`.
     """
     proto = onnx.load_from_string(model)
-    if opset(proto) < LEAST_OPSET:
-        raise NotApplied(
-            f"{step} needs opset {LEAST_OPSET} or newer, and the model has {opset(proto)}: export it anew, "
-            "or convert it with onnx.version_converter."
-        )
+    refuse_old(proto, step)
     _lift_constants(proto.graph)
     for tensor in proto.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -60,7 +56,7 @@ def read(model: bytes, step: str) -> onnx.ModelProto:
 
 def write(proto: onnx.ModelProto) -> bytes:
     """The edited model, without the initializers that no node uses any more; equal models give equal bytes."""
-    used = _uses(proto.graph)
+    used = uses(proto.graph)
     _keep(proto.graph.initializer, [tensor for tensor in proto.graph.initializer if used[tensor.name]])
     return proto.SerializeToString(deterministic=True)
 
@@ -68,6 +64,19 @@ def write(proto: onnx.ModelProto) -> bytes:
 def opset(proto: onnx.ModelProto) -> int:
     """The version of ONNX's own operators; 0 where the model imports none."""
     return max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+
+
+def refuse_old(proto: onnx.ModelProto, step: str) -> None:
+    """Holds the model to an opset whose operators can say what the step writes.
+
+    Raises:
+        NotApplied: it is older than `LEAST_OPSET`.
+    """
+    if opset(proto) < LEAST_OPSET:
+        raise NotApplied(
+            f"{step} needs opset {LEAST_OPSET} or newer, and the model has {opset(proto)}: export it anew, "
+            "or convert it with onnx.version_converter."
+        )
 
 
 def name_nodes(graph: onnx.GraphProto) -> None:
@@ -131,9 +140,9 @@ def weighted(
     if not found and not may_lack:
         raise NotApplied(f"{step} finds no {', '.join(op_types)} with a constant float32 weight.")
     fed = {value.name for value in proto.graph.input}
-    uses = _uses(proto.graph)
+    used = uses(proto.graph)
     for one in found:
-        _refuse(one, fed, uses, step, may_share)
+        _refuse(one, fed, used, step, may_share)
     return found
 
 
@@ -218,18 +227,19 @@ def _has_weight(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> b
     return node.op_type not in LINEAR or len(weight.dims) == 2
 
 
-def _uses(graph: onnx.GraphProto) -> Counter[str]:
-    uses = Counter(value.name for value in graph.output)
+def uses(graph: onnx.GraphProto) -> Counter[str]:
+    """How often each tensor is read: by nodes, at any depth, and as an output of the graph."""
+    found = Counter(value.name for value in graph.output)
     for node in graph.node:
-        uses.update(node.input)
+        found.update(node.input)
         for inner in inner_nodes(node):
-            uses.update(inner.input)
-    return uses
+            found.update(inner.input)
+    return found
 
 
-def _refuse(one: Weighted, fed: set[str], uses: Counter[str], step: str, may_share: bool) -> None:
+def _refuse(one: Weighted, fed: set[str], used: Counter[str], step: str, may_share: bool) -> None:
     where = f"{step} cannot change the weight {one.weight.name!r} of node {one.node.name!r}"
     if one.weight.name in fed:
         raise NotApplied(f"{where}: it is also an input of the graph, so that a caller may replace it.")
-    if uses[one.weight.name] > 1 and not may_share:
-        raise NotApplied(f"{where}: it is used {uses[one.weight.name]} times; exclude_nodes would leave it as it is.")
+    if used[one.weight.name] > 1 and not may_share:
+        raise NotApplied(f"{where}: it is used {used[one.weight.name]} times; exclude_nodes would leave it as it is.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +79,8 @@ def int8_static(model: bytes, arguments: Int8Static, material: Material) -> byte
 
     Raises:
         NoCalibration: there is no calibration set.
-        NotApplied: an argument is not one, no node of these types occurs, nothing was quantised, a zero point is not
-            0 where it was to be, or the signature changed.
+        NotApplied: an argument is not one, no node of these types occurs, one scale a channel cannot be had, nothing
+            was quantised, a zero point is not 0 where it was to be, or the signature changed.
     """
     _refuse(arguments)
     proto = onnx.load_from_string(model)
@@ -88,6 +88,10 @@ def int8_static(model: bytes, arguments: Int8Static, material: Material) -> byte
     graphs.refuse_hidden(proto, arguments.op_types, "int8_static", arguments.exclude_nodes)
     if not op_counts(model).keys() & set(arguments.op_types):
         raise NotApplied(f"int8_static finds no {', '.join(arguments.op_types)} to quantise.")
+    if arguments.per_channel:
+        graphs.refuse_old(proto, "int8_static")
+        _refuse_both_axes(proto.graph, arguments.exclude_nodes)
+    _flatten_biases(proto.graph)
     # The histograms' progress goes to the standard output, which belongs to the command line.
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         path = Path(folder) / "int8.onnx"
@@ -123,6 +127,31 @@ def _refuse(arguments: Int8Static) -> None:
             raise NotApplied(f"int8_static takes {', '.join(known)} for {name}, not {value!r}.")
     if arguments.symmetric_activations and arguments.activations != "QInt8":
         raise NotApplied("int8_static makes activations symmetric around 0 only where their type is QInt8.")
+
+
+def _refuse_both_axes(graph: onnx.GraphProto, exclude: Sequence[str]) -> None:
+    """ONNX Runtime's integer kernels take scales along a product's rows for those of its columns, and answer wrong."""
+    weights = {tensor.name for tensor in graph.initializer}
+    axes: dict[str, int] = {}
+    for node in graph.node:
+        if node.op_type not in graphs.LINEAR or node.name in exclude or node.input[1] not in weights:
+            continue
+        turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+        if axes.setdefault(node.input[1], int(not turned)) != int(not turned):
+            raise NotApplied(
+                f"int8_static cannot give the weight {node.input[1]!r} one scale a channel: nodes read it along "
+                "different axes; per_channel: false does, or exclude_nodes of one side."
+            )
+
+
+def _flatten_biases(graph: onnx.GraphProto) -> None:
+    """Of (1, N) to (N,), which is the same bias: ONNX Runtime's quantiser breaks off at the other form."""
+    gemms = [node for node in graph.node if node.op_type == "Gemm" and len(node.input) > 2]
+    uses = graphs.uses(graph)
+    for tensor in graph.initializer:
+        as_bias = sum(node.input[2] == tensor.name for node in gemms)
+        if len(tensor.dims) == 2 and tensor.dims[0] == 1 and 0 < as_bias == uses[tensor.name]:
+            del tensor.dims[0]
 
 
 def _looked_at(arrays: Arrays, arguments: Int8Static) -> Arrays:

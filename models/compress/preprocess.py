@@ -1,7 +1,8 @@
 """Cleans a graph before a technique touches it: shapes inferred, constants folded, every node named, answers kept.
 
 Every technique that reads shapes or fuses nodes starts here. Built on onnxruntime's quant_pre_process, whose symbolic
-shapes know no slice of a length that is left open: such a graph goes on without them, and a warning says so.
+shapes know no slice of a length that is left open and no input of unknown rank: such a graph goes on without them,
+and a warning says so.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from onnxruntime.quantization import quant_pre_process
 from models.compress.checks import same_signature
 from models.compress.graph import inner_nodes, name_nodes
 from models.compress.technique import Material, Technique
-
-INCOMPLETE = "Incomplete symbolic shape inference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +60,17 @@ def preprocess(model: bytes, arguments: Preprocess, material: Material | None = 
 
 def _clean(before: Path, after: Path, arguments: Preprocess) -> None:
     skip_optimization = not arguments.optimise
+    why = ""
     if arguments.symbolic_shapes:
         try:
             quant_pre_process(before, after, skip_symbolic_shape=False, skip_optimization=skip_optimization)
-        except Exception as error:
-            if INCOMPLETE not in str(error):
-                raise
-            warnings.warn(f"ONNX Runtime says {INCOMPLETE!r}: the graph is cleaned without them.", stacklevel=3)
+        except Exception as error:  # a slice that is left open, an unknown rank: each breaks off in another way
+            why = next(iter(str(error).splitlines()), type(error).__name__)
         else:
             return
     quant_pre_process(before, after, skip_symbolic_shape=True, skip_optimization=skip_optimization)
+    if why:
+        warnings.warn(f"No symbolic shapes, as ONNX Runtime breaks off with {why!r}: cleaned without.", stacklevel=3)
 
 
 def _keep_used_domains(model: onnx.ModelProto) -> None:

@@ -76,7 +76,8 @@ def read(path: Path, every: int = 1) -> Samples:
         data, offsets, labels = arrays["jpeg"].tobytes(), arrays["offsets"], arrays["y"]
     except (ValueError, KeyError, OSError) as error:
         raise NoData(f"{path} is no .npz with the arrays jpeg, offsets and y: {error}.") from error
-    if len(offsets) != len(labels) + 1 or not len(labels) or labels.max() >= len(LABELS):
+    whole = offsets.dtype.kind in "iu" and labels.dtype.kind in "iu"
+    if not whole or len(offsets) != len(labels) + 1 or not len(labels) or not 0 <= labels.min() <= labels.max() < 10:
         raise NoData(f"{path} holds {len(offsets)} offsets and {len(labels)} labels, which do not fit ten classes.")
     rows = range(0, len(labels), every)
     images = np.empty((len(rows), 3, SIDE_PIXELS, SIDE_PIXELS), np.float32)

@@ -8,7 +8,6 @@ The published test images stay the test part; whatever of them also occurs in th
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +56,12 @@ def _read(path: Path) -> Samples:
     try:
         arrays = read_arrays(path.read_bytes())
         images, labels = arrays["x"], arrays["y"]
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError) as error:
         raise NoData(f"{path} is no .npz with the arrays x and y: {error}.") from error
     if images.shape[1:] != (28, 28) or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
         raise NoData(f"{path} holds x {images.dtype} {images.shape} and y {labels.shape}, not x uint8 (n, 28, 28).")
+    if labels.dtype.kind not in "iu" or not len(labels) or labels.max() >= len(LABELS) or labels.min() < 0:
+        raise NoData(f"{path} holds y {labels.dtype} {labels.shape} that are not digits from 0 to 9.")
     return Samples({INPUT: images[:, np.newaxis].astype(np.float32)}, labels.astype(np.int64))
 
 

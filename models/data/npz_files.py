@@ -133,7 +133,7 @@ def _check_input(path: Path, spec: TensorSpec, array: Array) -> None:
     for axis, (size, dim) in enumerate(zip(array.shape, spec.dims, strict=False)):
         if axis and isinstance(dim, int) and dim != size:
             raise BadData(f"{where} has shape {_shape(array.shape)}, the model takes {_dims(spec)}.")
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and array.ndim:
         bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1)) if array.size else ()
         if len(bad):
             raise BadData(f"{where} has a NaN or an infinity in row {bad[0]}, and in {len(bad)} rows in all.")

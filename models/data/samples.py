@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 
 from service.core.contract import Array, Arrays
 
+# RuntimeError: encrypted, or packed in a way that zipfile does not know.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, RuntimeError)
 LABELS = "labels"
 TARGETS = "targets"
 
@@ -114,6 +118,18 @@ def arrays_to_npz(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 
 def read_arrays(data: bytes) -> dict[str, Array]:
-    """The arrays of .npz bytes by name, without pickles."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    """The arrays of .npz bytes by name, without pickles.
+
+    Raises:
+        ValueError: it is no .npz file, it is damaged, or it holds something else than arrays, or more than fits.
+    """
+    try:
+        archive = np.load(io.BytesIO(data), allow_pickle=False)
+        found = {name: archive[name] for name in archive.files} if isinstance(archive, np.lib.npyio.NpzFile) else None
+    except _DAMAGED as error:
+        raise ValueError(f"not an .npz file, or a damaged one: {error}") from error
+    except MemoryError as error:
+        raise ValueError("it says that it holds more than there is memory for") from error
+    if found is None or not all(isinstance(array, np.ndarray) for array in found.values()):
+        raise ValueError("an .npz file with named arrays, and nothing else in it, is expected")
+    return found

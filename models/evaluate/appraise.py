@@ -217,9 +217,15 @@ def _why(onnx: bytes, full_onnx: bytes, timed: tuple[Speed, ...], trial: Trial) 
     slow = not_faster(timed)
     if slow is None:
         return ()
-    inputs = trial.asked.samples.inputs
-    full, own = (operators.profile(one, inputs, trial.bench, rows=slow.rows) for one in (full_onnx, onnx))
+    inputs, runs = trial.asked.samples.inputs, _profiled_runs(slow, trial.budget_s)
+    full, own = (operators.profile(one, inputs, trial.bench, rows=slow.rows, runs=runs) for one in (full_onnx, onnx))
     return operators.explain(full, own)
+
+
+def _profiled_runs(slow: Speed, budget_s: float) -> int:
+    """As many as the timed runs of a batch size may take time for, for a slow model is run less often here too."""
+    pair_ms = slow.own.p50_ms + (slow.full.p50_ms if slow.full else 0.0)
+    return max(1, min(operators.RUNS, int(budget_s * 1e3 / len(BATCHES) / pair_ms)))
 
 
 __all__ = ["BATCHES", "Appraisal", "Task", "Trial", "appraise_full", "appraise_variant"]

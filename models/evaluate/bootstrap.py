@@ -6,6 +6,7 @@ chapter 13). Below `LEAST_ROWS` rows they are too narrow to be trusted; whoever 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,13 +58,22 @@ def resampled_means(rows: Floats, *, resamples: int = RESAMPLES, seed: int = 0) 
 
 
 def resampled_counts(counts: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
-    """The same for rows that fall into few cells: how many drawn rows fall into each, (resamples, cells).
+    """The same for rows that fall into few cells: how many drawn rows fall into each, (resamples, cells)."""
+    return np.concatenate(list(drawn_counts(counts, resamples=resamples, seed=seed)))
+
+
+def drawn_counts(
+    counts: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0, width: int = 1
+) -> Iterator[NDArray[np.int64]]:
+    """`resampled_counts` in pieces that fit into memory, however many cells there are.
 
     Args:
         counts: (cells,), rows in each cell; drawing rows is drawing cells from a multinomial distribution.
         resamples: how many.
         seed: of the generator.
+        width: how many numbers the caller makes of each resample, where that is more than the cells.
     """
-    n = int(counts.sum())
-    drawn: NDArray[np.int64] = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
-    return drawn
+    n, generator = int(counts.sum()), np.random.default_rng(seed)
+    chunk = max(1, _CHUNK_NUMBERS // max(1, len(counts), width))
+    for at in range(0, resamples, chunk):
+        yield generator.multinomial(n, counts / n, size=min(chunk, resamples - at))

@@ -22,6 +22,11 @@ def tolerance(logits: Logits, share: float) -> float:
     return float(f"{share * float(np.abs(logits).max()):.2g}")
 
 
+def largest(array: NDArray[Any]) -> float:
+    """The largest magnitude among the finite numbers: a share of an infinity would let everything through."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
+
+
 def telling_rows(full: Logits, variant: Logits, count: int, *, gap: float, margin: float = 1.0) -> Rows:
     """The `count` rows on which two versions' logits (n, classes) differ most, in ascending order.
 

@@ -73,7 +73,10 @@ class Ledger:
             OSError: the disk refused; the ledger is as it was.
         """
         entry = Entry(recipe.name, test_sha256, chosen_on_sha256, arguments_sha256(recipe))
-        with self._path.open("a+") as file, _alone(file):  # two that choose at once do not both find nothing
+        with (
+            self._path.open("a+", encoding="utf-8", errors="replace") as file,
+            _alone(file),
+        ):  # two that choose at once do not both find nothing
             file.seek(0)
             if not _confirmed(self._parsed(file.read().encode()), entry):
                 _append(file, entry)

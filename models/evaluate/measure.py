@@ -153,7 +153,8 @@ def answers(runner: Runner, inputs: Arrays, output: str, *, rows: int | None = N
 
 def batching(runner: Runner, inputs: Arrays, *, limit: float) -> Batching:
     """The card's `batching`, from the first `SENSITIVITY_ROWS` rows of `inputs`; above `limit` nothing is mixed."""
-    few = {name: array[:SENSITIVITY_ROWS] for name, array in inputs.items()}
+    # One row is given a mate that is its like: else nothing would be seen, and all be allowed.
+    few = first_rows(inputs, min(SENSITIVITY_ROWS, max(2, len(next(iter(inputs.values()))))))
     fixed = rows_a_run(runner, few, runner.outputs[0].name)
     if fixed is not None:
         reason = f"A run takes {fixed} row{'s' if fixed > 1 else ''}, neither more nor fewer."

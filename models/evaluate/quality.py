@@ -134,20 +134,36 @@ def macro_f1_differences(full: Classes, variant: Classes, labels: Classes, class
         classes: how many there are.
     """
     cells, counts = np.unique(np.stack([labels, full, variant], axis=1), axis=0, return_counts=True)
-    drawn = bootstrap.resampled_counts(counts).astype(np.float64)
-    label, guesses = _one_hot(cells[:, 0], classes), (_one_hot(cells[:, 1], classes), _one_hot(cells[:, 2], classes))
-    support = drawn @ label
-    there = support > 0
-    of_full, of_variant = (
-        _ratio(2 * (drawn @ (label * guess)), support + drawn @ guess).sum(axis=1) / there.sum(axis=1)
-        for guess in guesses
-    )
-    return np.asarray(of_variant - of_full)
+    parts = []
+    for drawn in bootstrap.drawn_counts(counts, width=classes):
+        support = _by_class(drawn, cells[:, 0], classes)
+        of_full, of_variant = (_macro_f1(drawn, cells[:, 0], guess, support) for guess in (cells[:, 1], cells[:, 2]))
+        parts.append(of_variant - of_full)
+    return np.concatenate(parts)
 
 
-def _one_hot(classes: Classes, of: int) -> NDArray[np.float64]:
-    """(n, of); a row of zeros for `NO_CLASS`."""
-    return np.asarray(classes[:, None] == np.arange(of), dtype=np.float64)
+def _macro_f1(
+    drawn: NDArray[np.int64], label: Classes, guess: Classes, support: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Of each resample, (resamples,)."""
+    classes, right = support.shape[1], label == guess
+    hits = _by_class(drawn[:, right], label[right], classes)
+    f1 = _ratio(2 * hits, support + _by_class(drawn, guess, classes))
+    return np.asarray(f1.sum(axis=1) / (support > 0).sum(axis=1))
+
+
+def _by_class(drawn: NDArray[np.int64], classes: Classes, of: int) -> NDArray[np.float64]:
+    """Rows drawn of each class, (resamples, of), of `drawn` (resamples, cells) and a class each cell; none is left out.
+
+    By sums over runs of equal classes: a product with their one-hot form takes `of` times as long.
+    """
+    found = np.zeros((len(drawn), of))
+    order = np.argsort(classes, kind="stable")
+    order = order[classes[order] != NO_CLASS]
+    if len(order):
+        starts = np.flatnonzero(np.diff(classes[order], prepend=NO_CLASS))
+        found[:, classes[order][starts]] = np.add.reduceat(drawn[:, order], starts, axis=1)
+    return found
 
 
 def _fit(logits: Logits, labels: Classes) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from models.data.samples import arrays_to_npz, read_arrays
+from service.core import interpreter
 from service.core.contract import Arrays
-from service.core.errors import Stuck
+from service.core.errors import RunFailed, Stuck
 from service.runtime.memory import resident_bytes as process_resident_bytes
 from service.runtime.memory import trim
 from service.runtime.onnx import OnnxRunner
@@ -37,18 +38,23 @@ def resident_bytes(model: bytes, feed: Arrays, *, timeout_s: float = 120.0) -> i
 
     Raises:
         Stuck: a child took longer than `timeout_s`.
-        subprocess.CalledProcessError: a child failed.
+        RunFailed: a child failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / MODEL).write_bytes(model)
         (Path(folder) / NOTHING).write_bytes(_one_node())
         (Path(folder) / FEED).write_bytes(arrays_to_npz(dict(feed)))
-        command = [sys.executable, "-m", "models.evaluate.resident", folder]
+        command = interpreter.command("models.evaluate.resident", folder)
+        around = interpreter.environment()
         try:
             figures = [
-                int(subprocess.run(command, capture_output=True, check=True, timeout=timeout_s).stdout)  # noqa: S603
+                int(subprocess.run(command, capture_output=True, check=True, timeout=timeout_s, env=around).stdout)  # noqa: S603
                 for _ in range(CHILDREN)
             ]
+        except subprocess.CalledProcessError as error:
+            raise RunFailed(
+                f"the model's memory cannot be measured: the process that loaded it and ran it once {_end(error)}"
+            ) from error
         except subprocess.TimeoutExpired:
             raise Stuck(
                 f"measuring the model's memory was stopped: it was expected to load and run once within {timeout_s:g} s"
@@ -65,6 +71,12 @@ def measure_here(model: bytes, feed: Arrays, nothing: bytes) -> int:
     with_model.close()
     with_runtime.close()
     return max(0, grown)
+
+
+def _end(error: subprocess.CalledProcessError) -> str:
+    if error.returncode < 0:
+        return f"was ended by signal {-error.returncode}, as for want of memory"
+    return f"failed: {next(iter(reversed(error.stderr.decode(errors='replace').splitlines())), 'it said nothing')}"
 
 
 def _load_and_run(model: bytes, feed: Arrays) -> OnnxRunner:

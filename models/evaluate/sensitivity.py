@@ -31,7 +31,8 @@ def batch_sensitivity(runner: Runner, inputs: Arrays, sizes: tuple[int, ...] = S
         sizes: batch sizes to try.
 
     Returns:
-        0 when no output moved in any company. Outputs that are not numbers count as 1 when they differ.
+        0 when no output moved in any company. Outputs that are not numbers count as 1 when they differ, and so does a
+        number that is finite in one company and not in another.
     """
     n = len(next(iter(inputs.values())))
     alone = [runner.run(_take(inputs, np.array([row]))) for row in range(n)]
@@ -85,11 +86,15 @@ def _with_outlier(feed: Arrays, row: int, tokens: Mapping[str, int]) -> dict[str
 
 
 def _largest(array: Array) -> float:
-    return float(np.abs(array).max(initial=0)) if array.dtype.kind in "fiu" else 0.0
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0)) if array.dtype.kind in "fiu" else 0.0
 
 
 def _change(array: Array, reference: Array, scale: float) -> float:
     if array.dtype.kind not in "fiu":
         return float(not np.array_equal(array, reference))
-    change = float(np.abs(array.astype(np.float64) - reference.astype(np.float64)).max(initial=0))
+    found, expected = array.astype(np.float64), reference.astype(np.float64)
+    both = np.isfinite(found) & np.isfinite(expected)
+    if not np.array_equal(found[~both], expected[~both], equal_nan=True):  # no comparison with NaN is ever larger
+        return 1.0
+    change = float(np.abs(found[both] - expected[both]).max(initial=0))
     return change / scale if scale else change

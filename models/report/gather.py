@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 from models.data import roles
 from models.data.samples import Samples, from_npz
@@ -124,7 +123,7 @@ def _is_classifier(row: Row) -> bool:
 def _of_file(file: Path) -> Samples:
     try:
         return from_npz(file.read_bytes())
-    except (OSError, ValueError, BadZipFile) as refusal:
+    except (OSError, ValueError) as refusal:
         raise CannotReport(f"{file} cannot be read as a test set: {refusal}") from None
 
 

@@ -29,6 +29,8 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from service.core import interpreter
+
 STUCK_S = 300.0
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 # Exit codes of a process that ends for another's sake, and their reasons.
@@ -76,10 +78,12 @@ def launch(processes: int, entry: str, arguments: Mapping[str, Any], *, stuck_s:
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": _LOOPBACK,
         "RETORT_STUCK_S": str(stuck_s),
+        "PYTHONPATH": interpreter.environment()["PYTHONPATH"],
     }
     with _environment(settings), _quiet(), _handlers():
         try:
-            elastic_launch(config, sys.executable)("-m", __name__, entry, json.dumps(dict(arguments)))
+            _, *module = interpreter.command(__name__)
+            elastic_launch(config, sys.executable)(*module, entry, json.dumps(dict(arguments)))
         except ChildFailedError as error:
             failures = error.failures
         except SignalException as error:

@@ -8,6 +8,7 @@ again took a sixth of the start.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import os
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ _STANDARD_ERROR = 2
 def launch(settings: Settings, say: Callable[[str], None]) -> int:
     """Serves until a signal; the exit code. Raises Failure where there is no use in starting."""
     _fill_standard_files()
+    faulthandler.enable(_crash_log())
     with _trial_ahead(settings) as ahead:
         gc.disable()
         try:
@@ -47,6 +49,17 @@ def _fill_standard_files() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
         pass
     os.close(descriptor)
+
+
+def _crash_log() -> int:
+    """Where a crash of native code leaves what each thread was at: standard error, opened so that no write waits.
+
+    A reader of the log that stands still would keep a server that has crashed from ending.
+    """
+    try:
+        return os.open(f"/proc/self/fd/{_STANDARD_ERROR}", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # a socket, which cannot be opened again; a system without /proc
+        return _STANDARD_ERROR
 
 
 @contextlib.contextmanager

@@ -39,7 +39,10 @@ class Heavy:
         await self._turns.acquire()
         task = asyncio.create_task(in_thread(name, work), name=name)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            del task  # it holds the error, whose traceback holds this frame, and those that have the request
 
     def _done(self, task: asyncio.Task[T]) -> None:
         self._turns.release()

@@ -7,7 +7,7 @@ Knows one tensor at a time; which tensors a request has is `codec`'s.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from math import prod
 from types import MappingProxyType
@@ -45,6 +45,7 @@ _CODES: Mapping[str, str] = MappingProxyType(
 )
 _HALF = np.dtype(np.float16)
 _PIECE = 64 << 10  # values: a millisecond or two
+_FEW = 1024  # values that are looked at one by one as soon as together
 _WORDS = {"BOOL": "booleans", "FP32": "numbers", "FP64": "numbers", "BYTES": "strings"}
 
 
@@ -84,12 +85,28 @@ def packer_of(count: int, datatype: str) -> struct.Struct:
 
 
 def _piece_of(flat: list[Any], kinds: frozenset[type], datatype: str, name: str) -> Array:
-    if not kinds.issuperset(map(type, flat)):
-        raise BadInput(_element_sentence(flat, kinds, datatype, name))
     try:
-        return _convert(flat, datatype)
-    except (OverflowError, struct.error):
-        raise BadInput(f"'data' of input {quote(name)} has a number outside the range of {datatype}") from None
+        array = _convert(flat, datatype)
+    except (AttributeError, OverflowError, struct.error):  # no text, too large a number, or no number
+        array = None
+    doubtful = flat if array is None else _doubtful(flat, array)
+    if not kinds.issuperset(map(type, doubtful)):
+        raise BadInput(_element_sentence(flat, kinds, datatype, name))
+    if array is None:
+        raise BadInput(f"'data' of input {quote(name)} has a number outside the range of {datatype}")
+    return array
+
+
+def _doubtful(flat: list[Any], array: Array) -> Iterable[Any]:
+    """Those of `flat` that may be of another kind though they became `array`: struct takes booleans for 0 and 1.
+
+    To find these is far cheaper than to look at each element where there are many. For BOOL it takes anything.
+    """
+    if array.size <= _FEW or array.dtype == np.bool_:
+        return flat
+    if array.dtype.kind == "O":
+        return ()
+    return map(flat.__getitem__, np.flatnonzero((array == 0) | (array == 1)).tolist())
 
 
 def flatten(data: list[Any], shape: Sequence[int], name: str) -> list[Any]:

@@ -30,5 +30,10 @@ _MOVING = """
     Concat Split Slice Gather GatherElements GatherND Squeeze Unsqueeze Reshape Flatten Transpose Shape Size
     DepthToSpace SpaceToDepth
 """
+# Of ai.onnx.ml. Not its trees: a client chooses how deep it goes down.
+_TABULAR = """
+    Scaler Normalizer Imputer Binarizer FeatureVectorizer ArrayFeatureExtractor LinearClassifier LinearRegressor
+    SVMClassifier SVMRegressor ZipMap
+"""
 
-STEADY = frozenset(f"{_LINEAR} {_ELEMENTWISE} {_POOLING_AND_NORMALISATION} {_MOVING}".split())
+STEADY = frozenset(f"{_LINEAR} {_ELEMENTWISE} {_POOLING_AND_NORMALISATION} {_MOVING} {_TABULAR}".split())

@@ -89,7 +89,7 @@ class StateFile:
             try:
                 self._make_folder(self._path.parent)
                 self._merge(self._path)
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 return f"The state file cannot be written: {_reason(error)}."
             self._unwritten.clear()
             return None
@@ -229,5 +229,7 @@ def _record(values: Any) -> ActiveRecord:
     raise ValueError("not a record")
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
     return (error.strerror or "unknown reason").lower()

@@ -27,6 +27,7 @@ _NO_MEMORY = re.compile(
     r"Failed to allocate memory|std::bad_alloc|bad allocation|[Oo]ut of memory"
     r"|is smaller than requested bytes|STATUS_ALLOC_FAILED|Cannot allocate memory"
 )
+_OVERFLOW = "SafeIntOnOverflow"
 
 
 def load_failure(error: Exception) -> RetortError:
@@ -57,6 +58,11 @@ def run_failure(error: Exception) -> RetortError:
 def ran_out_of_memory(error: BaseException | None) -> bool:
     """Whether an allocation failed."""
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+
+
+def broke_the_arena(error: Exception) -> bool:
+    """Whether an allocation failed, or was of a size that no number holds, which may leave later ones failing."""
+    return ran_out_of_memory(error) or _OVERFLOW in str(error)
 
 
 def sentence(text: str) -> str:

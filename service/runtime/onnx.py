@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 
 from service.core.contract import DTYPES, Array, Arrays, TensorSpec
 from service.core.errors import BadInput, RunFailed, Stuck
 from service.runtime import memory, strings
-from service.runtime.failures import run_failure
+from service.runtime.failures import broke_the_arena, run_failure
 from service.runtime.onnx_runtime import onnxruntime
 from service.runtime.providers import Provider, RunnerOptions
 from service.runtime.session import open_session
@@ -100,6 +101,8 @@ class OnnxRunner:
         except Exception as error:
             if options.terminate:
                 raise Stuck("the run was stopped") from error
+            if broke_the_arena(error):
+                self._mend_the_arena(session, feeds)
             raise run_failure(error) from error
         outputs: dict[str, Array] = dict(zip(self._output_names, results, strict=True))
         for name in self._text_outputs:
@@ -118,6 +121,18 @@ class OnnxRunner:
         """Gives the memory back, to the system too; blocks some milliseconds, so call it off the event loop."""
         self._session = None
         memory.trim()
+
+    def _mend_the_arena(self, session: onnxruntime.InferenceSession, feeds: Arrays) -> None:
+        """Has ONNX Runtime forget how much an allocation wanted that it did not get.
+
+        It would ask for twice as much whatever comes next, until the number overflows: from then on every run that
+        needs memory fails. Only a run resets that, at its end and also where it fails, as this one does.
+        """
+        options = self._run_options = _run_options()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        with suppress(Exception):  # of the same failure, or of a session that has no arena
+            session.run(self._output_names, feeds, options)
+        self._run_options = _run_options()
 
     def _feeds(self, arrays: Arrays) -> dict[str, Array]:
         """The arrays as ONNX Runtime wants them.

@@ -117,7 +117,7 @@ def _build_any(
 
 
 def _build(onnx: bytes, settings: onnxruntime.SessionOptions, providers: Providers) -> onnxruntime.InferenceSession:
-    check_threads(settings.intra_op_num_threads - 1 + settings.inter_op_num_threads - 1)  # the caller's runs too
+    check_threads(_threads_of(settings))
     try:
         session = onnxruntime.InferenceSession(onnx, settings, providers=providers, enable_fallback=0)
     except Exception as error:
@@ -125,6 +125,15 @@ def _build(onnx: bytes, settings: onnxruntime.SessionOptions, providers: Provide
     # Kept by ONNX Runtime for a fall back that is off here; it would double what a version holds.
     session._model_bytes = None
     return session
+
+
+def _threads_of(settings: onnxruntime.SessionOptions) -> int:
+    """Those that a session starts beside its caller's, which runs too."""
+    side_by_side: int = 1
+    if settings.execution_mode == onnxruntime.ExecutionMode.ORT_PARALLEL:
+        side_by_side = settings.inter_op_num_threads or os.cpu_count() or 1  # 0 for one a core
+    inside: int = settings.intra_op_num_threads
+    return inside - 1 + side_by_side - 1
 
 
 def _providers(onnx: bytes, external: Mapping[str, bytes], options: RunnerOptions) -> list[Providers]:

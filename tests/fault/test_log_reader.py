@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -50,6 +51,28 @@ def test_nobody_waits_for_a_reader_of_the_log(unread: tuple[subprocess.Popen[str
     assert process.wait(20) == 0
     if not leaves:
         os.close(reader)
+
+
+def test_a_crash_is_told_in_the_log(tmp_path: Path) -> None:
+    with ServerProcess(["--repository", str(REPOSITORY)], tmp_path) as server:
+        server.process.send_signal(signal.SIGSEGV)
+        assert server.process.wait(20) == -signal.SIGSEGV
+        told = server.log().partition("Fatal Python error: Segmentation fault")[2]
+        assert "most recent call first" in told and "in serve" in told
+
+
+def test_a_crash_ends_the_process_though_nobody_reads(unread: tuple[subprocess.Popen[str], int]) -> None:
+    process, reader = unread
+    assert process.stdout is not None
+    assert READY.search(process.stdout.readline())
+    filler = os.open(f"/proc/self/fd/{reader}", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(filler, b"x")
+    process.send_signal(signal.SIGSEGV)
+    assert process.wait(20) == -signal.SIGSEGV
+    os.close(filler)
+    os.close(reader)
 
 
 def test_a_server_serves_though_nobody_reads_that_it_is_ready(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.openloop import post
@@ -62,6 +65,19 @@ def test_a_second_signal_ends_the_server_well_under_a_run_that_does_not_stop(tmp
         until(lambda: '"stopping"' in server.log(), "it did not hear the first signal")
         assert server.terminate() == 0
         assert "terminate called" not in server.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_that_come_after_the_end_change_nothing_of_it(tmp_path: Path, number: signal.Signals) -> None:
+    with ServerProcess([], tmp_path) as server:
+        server.process.send_signal(number)
+        until(lambda: '"stopped"' in server.log(), "it did not stop")
+        while server.process.poll() is None:
+            server.process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(0.02)
+        assert server.process.returncode == 0
+        assert "Traceback" not in server.log()
 
 
 def test_a_terminal_that_hangs_up_ends_a_server_without_keys_well(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ READY = re.compile(r"retort (?:not )?ready: (https?://\S+?:(\d+)) (?:grpcs?://(\
 
 
 class ServerProcess:
-    """One running server; leaves with the `with` block.
+    """One running server; leaves with the `with` block, which fails where it has ended and nobody has asked.
 
     Args:
         arguments: after `retort serve`; the port is a free one unless given.
@@ -85,6 +85,8 @@ class ServerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.http.close()
+        assert self.process.stdout is not None
+        noticed = self.process.returncode is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -93,7 +95,8 @@ class ServerProcess:
                 self.process.kill()
                 self.process.wait()
                 raise
-        assert self.process.stdout is not None
+        elif not noticed:
+            raise AssertionError(f"the server has ended by itself: {self.process.returncode}\n{self.log()[-4000:]}")
         self.process.stdout.close()
 
     def terminate(self, timeout_s: float = 20.0) -> int:

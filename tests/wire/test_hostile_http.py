@@ -21,6 +21,7 @@ from tests.wire.digits import INFER, INPUT, OUTPUT, ROWS, is_answer_of, tensor
 
 ANSWER_LIMIT_BYTES = 4096
 SIZE = 64
+REFUSED_VALUES = 200_000
 
 
 def with_data(data: bytes, shape: bytes = b"[1,1,8,8]") -> bytes:
@@ -325,3 +326,16 @@ def test_the_sum_of_answers_is_what_was_sent(server: ServerProcess) -> None:
     after = answers()
     change = {code: after[code] - before.get(code, 0) for code in after}
     assert (change["200"], change["400"], change["404"]) == (5 + 1, 5, 5)
+
+
+def test_nothing_is_kept_of_a_large_body_that_was_refused(server: ServerProcess) -> None:
+    """It is read in a thread, whose error must not hold it until the collector comes, which is seldom."""
+    body = with_data(b"[" + b"1," * REFUSED_VALUES + b"1]")
+
+    def refuse(times: int) -> int:
+        for _ in range(times):
+            assert server.http.post(INFER, content=body).status_code == 400
+        return server.resident_bytes()
+
+    before = refuse(10)
+    assert refuse(200) - before < 60 * len(body)

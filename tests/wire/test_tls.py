@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -148,6 +149,22 @@ def test_who_connects_and_does_not_shake_hands_is_let_go(secure: ServerProcess) 
             while connection.recv(1000):
                 pass
     assert HANDSHAKE_LIMIT_S * 0.5 < time.monotonic() - began_s < HANDSHAKE_LIMIT_S * 4
+
+
+def test_many_connections_at_once_end_no_server(secure: ServerProcess, pair: Pair) -> None:
+    """Were gRPC told of the pair anew with each, as it may be, 36 to 1,900 of them would end the process."""
+    context = ssl.create_default_context(cafile=pair.chain)
+    context.set_alpn_protocols(["h2"])
+    port = int(secure.grpc.rsplit(":", 1)[1])
+
+    def connect(_: int) -> int:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
+            context.wrap_socket(plain, server_hostname="localhost").close()
+        return 1
+
+    with ThreadPoolExecutor(8) as clients:
+        assert sum(clients.map(connect, range(4000))) == 4000
+    assert secure.process.poll() is None
 
 
 def test_a_certificate_is_renewed_while_the_server_serves(tmp_path: Path) -> None:

@@ -41,25 +41,23 @@ class Call:
         share: what its message and its answer hold of the budget.
         holder: whose key it came with; None where the server has no keys.
         peer: where its client is, as gRPC writes it.
+        metadata: its texts, by lower-case name.
     """
 
-    def __init__(self, context: Context, ids: RequestIds, path: str, budget: ByteBudget, peer: str = "") -> None:
+    def __init__(self, context: Context, ids: RequestIds, path: str, budget: ByteBudget, stream: Call | None) -> None:
         self._context = context
-        self.peer: str = peer or context.peer()  # now: once the call is over gRPC looks it up at address 0
+        if stream is None:  # now: for a call that is over gRPC looks at address 0, and in memory that it freed
+            self.peer: str = context.peer()
+            self.metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        else:
+            self.peer, self.metadata = stream.peer, stream.metadata
         self.share = Share(budget)
         self.path = path
         self.began_ns = time.perf_counter_ns()
         self.trailing: tuple[tuple[str, str], ...] = ()
         self.holder: Holder | None = None
-        self.id = ids.new()
-        for name, value in context.invocation_metadata() or ():
-            if name == "x-request-id" and isinstance(value, str):
-                self.id = ids.chosen(value.encode())
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The texts of the call's metadata, by lower-case name."""
-        return {name: value for name, value in self._context.invocation_metadata() or () if isinstance(value, str)}
+        wished = self.metadata.get("x-request-id")
+        self.id = ids.new() if wished is None else ids.chosen(wished.encode())
 
     @property
     def origin(self) -> str:
@@ -126,15 +124,15 @@ class Calls:
         self._access_log = access_log
         self._ids = RequestIds()
 
-    def call(self, context: Context, path: str, peer: str = "") -> Call:
+    def call(self, context: Context, path: str, stream: Call | None = None) -> Call:
         """The call of `context` to the method `path`; log lines bear its id from now on.
 
         Args:
-            context: which must be there yet where no `peer` is given.
+            context: which must be there yet where no `stream` is given.
             path: of the method.
-            peer: the same as of the stream that brought the request.
+            stream: the call that brought the request, if that is one of many.
         """
-        call = Call(context, self._ids, path, self.budget, peer)
+        call = Call(context, self._ids, path, self.budget, stream)
         REQUEST_ID.set(call.id)
         return call
 
@@ -181,14 +179,14 @@ class Calls:
         await context.abort(grpc.StatusCode[problem.code], problem.sentence, trailing)
         raise AssertionError("`abort` has raised already")
 
-    async def open(self, context: Context, path: str) -> str:
-        """Lets a stream begin, whose requests are charged one by one; ends it where its key may not. Its peer."""
+    async def open(self, context: Context, path: str) -> Call:
+        """Lets a stream begin, whose requests are charged one by one; ends it where its key may not."""
         call = self.call(context, path)
         try:
             self.identify(call)
         except RetortError as error:
             await self.end(context, self.failed(error, call))
-        return call.peer
+        return call
 
     async def end(self, context: Context, problem: CallProblem) -> None:
         """Ends a stream, whose answers were counted one by one, by a code: raises."""

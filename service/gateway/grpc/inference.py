@@ -144,13 +144,13 @@ class Inference:
         A request that fails is answered by its sentence, or ends the stream by its code if the client asked for that.
         """
         ends = (_ENDED_BY_ERRORS, "true") in tuple(context.invocation_metadata() or ())
-        peer = await self._calls.open(context, "ModelStreamInfer")
+        opened = await self._calls.open(context, "ModelStreamInfer")
         kept = _Kept(set(), set())
         self._streams += 1
         try:
             if self._streams > STREAMS_LIMIT:
                 raise Rejected(f"{STREAMS_LIMIT} streams are open already")
-            arrive, answer = partial(self._arrived, context, peer, kept), partial(self._of_stream, kept)
+            arrive, answer = partial(self._arrived, context, opened, kept), partial(self._of_stream, kept)
             found = answers_to(
                 requests, answer, turn=_turn, size_bytes=_size_bytes, arrive=arrive, stopping=self._stopping
             )
@@ -170,9 +170,9 @@ class Inference:
                 REQUEST_ID.set(call.id)
                 self._calls.ended("CANCELLED", call)
 
-    def _arrived(self, context: Context, peer: str, kept: _Kept, request: Any) -> _Asked | _Answer:
+    def _arrived(self, context: Context, opened: Call, kept: _Kept, request: Any) -> _Asked | _Answer:
         """One request of a stream, which holds its share of the budget from now on, also while others are first."""
-        call = self._calls.call(context, "ModelStreamInfer", peer)
+        call = self._calls.call(context, "ModelStreamInfer", opened)
         kept.shares.add(call.share)
         kept.calls.add(call)
         try:

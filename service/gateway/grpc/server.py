@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 
+from service.gateway.grpc.pairs import Pairs
 from service.gateway.grpc.reflection import add_reflection
 from service.gateway.tls import HANDSHAKE_LIMIT_S, Certificate
 
@@ -115,7 +116,7 @@ class GrpcServer:
     def _bind(self, address: str, certificate: Certificate | None) -> int:
         if certificate is None:
             return int(self._server.add_insecure_port(address))
-        return int(self._server.add_secure_port(address, _credentials(certificate)))
+        return int(self._server.add_secure_port(address, Pairs(certificate).credentials()))
 
     async def start(self) -> None:
         """Begins to answer."""
@@ -135,15 +136,6 @@ class GrpcServer:
             await self._server.stop(0)
         hurry.cancel()
         await stopping
-
-
-def _credentials(certificate: Certificate) -> Any:
-    """What gRPC asks for the pair with each new connection."""
-
-    def pair() -> Any:
-        return grpc.ssl_server_certificate_configuration([certificate.pem])
-
-    return grpc.dynamic_ssl_server_credentials(pair(), pair, require_client_authentication=False)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

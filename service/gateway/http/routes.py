@@ -51,7 +51,6 @@ _REQUEST_ID = "X-Request-Id"
 _CONTENT_CODING, _JSON_LENGTH = "Content-Encoding", "Inference-Header-Content-Length"
 _HEADERS: Mapping[str, tuple[str, Schema]] = {
     _REQUEST_ID: ("The request's id in answers and logs, in place of one of the server's own", {"type": "string"}),
-    _CONTENT_CODING: ("How the body is compressed", _CODING),
     "Retort-Timeout-Ms": (
         "Milliseconds after which nobody waits for the answer any more",
         {"type": "integer", "minimum": 1},
@@ -66,6 +65,8 @@ _ANSWER_HEADERS: Mapping[str, tuple[str, Schema]] = {
     "traceresponse": ("The trace that the answer is part of, where it is traced", {"type": "string"}),
     _JSON_LENGTH: ("Length of the JSON where binary tensors follow it", _LENGTH),
 }
+# No header parameter: a client that sets it by itself, without compressing, is refused.
+_COMPRESSED = "May be compressed with gzip or deflate, as `Content-Encoding` then says"
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
 
 
@@ -140,7 +141,7 @@ class Route:
     def _request_headers(self) -> list[str]:
         if self.body in _INFERENCES:
             return [name for name in _HEADERS if name != _JSON_LENGTH or self.body == "InferRequest"]
-        return [_REQUEST_ID] if self.body is None else [_REQUEST_ID, _CONTENT_CODING]
+        return [_REQUEST_ID]
 
     def _extra(self) -> dict[str, Any]:
         parameters: list[dict[str, Any]] = [
@@ -161,7 +162,8 @@ class Route:
         if self.right is not Right.OPEN:
             extra["security"] = [*({scheme: []} for scheme in SECURITY), {}]  # {}: a server without keys asks for none
         if self.body is not None:
-            extra["requestBody"] = {"required": self.body in _NEEDED_BODIES, "content": CONTENT[self.body]}
+            needed = self.body in _NEEDED_BODIES
+            extra["requestBody"] = {"required": needed, "description": _COMPRESSED, "content": CONTENT[self.body]}
         return extra
 
 
@@ -176,5 +178,11 @@ def at_each_version(route: Route) -> tuple[Route, Route]:
 
 def methods_at(routes: Iterable[BaseRoute], scope: Scope) -> str:
     """What the header `Allow` says at the path of a request: the methods of every route there (RFC 9110, 15.5.6)."""
-    there = [route for route in routes if isinstance(route, AnyRoute) and route.matches(scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in there for method in route.methods or ()}))
+    there: dict[bool, set[str]] = {True: set(), False: set()}
+    for route in routes:
+        match, found = route.matches(scope)
+        if match is not Match.NONE and isinstance(route, AnyRoute):
+            # The route of a model takes `digits:predict` for one, too, but no name holds a colon.
+            names_fit = all(":" not in name for name in found["path_params"].values())
+            there[names_fit] |= route.methods or set()
+    return ", ".join(sorted(there[True] or there[False]))

@@ -113,41 +113,49 @@ SCHEMAS: dict[str, Schema] = {
         {"name": _STRING, "shape": _SHAPE, "datatype": _DATATYPE},
         {
             "data": {**_list({}), "description": "Row-major, nested or flat; BYTES as strings"},
-            "parameters": _object({}, {"binary_data_size": _BYTES, **_IN_REGION}),
+            "parameters": _nullable(_object({}, {"binary_data_size": _BYTES, **_IN_REGION})),
         },
     ),
     "RequestedOutput": _object(
         {"name": _STRING},
         {
-            "parameters": _object(
-                {},
-                {
-                    "binary_data": _BOOLEAN,
-                    **_IN_REGION,
-                    "classification": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "description": "Answer so many of the highest classes, as texts `value:index:label`",
+            "parameters": _nullable(
+                _object(
+                    {},
+                    {
+                        "binary_data": _BOOLEAN,
+                        **_IN_REGION,
+                        "classification": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "description": "Answer so many of the highest classes, as texts `value:index:label`",
+                        },
                     },
-                },
+                )
             )
         },
     ),
     "InferRequest": _object(
         {"inputs": _list(_ref("InputTensor"), minItems=1)},
         {
-            "id": {"type": "string", "maxLength": 1024},
-            "outputs": _list(_ref("RequestedOutput")),
-            "parameters": _object(
-                {},
-                {
-                    "binary_data_output": _BOOLEAN,
-                    "timeout": {"type": "integer", "minimum": 0, "description": "Microseconds; 0 is none"},
-                    "priority": {"type": "integer", "minimum": 0, "description": "1 is first; 0 is the model's usual"},
-                    "sequence_id": {"type": ["integer", "string"], "description": '0 and "" are none'},
-                    "sequence_start": _BOOLEAN,
-                    "sequence_end": _BOOLEAN,
-                },
+            "id": {"type": ["string", "null"], "maxLength": 1024},
+            "outputs": _nullable(_list(_ref("RequestedOutput"))),
+            "parameters": _nullable(
+                _object(
+                    {},
+                    {
+                        "binary_data_output": _BOOLEAN,
+                        "timeout": {"type": "integer", "minimum": 0, "description": "Microseconds; 0 is none"},
+                        "priority": {
+                            "type": "integer",
+                            "minimum": 0,
+                            "description": "1 is first; 0 is the model's usual",
+                        },
+                        "sequence_id": {"type": ["integer", "string"], "description": '0 and "" are none'},
+                        "sequence_start": _BOOLEAN,
+                        "sequence_end": _BOOLEAN,
+                    },
+                )
             ),
         },
     ),
@@ -197,15 +205,17 @@ SCHEMAS: dict[str, Schema] = {
     "LoadOrder": _object(
         {},
         {
-            "parameters": _object(
-                {},
-                {"config": _STRING, "unload_dependents": _BOOLEAN},
-                patternProperties={"^file:": {"type": "string", "contentEncoding": "base64"}},
-                **_STRICT,
+            "parameters": _nullable(
+                _object(
+                    {},
+                    {"config": _STRING, "unload_dependents": _BOOLEAN},
+                    patternProperties={"^file:": {"type": "string", "contentEncoding": "base64"}},
+                    **_STRICT,
+                )
             )
         },
     ),
-    "UnloadOrder": _object({}, {"parameters": _object({}, {"unload_dependents": _BOOLEAN}, **_STRICT)}),
+    "UnloadOrder": _object({}, {"parameters": _nullable(_object({}, {"unload_dependents": _BOOLEAN}, **_STRICT))}),
     "SwapOrder": _object(
         {"version": {"type": "string", "minLength": 1, "maxLength": 255}},
         {

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 from service.core.contract import RequestedOutput, TensorSpec
 from service.core.errors import BadInput
 from service.gateway.heavy import HEAVY_BYTES, HEAVY_VALUES, Heavy, is_heavy_answer, is_heavy_body
+from tests.unit.serving.house import until
 
 NUMBERS = {"x": TensorSpec("x", "FP32", ("batch", 4))}
 TEXTS = {"t": TensorSpec("t", "BYTES", ("batch",))}
@@ -45,6 +49,27 @@ async def test_its_error_is_raised() -> None:
     work.go.set()
     with pytest.raises(BadInput, match="no"):
         await Heavy().do("w", work)
+
+
+async def test_nothing_of_a_request_stays_behind_its_error() -> None:
+    """What the work had in hand, which is all of a request, would wait for the collector, which seldom comes."""
+    held: list[weakref.ref[np.ndarray[Any, Any]]] = []
+
+    def work() -> None:
+        body = np.zeros(8)
+        held.append(weakref.ref(body))
+        raise BadInput("no")
+
+    async def refused() -> None:
+        with contextlib.suppress(BadInput):
+            await Heavy().do("w", work)
+
+    gc.disable()
+    try:
+        await refused()
+        await until(lambda: held[0]() is None)
+    finally:
+        gc.enable()
 
 
 async def test_further_work_waits_for_its_turn_even_if_nobody_waits_for_the_first() -> None:

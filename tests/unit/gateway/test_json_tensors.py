@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from service.core.contract import DTYPES
 from service.core.errors import BadInput, NotRepresentable
-from service.gateway.json_tensors import _PIECE, array_of, flatten, in_pieces, refuse_non_finite, values_of
+from service.gateway.json_tensors import _FEW, _PIECE, array_of, flatten, in_pieces, refuse_non_finite, values_of
 
 INTEGERS = [name for name in DTYPES if "INT" in name]
 
@@ -169,6 +169,26 @@ def test_a_wrong_value_is_found_in_whatever_piece(at: int, wrong: Any) -> None:
     data[at] = wrong
     with pytest.raises(BadInput, match="'data' of input 'x' has"):
         array_of(data, [len(data)], "INT32", "x")
+
+
+@pytest.mark.parametrize("size", [_FEW, _FEW + 1, _PIECE + 1])
+@pytest.mark.parametrize(
+    ("datatype", "right", "wrong"),
+    [
+        *((number, right, wrong) for number in ("INT64", "UINT8") for right in (1, 2) for wrong in (True, False, 1.0)),
+        *((number, right, wrong) for number in ("FP32", "FP64") for right in (0, 0.5) for wrong in (True, False, "1")),
+        *(("BOOL", True, wrong) for wrong in (0, 1, 1.0, "", None)),
+        *(("BYTES", "1", wrong) for wrong in (1, True, None)),
+    ],
+)
+def test_one_value_of_another_kind_is_refused_among_any_number(
+    size: int, datatype: str, right: Any, wrong: Any
+) -> None:
+    data: list[Any] = [right] * size
+    assert array_of(data, [size], datatype, "x").shape == (size,)
+    data[size // 2] = wrong
+    with pytest.raises(BadInput, match=rf"'data' of input 'x' has .*, but {datatype} takes only"):
+        array_of(data, [size], datatype, "x")
 
 
 @pytest.mark.parametrize("size", [_PIECE, _PIECE + 1, 3 * _PIECE])

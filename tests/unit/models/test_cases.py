@@ -125,6 +125,23 @@ def test_a_model_of_fixed_rows_has_one_case() -> None:
         assert record(samples_of.perceptron(rows=4), samples_of.xs(50), mixes=mixes).rows == 4
 
 
+def test_a_model_of_more_fixed_rows_than_are_recorded_elsewhere_has_them_all() -> None:
+    for mixes in (True, False):
+        assert record(samples_of.perceptron(rows=80), samples_of.xs(100), mixes=mixes).rows == 80
+
+
+def masked(lowest: float) -> bytes:
+    """y = x, but for the last number of a row, which is `lowest` more."""
+    mask = numpy_helper.from_array(np.array([0.0] * 15 + [lowest], dtype=np.float32), "mask")
+    ends = [graphs.value(name, onnx.TensorProto.FLOAT, ["batch", 16]) for name in ("x", "y")]
+    return graphs.model([onnx.helper.make_node("Add", ["x", "mask"], ["y"])], ends[:1], ends[1:], [mask])
+
+
+def test_an_infinity_does_not_make_the_tolerance_endless() -> None:
+    usual, found = (record(masked(lowest), samples_of.xs(100)).max_abs for lowest in (0.0, -np.inf))
+    assert found <= 2 * usual
+
+
 def test_too_few_rows_for_a_fixed_size_give_no_case() -> None:
     none = cases.record(samples_of.perceptron(rows=4), Samples(samples_of.xs(3)), BENCH, mixes=True, classes=True)
     assert none is None

@@ -1,12 +1,17 @@
 """What is read off files: hashes, sizes, graph, producer."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from models import describe
+from models.compress.int4 import int4
 from models.compress.int8_static import Int8Static, int8_static
+from models.compress.int8_weights import int8_weights
+from models.compress.nbits import Blocks
 from models.compress.preprocess import Preprocess, preprocess
 from models.compress.technique import Material
 from tests.unit.models.compress.networks import convolutional, images
@@ -44,6 +49,17 @@ def test_quantisation_adds_operators_and_no_parameters() -> None:
     assert found.parameters == describe.graph(full).parameters
     assert found.parent_op_counts == describe.graph(full).op_counts
     assert found.op_counts["DequantizeLinear"] > 0
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("technique", [int4, int8_weights])
+def test_numbers_that_share_a_byte_are_counted_each(technique: Any, symmetric: bool) -> None:
+    """72 rows: the last block is half empty, and what fills it is no weight."""
+    weights = np.random.default_rng(0).choice([-1.0, 1.0], (72, 24)).astype(np.float32)
+    weights[:, :5] = 0
+    full = graphs.matmul(numpy_helper.from_array(weights, "w"), 72, 24)
+    found = describe.graph(technique(full, Blocks(symmetric=symmetric)), parent=full)
+    assert (found.parameters, found.non_zero_parameters) == (72 * 24, 72 * 19)
 
 
 def test_the_producer_names_versions_and_no_place() -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models import compressing, order, remeasuring
-from models.compressing import Outcome
+from models import chain, compressing, order, remeasuring
+from models.compressing import OnStep, Outcome
 from models.describe import sha256
+from models.evaluate import appraise
 from models.evaluate.here import GoldenBroken
+from models.ladder import Climb, Ground, Judge
 from models.order import BadOrder, Files, How
 from models.publish import replace_card
+from models.recipes.plan import Plan
 from models.recipes.reading import parse
 from service.core.cpu import cpu_class
 from service.repository.layout import Repository
@@ -103,3 +107,32 @@ def test_negative_control_a_version_that_answers_otherwise_is_not_measured(net: 
     finally:
         for name, data in kept.items():
             (net / "1-safe" / name).write_bytes(data)
+
+
+def test_choices_are_made_on_the_development_set_and_never_on_the_test_set(
+    given: Path, outcomes: list[Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def climb(plan: Plan, ground: Ground, judge: Judge, *, on_step: OnStep) -> Climb:
+        made = chain.make(plan, ground.version, ground.onnx, ground.calibration, on_step=on_step)
+        judge(made)
+        return Climb(made, ())
+
+    def appraised(onnx: bytes, trial: appraise.Trial, **more: object) -> None:
+        seen.append(trial.test)
+
+    monkeypatch.setattr("models.ladder.climb", climb)
+    monkeypatch.setattr("models.compressing.appraise.appraise_variant", appraised)
+    files = Files(calibration=given / "few.npz", test=given / "test.npz")
+    how = replace(QUICK, until_pass=True)
+    job = order.prepare(given / "net.onnx", given / "other" / "net", files, how, [SAFE], [], None)
+    full = outcomes[1].published
+    assert full is not None
+    with pytest.raises(AttributeError):  # nothing was appraised that could be published
+        list(compressing.publish_variants(job, full, lambda _: None))
+    development, test = job.setup.sets.development, job.setup.sets.test
+    assert seen == [development, test]
+    assert development is not None
+    assert test is not None
+    assert not set(development.row_hashes()) & set(test.row_hashes())

@@ -73,12 +73,16 @@ def test_says_whether_the_graph_is_quantised(op_type: str, expected: bool) -> No
     assert facts(model(graph([helper.make_node(op_type, ["x"], ["y"])]))).quantised is expected
 
 
-VALUE_DEPENDENT = ("Loop", "If", "Expand", "HannWindow", "RoiAlign", "CenterCropPad", "StringSplit", "NoSuchOperator")
+STEADY = ("Conv", "Gemm", "LSTM", "Scaler", "LinearClassifier", "ZipMap")
+VALUE_DEPENDENT = (
+    *("Loop", "If", "Expand", "HannWindow", "RoiAlign", "CenterCropPad", "StringSplit", "NoSuchOperator"),
+    *("TreeEnsembleClassifier", "DictVectorizer"),
+)
 
 
 @pytest.mark.parametrize(
     ("op_type", "expected"),
-    [*((name, True) for name in ("Conv", "Gemm", "LSTM")), *((name, False) for name in VALUE_DEPENDENT)],
+    [*((name, True) for name in STEADY), *((name, False) for name in VALUE_DEPENDENT)],
 )
 def test_says_whether_the_work_may_depend_on_values(op_type: str, expected: bool) -> None:
     assert facts(model(graph([helper.make_node(op_type, ["x"], ["y"])]))).steady is expected

@@ -98,6 +98,20 @@ def test_what_could_not_be_written_is_written_with_the_next(path: Path, monkeypa
     assert read(path) == {"digits": NEW, "net": OLD, "sst2": NEW}
 
 
+def test_want_of_memory_is_told_as_any_other_reason(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised, it would leave a swap refused whose version the next write calls active."""
+    file = StateFile(path)
+    assert file.write("digits", OLD) is None
+
+    def starved(_: Path) -> dict[str, ActiveRecord]:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state_file, "_read", starved)
+        assert file.write("digits", NEW) == "The state file cannot be written: there is not enough memory."
+    assert read(path) == {"digits": OLD} and file.read() == {"digits": NEW}
+
+
 @pytest.mark.parametrize("content", [None, b"{"])
 def test_a_file_that_vanished_or_was_damaged_is_replaced_by_what_is_known(path: Path, content: bytes | None) -> None:
     StateFile(path).write("digits", NEW)

@@ -191,6 +191,15 @@ def greedy(bytes_: int) -> bytes:
     return made.SerializeToString()
 
 
+def ones() -> bytes:
+    """y = float32 of shape s, an input of shape [1]."""
+    return model(
+        [helper.make_node("ConstantOfShape", ["s"], ["y"])],
+        [value("s", TensorProto.INT64, [1])],
+        [value("y", TensorProto.FLOAT, [None])],
+    )
+
+
 def rows_squared() -> bytes:
     """y = rowsums(x @ x.T): memory that grows with the square of the rows, for one input of shape [N, 1]."""
     nodes = [

@@ -224,6 +224,23 @@ def test_a_run_that_asks_for_too_much_memory_fails_alone() -> None:
         load(graphs.greedy(1 << 50)).run({})
 
 
+@pytest.mark.parametrize("elements", [2**50, 2**61 - 5, 2**60 + 2**58])
+def test_nor_do_later_runs_fail_for_it(elements: int) -> None:
+    """Bytes that are many, and so many that twice as many are no number of 64 bits."""
+    runner = load(graphs.ones())
+    with pytest.raises(RunFailed):
+        runner.run({"s": np.array([elements])})
+    for wanted in (1, 10**3, 10**6, 10**7):
+        assert runner.run({"s": np.array([wanted])})["y"].shape == (wanted,)
+
+
+def test_a_session_without_an_arena_has_none_that_breaks() -> None:
+    runner = OnnxRunner.load(graphs.ones(), {}, RunnerOptions(session={"mem_arena": False}))
+    with pytest.raises(RunFailed, match="not enough memory"):
+        runner.run({"s": np.array([2**50])})
+    assert runner.run({"s": np.array([3])})["y"].shape == (3,)
+
+
 def test_an_index_out_of_range_is_the_clients_fault() -> None:
     onnx = graphs.model(
         [helper.make_node("Gather", ["t", "i"], ["y"])],

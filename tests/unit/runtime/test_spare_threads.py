@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import threading
 from collections.abc import Callable
@@ -49,6 +50,26 @@ def test_a_session_with_too_few_threads_is_not_begun(leave: Callable[[int], None
 def test_control_with_as_many_as_it_needs_it_is_built(leave: Callable[[int], None]) -> None:
     leave(3)  # beside the one that runs it
     assert open_session(graphs.linear(), {}, THREADS).get_inputs()
+
+
+@pytest.mark.parametrize(
+    ("session", "needed"),
+    [
+        ({"parallel": True}, 4),  # one of four cores is the caller's
+        ({"parallel": True, "inter_op_threads": 3}, 3),
+        ({"inter_op_threads": 3}, 1),  # of which one operator after the other makes no use
+    ],
+)
+def test_operators_side_by_side_need_theirs_too(
+    leave: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, session: dict[str, object], needed: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    options = RunnerOptions(threads=2, session=session)
+    leave(needed - 1)
+    with pytest.raises(Unavailable, match="no more threads now"):
+        open_session(graphs.linear(), {}, options)
+    leave(needed)
+    assert open_session(graphs.linear(), {}, options).get_inputs()
 
 
 def test_a_load_that_can_be_cancelled_needs_one_more(leave: Callable[[int], None]) -> None:

@@ -1,4 +1,4 @@
-"""A call's context is asked for its peer while the call is there: gRPC itself ends the process for one that is over."""
+"""A context is asked while its call is there: for one that is over gRPC ends the process, or reads freed memory."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ class Context:
             raise AssertionError("a segmentation fault")
         return "ipv4:10.0.0.7:4711"
 
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return ()
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        if self.over:
+            raise AssertionError("what others have written there since")
+        return ("x-request-id", "chosen-1"), ("authorization", "Bearer k"), ("trace-bin", b"\0")
 
 
 @pytest.fixture
@@ -38,11 +40,12 @@ def test_a_call_that_is_over_knows_its_peer(calls: Calls) -> None:
     calls.ended("CANCELLED", call)
 
 
-async def test_a_request_that_begins_after_its_stream_is_over_has_the_peer_of_the_stream(calls: Calls) -> None:
-    peer = await calls.open(context := Context(), "ModelStreamInfer")
+async def test_a_request_that_begins_after_its_stream_is_over_has_what_the_stream_was_told(calls: Calls) -> None:
+    stream = await calls.open(context := Context(), "ModelStreamInfer")
     context.over = True
-    call = calls.call(context, "ModelStreamInfer", peer)
-    assert call.origin == "10.0.0.7"
+    call = calls.call(context, "ModelStreamInfer", stream)
+    assert (call.origin, call.id) == ("10.0.0.7", "chosen-1")
+    assert call.metadata == {"x-request-id": "chosen-1", "authorization": "Bearer k"}
     calls.failed(ValueError("late"), call)
     with pytest.raises(AssertionError, match="segmentation"):
         calls.call(context, "ModelStreamInfer")

@@ -20,6 +20,10 @@ def test_head_is_get(client: TestClient, path: str) -> None:
         ("/v2/logging", "GET, HEAD, POST"),
         ("/v2/models/m/trace/setting", "GET, HEAD, POST"),
         ("/v2/models/m/infer", "POST"),
+        ("/v1/models/m", "GET, HEAD"),
+        ("/v1/models/m:predict", "POST"),
+        ("/v1/models/m/versions/1:predict", "POST"),
+        ("/v2/models/m:n/infer", "POST"),
         ("/docs", "GET, HEAD"),
     ],
 )

@@ -19,7 +19,7 @@ import sys
 class Nothing:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {"onnx", "onnx_ir", "onnxscript", "torch", "torch_pruning", "sympy", "PIL",
-                                      "matplotlib", "jinja2", "sklearn"}:
+                                      "matplotlib", "jinja2", "sklearn", "psutil", "scipy"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Nothing())
@@ -62,6 +62,20 @@ def test_without_the_packages_one_sentence_says_what_to_install(words: tuple[str
         "run `make workshop`, or install retort's extra 'workshop' and requirements/torch.txt.\n"
     )
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("compare", "digits", "--versions", "1,1-int8", "--rate", "9"), ("tune", "digits")])
+def test_so_do_the_commands_of_the_load_tests(words: tuple[str, ...]) -> None:
+    done = bare(*words)
+    assert (done.returncode, done.stdout) == (needs.CANNOT, "")
+    assert done.stderr == (
+        f"retort: {words[0]} needs jinja2, matplotlib, psutil, scipy: run `make workshop`, or install retort's extra "
+        "'loadtest'.\n"
+    )
+
+
+def test_the_scenarios_are_listed_without_them() -> None:
+    assert bare("compare", "--list").returncode == 0
 
 
 def test_without_the_packages_help_is_whole() -> None:

@@ -130,11 +130,13 @@ def test_answers_that_are_no_longer_finite_are_refused(monkeypatch: pytest.Monke
         fp16(data, Fp16(), Material(ROWS))
 
 
-def test_a_model_of_fixed_rows_is_looked_at_with_as_many() -> None:
+@pytest.mark.parametrize("rows", [2, 80])
+def test_a_model_of_fixed_rows_is_looked_at_with_as_many(rows: int) -> None:
     proto = onnx.load_from_string(chain(60000.0))
     for end in (*proto.graph.input, *proto.graph.output):
-        end.type.tensor_type.shape.dim[0].dim_value = 2
-    assert types(fp16(proto.SerializeToString(), Fp16(), Material(ROWS)))["w1"] == TensorProto.FLOAT
+        end.type.tensor_type.shape.dim[0].dim_value = rows
+    many = Material({"x": np.resize(ROWS["x"], (160, 64))})
+    assert types(fp16(proto.SerializeToString(), Fp16(), many))["w1"] == TensorProto.FLOAT
 
 
 def test_infinite_weights_are_no_reason_to_stay() -> None:

@@ -102,6 +102,15 @@ def test_a_graph_without_symbolic_shapes_is_cleaned_all_the_same_and_nothing_is_
     assert Path.cwd() == tmp_path
 
 
+def test_an_input_of_unknown_rank_is_cleaned_all_the_same() -> None:
+    weight = numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")
+    ends = [value(name, TensorProto.FLOAT, None) for name in ("x", "y")]
+    model = graphs.model([helper.make_node("MatMul", ["x", "w"], ["y"])], ends[:1], ends[1:], [weight])
+    with pytest.warns(UserWarning, match="No symbolic shapes"):
+        cleaned = preprocess(model, Preprocess())
+    assert onnx.load_from_string(cleaned).graph.node[0].name
+
+
 def test_any_other_failure_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object, **__: object) -> None:
         raise RuntimeError("out of luck")

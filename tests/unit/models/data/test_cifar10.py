@@ -114,3 +114,13 @@ def test_the_real_files_are_read() -> None:
         assert (images.min(), images.max()) == (0, 255)
         assert set(some.labels.tolist()) == set(range(10))
         assert abs(images.mean() - 120) < 10
+
+
+def test_a_damaged_file_and_offsets_that_are_none_are_told_of(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+    path = write(tmp_path / "some.npz", [_jpeg(pictures[0])], [1])
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(NoData, match=r"is no \.npz with the arrays"):
+        cifar10.read(path)
+    np.savez(path, jpeg=np.zeros(9, np.uint8), offsets=np.array([0.0, 9.0]), y=np.array([1]))
+    with pytest.raises(NoData, match="2 offsets and 1 labels"):
+        cifar10.read(path)

@@ -119,3 +119,11 @@ def test_the_real_files(tmp_path: Path) -> None:
     sizes = {name: len(part) for name, part in splits.parts.items()}
     assert sizes == {"training": 54_500, "development": 5000, "calibration": 500, "test": 10_000}
     assert splits.overlaps_removed == 0
+
+
+@pytest.mark.parametrize("labels", [np.array(["a"] * 3), np.array([0, 1, 10]), np.array([0, 1, -1])])
+def test_labels_that_are_no_digits_are_refused(tmp_path: Path, labels: np.ndarray) -> None:
+    for name in mnist.FILES:
+        write(tmp_path, name, np.zeros((3, 28, 28), np.uint8), labels)
+    with pytest.raises(NoData, match="are not digits from 0 to 9"):
+        load(tmp_path, tmp_path)

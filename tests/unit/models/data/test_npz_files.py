@@ -166,3 +166,9 @@ def test_a_head_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
     with pytest.raises(BadData, match="says that it holds more than there is memory for"):
         read_samples(tmp_path / "f.npz", [X], answers=False)
+
+
+def test_a_single_number_for_an_input_is_refused_in_words(tmp_path: Path) -> None:
+    path = file(tmp_path, x=np.ones((3, 4), np.float32), k=np.float32(1))
+    with pytest.raises(BadData, match="the same number of samples on axis 0; found x 3, k no"):
+        read_samples(path, [X, TensorSpec("k", "FP32", ())], answers=False)

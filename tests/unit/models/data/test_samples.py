@@ -1,6 +1,7 @@
 """Samples, their hashes and their .npz form."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -101,3 +102,42 @@ def test_a_pickle_in_an_npz_is_not_opened() -> None:
     np.savez(buffer, labels=np.array([print], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         read_arrays(buffer.getvalue())
+
+
+def archive(name: str, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        made.writestr(name, content)
+    return buffer.getvalue()
+
+
+def one_array() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.arange(3))
+    return buffer.getvalue()
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:60] + bytes((data[60] ^ 255,)) + data[61:]
+
+
+HEAD = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 4), }".ljust(117) + b"\n"
+ENDLESS = b"\x93NUMPY\x01\x00" + len(HEAD).to_bytes(2, "little") + HEAD
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello",
+        one_array(),
+        to_npz(samples())[:200],
+        flipped(to_npz(samples())),
+        archive("x.npy", b"hello"),
+        archive("x.npy", ENDLESS),
+    ],
+    ids=["empty", "text", "one array", "truncated", "damaged", "no array", "larger than memory"],
+)
+def test_whatever_is_no_npz_is_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"npz|memory|pickle"):
+        read_arrays(data)

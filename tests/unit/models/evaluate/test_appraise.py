@@ -1,13 +1,17 @@
 """Whole appraisals of a small full version and its variant; and of variants that must not pass."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
-from models.evaluate import appraise, gate
-from models.evaluate.appraise import Appraisal, Trial
+from models.evaluate import appraise, gate, latency, measure
+from models.evaluate.appraise import Appraisal, Trial, _profiled_runs
+from models.evaluate.evidence import Circumstances, collect
 from service.repository.card import Size
+from service.repository.card_measures import Batching, Speed
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +73,38 @@ def test_the_full_version_itself_is_no_gain(of_full: Appraisal, full_onnx: bytes
     assert found.quality.agreement == 1.0
     outcomes = {rule.name: rule.outcome for rule in found.decision.rules}
     assert outcomes["accuracy"] == outcomes["agreement"] == outcomes["non-inferiority"] == "pass"
+
+
+@pytest.mark.parametrize(("p50_ms", "runs"), [(0.1, 30), (500.0, 20), (15_000.0, 1)])
+def test_a_slow_variant_is_profiled_no_longer_than_it_is_timed(p50_ms: float, runs: int) -> None:
+    own = latency.timing(np.array([p50_ms / 1e3]), 1)
+    slow = Speed(
+        provider="cpu", cpu_class="a", threads=1, rows=1, runs=1, load_ms=1.0, first_run_ms=1.0, own=own, full=own
+    )
+    assert _profiled_runs(slow, budget_s=60.0) == runs
+
+
+def test_speeds_of_other_machines_prove_nothing_here(full_onnx: bytes, of_full: Appraisal, trial: Trial) -> None:
+    seen = of_variant(full_onnx, full_onnx, of_full.size, trial)
+    elsewhere = tuple(one.model_copy(update={"cpu_class": "another"}) for one in seen.speed)
+    for speed, count in ((seen.speed, 3), (elsewhere, 0), ((*elsewhere, *seen.speed), 3)):
+        around = Circumstances(True, 0.0, seen.size, None, speed)
+        assert len(collect(seen.quality, around).speedups) == count
+
+
+def test_a_variant_that_mixes_is_judged_by_what_each_row_gets_alone(
+    full_onnx: bytes, of_full: Appraisal, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    answers = measure.answers
+
+    def spied(*given: Any, rows: int | None = None, **more: Any) -> measure.Answers:
+        asked.append(rows)
+        return answers(*given, rows=rows, **more)
+
+    monkeypatch.setattr(measure, "answers", spied)
+    of_variant(full_onnx, full_onnx, of_full.size, trial)
+    tied = Batching(mode="single-request-only", sensitivity=0.5, reason="tied")
+    monkeypatch.setattr(measure, "batching", lambda *_, **__: tied)
+    of_variant(full_onnx, full_onnx, of_full.size, trial)
+    assert asked == [None, None, None, 1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.evaluate.bootstrap import bounds, resampled_counts, resampled_means
+from models.evaluate.bootstrap import bounds, drawn_counts, resampled_counts, resampled_means
 
 
 def test_means_are_of_whole_rows() -> None:
@@ -53,3 +53,10 @@ def test_they_are_scipys() -> None:
     own = bounds(resampled_means(values[:, None])[:, 0])
     theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000, rng=0).confidence_interval
     assert own.interval_95 == pytest.approx((theirs.low, theirs.high), rel=0.02)
+
+
+def test_pieces_are_what_is_drawn_at_once() -> None:
+    counts = np.array([5, 0, 20, 3])
+    pieces = list(drawn_counts(counts, resamples=100, width=1 << 17))
+    assert len(pieces) > 1
+    assert np.array_equal(np.concatenate(pieces), np.random.default_rng(0).multinomial(28, counts / 28, size=100))

@@ -11,7 +11,9 @@ from models.evaluate import measure
 from models.evaluate.appraise import Trial
 from models.evaluate.here import GoldenBroken, remeasured
 from models.evaluate.remeasure import Version, differences, remeasure
+from models.evaluate.version import Case
 from service.repository.card import read_card
+from service.repository.card_measures import Batching
 from tests.unit.models.evaluate.test_remeasure import full, variant
 
 __all__ = ["full", "variant"]
@@ -135,3 +137,26 @@ def test_a_variant_is_measured_beside_its_full_version_and_a_full_one_alone(
 ) -> None:
     with pytest.raises(ValueError, match="is measured alone" if with_full else "measured beside it"):
         remeasured(full if with_full else variant, full if with_full else None, there)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_text_among_the_outputs_must_be_the_recorded_one(
+    full: Version, there: Trial, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """As the server has it at every load; a flipped class number would widen the tolerance of all outputs."""
+    told = Case("name", np.array([b"cat"]), np.array([b"cat" if kept else b"dog"]))
+    monkeypatch.setattr("models.evaluate.here.golden_cases", lambda *_: [told])
+    if kept:
+        assert remeasured(full, None, there).golden is not None
+    else:
+        with pytest.raises(GoldenBroken, match="output 'name' has other values than recorded"):
+            remeasured(full, None, there)
+
+
+def test_a_machine_on_which_rows_may_not_be_mixed_decides_for_all(
+    variant: Version, full: Version, there: Trial
+) -> None:
+    tied = Batching(mode="single-request-only", sensitivity=0.5, reason="tied there")
+    told = replace(variant, card=variant.card.model_copy(update={"batching": tied}))
+    assert remeasured(told, full, there).batching == tied
+    assert remeasured(variant, full, there).batching.mode == "any"

@@ -109,3 +109,10 @@ def test_a_disk_that_refuses_leaves_no_half_line(tmp_path: Path, monkeypatch: py
     assert [entry.recipe for entry in ledger.entries()] == ["int8-static"]
     ledger.select(recipe(name="other"), chosen_on_sha256=DEV, test_sha256=TEST)
     assert [entry.recipe for entry in ledger.entries()] == ["int8-static", "other"]
+
+
+def test_a_file_that_is_no_text_is_no_ledger(tmp_path: Path) -> None:
+    (tmp_path / "l").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadLedger, match="line 1, is no entry of a ledger"):
+        Ledger(tmp_path / "l").select(recipe(), chosen_on_sha256=DEV, test_sha256=TEST)
+    assert (tmp_path / "l").read_bytes() == b"\xff\xfe\x00"

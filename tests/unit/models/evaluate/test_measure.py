@@ -51,3 +51,15 @@ def test_batching_by_limit(full_onnx: bytes) -> None:
     assert strict.mode == "single-request-only"
     assert strict.reason is not None
     assert "batch-mates" in strict.reason
+
+
+def test_one_row_is_no_proof_that_rows_may_be_mixed() -> None:
+    """Scaled by the whole tensor: one row alone has no mate that could move it."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    ends = [value(name, TensorProto.FLOAT, ["N", 4]) for name in "xy"]
+    row = {"x": np.array([[0.1, 0.37, -0.2, 0.05]], dtype=np.float32)}
+    runner = measure.load(graphs.model(nodes, ends[:1], ends[1:]), BENCH, row).runner
+    assert measure.batching(runner, row, limit=1e-3).mode == "single-request-only"

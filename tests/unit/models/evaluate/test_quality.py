@@ -1,6 +1,7 @@
 """Scores and paired comparison on logits small enough to be counted by hand."""
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -152,3 +153,17 @@ def test_logits_of_other_forms() -> None:
             by_class(np.ones(shape))
     with pytest.raises(ValueError, match="do not fit"):
         score(logits(0, 1), labels(0, 1, 2))
+
+
+def test_many_classes_take_a_bounded_memory() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 1500, 800)
+    full, variant = (np.where(rng.random(800) < 0.8, truth, rng.integers(NO_CLASS, 1500, 800)) for _ in range(2))
+    tracemalloc.start()
+    try:
+        found = macro_f1_differences(full, variant, truth, 1500)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found) == 10_000
+    assert peak_bytes < 300 << 20

@@ -116,3 +116,28 @@ def test_text_counts_as_moved_or_not() -> None:
 
 def test_zero_outputs_do_not_divide() -> None:
     assert batch_sensitivity(runner(graphs.identity()), {"x": np.zeros((4, 4), dtype=np.float32)}) == 0.0
+
+
+def overflowing_company(masked: bool) -> bytes:
+    """Rows in half precision times the batch's largest: beside an outlier everybody is NaN, and alone nobody is."""
+    nodes = [
+        helper.make_node("Abs", ["x"], ["a"]),
+        helper.make_node("ReduceMax", ["a"], ["most"], keepdims=0),
+        helper.make_node("Mul", ["most", "much"], ["large"]),
+        helper.make_node("Cast", ["large"], ["half"], to=TensorProto.FLOAT16),
+        helper.make_node("Cast", ["half"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["wide", "wide"], ["zero"]),
+        helper.make_node("Add", ["mask" if masked else "x", "x" if masked else "zero"], ["y"]),
+    ]
+    mask = np.array([0, 0, 0, -np.inf], dtype=np.float32)
+    constants = [numpy_helper.from_array(np.float32(4000), "much"), numpy_helper.from_array(mask, "mask")]
+    ends = [value("x", TensorProto.FLOAT, ["N", 4]), value("y", TensorProto.FLOAT, ["N", 4])]
+    return graphs.model(nodes, ends[:1], ends[1:], constants)
+
+
+def test_a_mate_that_makes_everybody_nan_is_found() -> None:
+    assert batch_sensitivity(runner(overflowing_company(masked=False)), {"x": ROWS}) == 1.0
+
+
+def test_an_infinity_that_every_company_gives_moves_nothing() -> None:
+    assert batch_sensitivity(runner(overflowing_company(masked=True)), {"x": ROWS}) == 0.0

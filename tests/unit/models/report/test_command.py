@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -69,3 +70,12 @@ def test_what_cannot_be_reported_on_is_said_in_one_sentence(tmp_path: Path, brok
     assert done.exit_code == 1
     assert done.stderr.startswith("retort: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_one_array_is_no_test_set(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.arange(3))
+    done = CliRunner().invoke(
+        app, [str(SHIPPED), "--html", str(tmp_path / "r.html"), "--test", str(tmp_path / "one.npy")]
+    )
+    assert done.exit_code == 1
+    assert "one.npy cannot be read as a test set" in done.stderr

@@ -1,0 +1,33 @@
+#!/bin/bash
+# Prints the Python that the environments are made with: of the oldest supported version there is, the one for which the
+# locks are made, the first on PATH, or another of that version that is quicker by a tenth. How an interpreter was built
+# decides a sixth of what a small request costs (docs/performance.md), and its version does not tell.
+set -euo pipefail
+
+WORK='
+import ensurepip, sys, time, venv
+
+sys.exit(1) if not (3, 11) <= sys.version_info[:2] <= (3, 13) else None
+
+def once():
+    began, seen = time.process_time(), {}
+    for number in range(20_000):
+        seen[number % 97] = number, str(number), [number]
+    return time.process_time() - began
+
+print(round(min(once() for _ in range(20)) * 1e6))
+'
+
+for name in python3.11 python3.12 python3.13 python3; do
+    chosen="" least=0
+    while read -r python; do
+        microseconds=$("$python" -c "$WORK" 2> /dev/null) || continue
+        if [[ -z $chosen ]] || ((microseconds * 10 < least * 9)); then
+            chosen=$python least=$microseconds
+        fi
+    done < <(type -ap "$name")
+    if [[ -n $chosen ]]; then
+        echo "$chosen"
+        exit
+    fi
+done
