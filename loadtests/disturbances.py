@@ -27,10 +27,11 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened at a moment."""
+    """Something that was tried at a moment, and whether it was done."""
 
     at_s: float
     text: str
+    done: bool = True
 
 
 @contextmanager
@@ -47,21 +48,21 @@ def swapping(server: Server, model: str, versions: Sequence[str], how: Swapping,
                 if ended.wait(how.every_s):
                     return
                 began_s = time.perf_counter()
-                marks.append(Mark(began_s, swap(http, model, version)))
+                marks.append(Mark(began_s, *swap(http, model, version)))
 
     with _beside("swaps", swap_in_turn, ended):
         yield
 
 
-def swap(http: httpx.Client, model: str, version: str) -> str:
-    """Makes a version active, whatever the gate says; returns what came of it in words."""
+def swap(http: httpx.Client, model: str, version: str) -> tuple[str, bool]:
+    """Makes a version active, whatever the gate says; returns what came of it in words, and whether it was done."""
     path = f"/v2/repository/models/{quote(model, safe='')}/swap"
     try:
         answer = http.post(path, json={"version": version, "force": True})
     except httpx.HTTPError as error:
-        return f"swap to {version} failed: {error}"
+        return f"swap to {version} failed: {error}", False
     done = answer.status_code == httpx.codes.OK
-    return f"swap to {version}" if done else f"swap to {version} refused ({answer.status_code})"
+    return f"swap to {version}" if done else f"swap to {version} refused ({answer.status_code})", done
 
 
 @contextmanager

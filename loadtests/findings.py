@@ -6,11 +6,13 @@ Pure functions of blocks; nothing here measures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 import numpy as np
 
 from loadtests.advice import Case
 from loadtests.comparison import Contender
+from loadtests.generator.block import EXHAUSTED
 from loadtests.knees import rate_ratio
 from loadtests.measures.agreement import Agreement
 from loadtests.measures.observed import Observed
@@ -21,6 +23,8 @@ from loadtests.verdict import MOST_LAG_MS, Versus, versus
 
 # A block of which more was never taken up by the generator, or of which the server let less than this connect.
 MOST_UNSENT = 0.01
+
+_SHORT = " Other work kept the generator from them, or it had no descriptor or port left (ulimit -n)."
 
 Blocks = Mapping[str, Sequence[Observed]]
 
@@ -102,7 +106,13 @@ def problems(figures: Mapping[str, Summary], blocks: Blocks) -> tuple[str, ...]:
                 f"The generator came {summary.lag_p99_ms:.1f} ms late at p99 to the requests of {label}; at most "
                 f"{MOST_LAG_MS:g} ms are allowed. Give it a core of its own (--cores), or ask for a lower rate."
             )
-        never = sum(int(np.isnan(block.sent.sent_s).sum()) for block in blocks[label])
+        never = sum(_never_offered(block) for block in blocks[label])
         if never > MOST_UNSENT * summary.requests:
-            found.append(f"{never} of the {summary.requests} requests to {label} could not be offered.")
+            found.append(f"{never} of the {summary.requests} requests to {label} could not be offered.{_SHORT}")
+        if gone := len(list(takewhile(lambda block: block.reached_nobody, reversed(blocks[label])))):
+            found.append(f"No request reached {label} in the last {gone} of {len(blocks[label])} rounds.")
     return tuple(found)
+
+
+def _never_offered(block: Observed) -> int:
+    return int((np.isnan(block.sent.sent_s) | (block.sent.status == EXHAUSTED)).sum())

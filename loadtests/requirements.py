@@ -27,6 +27,10 @@ _HOLDS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
 )
 
 
+_TIMES = ("p50", "p90", "p99", "p99.9")
+_SHARES = ("in_time", "effective_accuracy", "errors", "agreement")
+
+
 class BadRequirement(ValueError):
     """The expression is none; the message says what was expected."""
 
@@ -46,6 +50,8 @@ class Requirement:
         figure = _figure(self, own, found)
         if figure is None or figure.value != figure.value:
             return False, "not measured"
+        if self.relative and figure.interval is None:
+            return False, f"{figure.value:.4g}, of too few rounds for an interval"
         low, high = figure.interval or (figure.value, figure.value)
         worst = high if self.sign.startswith("<") else low
         return _HOLDS[self.sign](worst, self.limit), f"{figure.value:.4g} [{low:.4g}, {high:.4g}]"
@@ -69,7 +75,12 @@ def requirement(text: str) -> Requirement:
         number = float(match["number"])
     except ValueError:
         raise BadRequirement(f"{text!r}: {match['number']!r} is no number.") from None
-    return Requirement(text.strip(), name, match["sign"], number / 100 if unit == "%" else number, unit == "x")
+    limit = number / 100 if unit == "%" else number
+    if (unit == "ms") > (name in _TIMES) or (unit == "%") > (name in _SHARES):
+        raise BadRequirement(f"{text!r}: {name} is not told in {unit}.")
+    if name in _SHARES and limit > 1:
+        raise BadRequirement(f"{text!r}: {name} is a share of at most 1, or 100%.")
+    return Requirement(text.strip(), name, match["sign"], limit, unit == "x")
 
 
 def _figure(wanted: Requirement, own: Summary, found: Versus | None) -> Figure | None:

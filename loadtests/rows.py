@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from conformance.tensors import make_up
 from loadtests.generator.block import Answer
-from loadtests.generator.checking import decode
+from loadtests.generator.checking import UNREADABLE, decode
 from loadtests.pools import MOST_ROWS, Rows, Signature, infer_path, requests_of
 from loadtests.server import CannotLoad, Server
 
@@ -85,8 +85,11 @@ def _ask(http: httpx.Client, path: str, request: bytes, what: str) -> dict[str, 
         raise CannotLoad(f"asked {what}, {http.base_url} gives no answer: {error}.") from None
     if answer.status_code != httpx.codes.OK:
         raise CannotLoad(f"asked {what}, {http.base_url} answers {answer.status_code}: {answer.text[:200].strip()}")
-    length = int(answer.headers.get("Inference-Header-Content-Length", 0))
-    return decode(Answer(answer.content, length))[1]
+    try:
+        length = int(answer.headers.get("Inference-Header-Content-Length", 0))
+        return decode(Answer(answer.content, length))[1]
+    except UNREADABLE as error:
+        raise CannotLoad(f"asked {what}, {http.base_url} gives no answer of the protocol: {error}.") from None
 
 
 def _from_file(file: Path) -> Rows:
@@ -106,6 +109,8 @@ def _from_file(file: Path) -> Rows:
         return Rows(_under(_GOLDEN_INPUT, arrays), expected=_under(_GOLDEN_OUTPUT, arrays), source=file.name)
     labels = arrays.pop(LABELS, None)
     arrays.pop("targets", None)
+    if labels is not None and labels.dtype.kind not in "iu":
+        raise BadRows(f"{file.name}: labels are {labels.dtype}; whole numbers are expected.")
     return Rows(arrays, None if labels is None else labels.astype(np.int64), source=file.name)
 
 
@@ -126,9 +131,13 @@ def _fitting(rows: Rows, metadata: Mapping[str, Any], name: str) -> Rows:
     missing = inputs.keys() - rows.inputs.keys()
     if missing:
         raise BadRows(f"{name} has no array for input {sorted(missing)[0]!r} of the model.")
-    lengths = {len(rows.inputs[one]) for one in inputs}
+    lengths = {len(np.atleast_1d(rows.inputs[one])) for one in inputs}
     if rows.labels is not None:
+        if rows.labels.ndim != 1:
+            raise BadRows(f"{name}: labels have the shape {list(rows.labels.shape)}; one number a row is expected.")
         lengths.add(len(rows.labels))
+    if lengths == {0}:
+        raise BadRows(f"{name} has no row.")
     if len(lengths) != 1:
         raise BadRows(f"{name} has arrays of {sorted(lengths)} rows; they must be of one length.")
     for one, told in inputs.items():
@@ -141,7 +150,13 @@ def _fitting(rows: Rows, metadata: Mapping[str, Any], name: str) -> Rows:
 
 def _cast(array: Array, datatype: str) -> Array:
     like = make_up("", datatype, [1])
-    return array if like.dtype == np.object_ else array.astype(like.dtype)
+    if like.dtype == np.object_:
+        texts = [one if isinstance(one, bytes) else str(one).encode() for one in array.ravel().tolist()]
+        return np.fromiter(texts, np.object_, len(texts)).reshape(array.shape)
+    try:
+        return array.astype(like.dtype)
+    except (ValueError, TypeError) as error:
+        raise BadRows(f"a row cannot be made {datatype}: {error}.") from None
 
 
 def _made_up(metadata: Mapping[str, Any], salt: str) -> dict[str, Array]:

@@ -6,7 +6,7 @@ Ctrl-C at any time ends the measuring, and the outcome holds what there was; no 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from loadtests.order import Order
 from loadtests.outcome import Knee, Outcome
 from loadtests.peers import in_common
 from loadtests.planning import plan_of, rate_of, seeks_knees, traffic_of
-from loadtests.server import CannotLoad, Server
+from loadtests.server import CannotLoad, Server, ServerGone
 from loadtests.verdict import Versus
 from loadtests.watcher import SILENT, Watcher
 
@@ -42,7 +42,7 @@ class _Run:
     field: Field
     knees: Mapping[str, Knee] = field(default_factory=dict)
     plan: Plan | None = None
-    blocks: Sequence[Observed] = ()
+    blocks: list[Observed] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -54,6 +54,7 @@ def run(order: Order, watcher: Watcher = SILENT) -> Outcome:
 
     Raises:
         CannotLoad: a server or version does not answer, or the scenario does not fit them.
+        ServerGone: a server ended while the knees were looked for.
         BadRows, BadScenario, BadTrace: a file is not what it should be.
         GeneratorDied: the generator's process ended by itself.
         KeyboardInterrupt: before any load.
@@ -122,14 +123,20 @@ def _measure(going: _Run, plan: Plan, rate: float) -> None:
     going.watcher.say(f"comparing at {rate:.0f}/s: {plan.rounds} rounds of {len(contenders)} blocks, in random order")
     going.watcher.expect(expected)
     how: Callable[..., list[Observed]] = compare_mixed if going.order.scenario.mixed else compare
-    going.blocks = how(
-        contenders,
-        plan,
-        going.generator,
-        on_block=lambda block: going.watcher.step(f"round {block.round + 1}: {block.version}"),
-        sleep=time.sleep,
-    )
-    going.interrupted = len(going.blocks) < expected
+    servers = {one.label: one.server for one in contenders}
+
+    def over(block: Observed) -> None:
+        going.blocks.append(block)
+        going.watcher.step(f"round {block.round + 1}: {block.version}")
+        if block.reached_nobody and not servers[block.version].comes_back():
+            raise ServerGone(f"{servers[block.version].url} does not answer any more since round {block.round + 1}.")
+
+    try:
+        how(contenders, plan, going.generator, on_block=over, sleep=time.sleep)
+    except ServerGone as gone:
+        going.problems.append(str(gone))
+    else:
+        going.interrupted = len(going.blocks) < expected
 
 
 def _outcome(going: _Run, began_at: str, machine: Mapping[str, str]) -> Outcome:
@@ -137,7 +144,7 @@ def _outcome(going: _Run, began_at: str, machine: Mapping[str, str]) -> Outcome:
     blocks = by_version(going.blocks)
     figures = findings.summaries(blocks, order.limit_ms, seed=order.seed)
     found = findings.differences(entries, going.field.contenders, blocks, going.knees)
-    problems = (*going.problems, *findings.problems(figures, blocks))
+    problems = (*going.problems, *swaps.problems(going.marks), *findings.problems(figures, blocks))
     return Outcome(
         model=order.model,
         entries=entries,

@@ -16,7 +16,7 @@ from loadtests import arrivals
 from loadtests.arrivals import Profile
 from loadtests.traces import read_trace
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class BadScenario(ValueError):
@@ -68,7 +68,7 @@ class Scenario(Part):
     summary: str
     shape: Literal["steady", "burst", "steps", "trace"] = "steady"
     burst: Burst = Burst()
-    steps: tuple[Positive, ...] = (0.25, 0.5, 0.75, 1.0)
+    steps: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.25, 0.5, 0.75, 1.0)
     times_rate: Positive = 1.0
     times_knee: Positive | None = None
     block_s: Positive = 1.0
@@ -105,6 +105,13 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
 
 
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadScenario(f"{file} cannot be read: {error}.") from None
+
+
 def read_scenario(name: str) -> Scenario:
     """A scenario that comes along, by its name, or one's own, by the path of its file.
 
@@ -115,7 +122,7 @@ def read_scenario(name: str) -> Scenario:
     if name in names():
         text = (resources.files("loadtests.scenarios") / f"{name}.yaml").read_text(encoding="utf-8")
     elif own.suffix in (".yaml", ".yml") and own.is_file():
-        text = own.read_text(encoding="utf-8")
+        text = _text_of(own)
     else:
         raise BadScenario(f"there is no scenario {name!r}; known are {', '.join(names())}, or the path of a YAML file.")
     try:

@@ -6,8 +6,8 @@ on another machine has no process here.
 
 from __future__ import annotations
 
-import socket
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,13 +20,15 @@ import httpx
 import psutil
 
 from loadtests.generator.tls import Tls
+from loadtests.here import joules, process_at
 from loadtests.measures.observed import ServerSide
 from loadtests.pools import Signature
 
 N = TypeVar("N", int, float)
 
 TIMEOUT_S = 10.0
-_RAPL = Path("/sys/class/powercap")
+# For a server that was started again to answer; looked for now and then.
+RESTART_S, _LOOK_EVERY_S = 10.0, 0.2
 _NS_A_MS = 1e6
 _PORTS = {"http": 80, "https": 443}
 
@@ -35,9 +37,16 @@ class CannotLoad(RuntimeError):
     """The server cannot be loaded as asked; the message is one sentence."""
 
 
+class ServerGone(CannotLoad):
+    """The server answered, and does so no more; the message is one sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """The server's running totals at one moment, of one version; None where it does not tell."""
+    """The server's running totals at one moment, of one version; None where it does not tell.
+
+    Those of a server that was started again meanwhile go backwards: then nothing is known of the time in between.
+    """
 
     requests: int | None
     executions: int | None
@@ -80,16 +89,15 @@ class Server:
 
     def __init__(self, url: str, key: str | None = None, ca: Path | None = None) -> None:
         self.url = url.rstrip("/")
-        split = urlsplit(self.url)
-        if split.scheme not in _PORTS or not split.hostname:
-            raise CannotLoad(f"{url!r} must begin with http:// or https:// and name a host.")
-        self.address = (split.hostname, split.port or _PORTS[split.scheme])
-        self.tls = Tls(ca) if split.scheme == "https" else None
+        scheme, self.address = _place_of(self.url)
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise CannotLoad("a key consists of printable ASCII characters.")
+        self.tls = Tls(ca) if scheme == "https" else None
         self._verify = _trusting(self.tls)
         self.headers = (f"Authorization: Bearer {key}",) if key else ()
         self._bearer = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = self.client()
-        self._process = _process_at(*self.address)
+        self._process = process_at(*self.address)
 
     def __enter__(self) -> Server:
         return self
@@ -110,7 +118,7 @@ class Server:
         """What it says of itself; empty where it says nothing."""
         try:
             return self._json("/v2")
-        except (CannotLoad, ValueError):
+        except CannotLoad:
             return {}
 
     @property
@@ -174,7 +182,7 @@ class Server:
             queue_ns=(stats.get("queue") or {}).get("ns"),
             compute_ns=sum(compute) if None not in compute else None,
             cpu_s=self._cpu_s(),
-            joules=_joules() if self._process is not None else None,
+            joules=joules() if self._process is not None else None,
             resident_bytes=self._resident_bytes(),
         )
 
@@ -201,8 +209,25 @@ class Server:
             raise CannotLoad(f"{self.url} does not answer: {error}{hint}.") from None
         if answer.status_code != httpx.codes.OK:
             raise CannotLoad(f"{self.url}{path} answers {answer.status_code}: {answer.text[:200].strip()}")
-        told = answer.json()
+        try:
+            told = answer.json()
+        except ValueError:
+            raise CannotLoad(f"{self.url}{path} answers no JSON: {answer.text[:200].strip()}") from None
         return told if isinstance(told, dict) else {}
+
+    def comes_back(self, within_s: float | None = None) -> bool:
+        """Whether anybody answers there again, with whatever, in this time: some servers are started anew by others."""
+        ends_s = time.monotonic() + (RESTART_S if within_s is None else within_s)
+        while not (found := self._answers()) and time.monotonic() < ends_s:
+            time.sleep(_LOOK_EVERY_S)
+        return found
+
+    def _answers(self) -> bool:
+        try:
+            self._http.get("/v2/health/live")
+        except httpx.HTTPError:
+            return False
+        return True
 
     def _cpu_s(self) -> float | None:
         # The system adds up what a process and those of its children have used that have ended meanwhile.
@@ -220,7 +245,7 @@ class Server:
             for one in (process, *process.children(recursive=True)):
                 with suppress(psutil.NoSuchProcess):
                     found.append(read(one))
-        return sum(found)
+        return sum(found) if found else None
 
 
 def signature_of(metadata: dict[str, Any]) -> Signature | None:
@@ -233,6 +258,21 @@ def _datatypes(tensors: Any) -> dict[str, str]:
     return {one["name"]: one["datatype"] for one in tensors or ()}
 
 
+def _place_of(url: str) -> tuple[str, tuple[str, int]]:
+    """Scheme, host and port; requests go to the protocol's own paths, so a URL with more in it is refused."""
+    try:
+        split = urlsplit(url)
+        host, port = split.hostname or "", split.port
+        host.encode("idna")
+    except ValueError as error:
+        raise CannotLoad(f"{url!r} is no address of a server: {error}.") from None
+    if split.scheme not in _PORTS or not host:
+        raise CannotLoad(f"{url!r} must begin with http:// or https:// and name a host.")
+    if split.path or split.query or split.fragment or split.username is not None:
+        raise CannotLoad(f"{url!r} must end with the host or the port.")
+    return split.scheme, (host, port or _PORTS[split.scheme])
+
+
 def _trusting(tls: Tls | None) -> ssl.SSLContext | bool:
     if tls is None:
         return True
@@ -242,27 +282,5 @@ def _trusting(tls: Tls | None) -> ssl.SSLContext | bool:
         raise CannotLoad(f"{tls.ca} holds no certificates in PEM form.") from None
 
 
-def _process_at(host: str, port: int) -> psutil.Process | None:
-    """The process on this machine that listens there; None where that cannot be told."""
-    try:
-        here = {info[4][0] for info in socket.getaddrinfo(host, port)}
-        if not all(address.startswith("127.") or address == "::1" for address in here):
-            return None
-        listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
-        found = [one.pid for one in listening if one.laddr.port == port and one.pid]
-        return psutil.Process(min(found)) if found else None
-    except (OSError, psutil.Error):
-        return None
-
-
-def _joules() -> float | None:
-    """Energy that the processor's packages have used, by RAPL's counters; None where they cannot be read."""
-    try:
-        counters = [path / "energy_uj" for path in _RAPL.glob("intel-rapl:?")]
-        return sum(int(path.read_text()) for path in counters) / 1e6 if counters else None
-    except (OSError, ValueError):
-        return None
-
-
 def _less(now: Any, then: Any) -> Any:
-    return None if now is None or then is None else now - then
+    return None if now is None or then is None or now < then else now - then

@@ -62,7 +62,7 @@ def active(server: Server, model: str) -> str | None:
 
 def sentence(found: Versus, own: Summary, marks: Sequence[Mark]) -> str:
     """What swaps did to the traffic."""
-    done = sum("failed" not in mark.text and "refused" not in mark.text for mark in marks)
+    done = sum(mark.done for mark in marks)
     wrong = own.errors.get("wrong answer", 0)
     failed = sum(own.errors.values()) - wrong
     tail = (
@@ -72,6 +72,13 @@ def sentence(found: Versus, own: Summary, marks: Sequence[Mark]) -> str:
         f"{done} of {len(marks)} swaps were done under {own.requests} requests: {failed} failed, {wrong} were answered "
         f"wrongly; {tail} ({found.difference})"
     )
+
+
+def problems(marks: Sequence[Mark]) -> tuple[str, ...]:
+    """Why the traffic met no swap, in a sentence; empty where it did, or none was tried."""
+    if not marks or any(mark.done for mark in marks):
+        return ()
+    return (f"No swap was done: the last one was the {marks[-1].text}.",)
 
 
 def _pool(field: Field, order: Order) -> Pool:

@@ -21,6 +21,7 @@ from loadtests.generator.process import Generator
 from loadtests.measures.observed import Observed, ServerSide
 from loadtests.measures.summary import lag_p99_ms
 from loadtests.outcome import Try
+from loadtests.server import ServerGone
 
 MOST_ERRORS = 0.001
 LEAST_S, MOST_S = 2.0, 8.0
@@ -49,20 +50,27 @@ class Trials:
     seen: dict[str, list[Try]] = field(default_factory=dict)
 
     def meets(self, one: Contender, rate: float) -> bool:
-        """Whether a block at this rate meets the objective."""
+        """Whether a block at this rate meets the objective.
+
+        Raises:
+            ServerGone: no request found the server, and it does not come back.
+        """
         seen = self.seen.setdefault(one.label, [])
-        seen.append(self._once(one, rate, len(seen)))
+        block = self._once(one, rate, len(seen))
+        if block.reached_nobody and not one.server.comes_back():
+            raise ServerGone(f"{one.server.url} does not answer any more since {one.label} was tried at {rate:.0f}/s.")
+        seen.append(judge(block, rate, self.limit_ms))
         self.sleep(_REST_S if seen[-1].met else _REST_AFTER_MISS_S)
         return seen[-1].met
 
-    def _once(self, one: Contender, rate: float, number: int) -> Try:
+    def _once(self, one: Contender, rate: float, number: int) -> Observed:
         lasts_s = float(np.clip(max(REQUESTS / rate, LIMITS * self.limit_ms / 1e3), LEAST_S, MOST_S))
         random = np.random.default_rng([self.seed, int(rate * 1000), number])
         planned = arrivals.poisson(arrivals.steady(rate, lasts_s), random)
         rows = random.integers(0, len(one.pool.requests), len(planned)).astype(np.int32)
         timeout_s = max(1.0, 10 * self.limit_ms / 1e3)
         sent = self.generator.send(Block(one.label, planned, rows, timeout_s, CONNECTIONS))
-        return judge(Observed(one.label, 0, sent, lasts_s, ServerSide()), rate, self.limit_ms)
+        return Observed(one.label, 0, sent, lasts_s, ServerSide())
 
 
 def judge(block: Observed, rate: float, limit_ms: float) -> Try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from loadtests.commands.cores import parse_cores
+from loadtests.commands.ending import ended_as_by_ctrl_c
 from loadtests.commands.needs import refuse_without
 
 if TYPE_CHECKING:
@@ -41,12 +42,13 @@ Exit codes:
   0    compared, and every requirement is met
   1    it could not be done: no server, no such version, a bad file
   2    a mistyped option
-  4    the run is invalid: the generator was late, or no rate meets the objective
+  4    the run is invalid: the generator was late, no rate meets the objective, or the server ended
   5    a requirement is not met
-  130  interrupted; what was measured until then is reported
+  130  interrupted (Ctrl-C, SIGTERM); what was measured until then is reported
 """
 
 CANNOT, INVALID, NOT_MET, INTERRUPTED = 1, 4, 5, 130
+MOST_RATE = 20_000.0
 DEFAULT_URL, DEFAULT_GRPC = "http://127.0.0.1:8000", "127.0.0.1:8001"
 # What --arrivals names beside how times are drawn: a shape, which is a scenario's.
 _SHAPES = {"burst": "burst", "step": "ramp", "trace": "trace"}
@@ -76,7 +78,9 @@ def compare(  # noqa: PLR0913 - a command line
     slo_p99_ms: Annotated[float | None, typer.Option(help="The objective.")] = None,
     duration: Annotated[float, typer.Option(help="Seconds of the comparison, for each version.")] = 30.0,
     encoding: Annotated[Literal["binary", "json", "grpc"], typer.Option(help="Of requests.")] = "binary",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="For report.json, report.html, pictures.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="For report.json, report.html, pictures.")
+    ] = None,
     require: Annotated[list[str] | None, typer.Option(metavar="EXPR", help="May be given again.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
     cores: Annotated[str, typer.Option(metavar="0,1", help="The generator's own [any].")] = "",
@@ -136,7 +140,7 @@ def _run(order: Order) -> Outcome:
     from loadtests.run import run  # noqa: PLC0415
 
     try:
-        with Shown() as shown:
+        with ended_as_by_ctrl_c(), Shown() as shown:
             return run(order, shown)
     except FAILURES as error:
         _give_up(str(error))
@@ -185,6 +189,8 @@ def _check(rate: float | None, limit_ms: float | None, duration: float, find_kne
     for value, name in ((rate, "--rate"), (limit_ms, "--slo-p99-ms"), (duration, "--duration")):
         if value is not None and not 0 < value < float("inf"):
             raise typer.BadParameter(f"{value:g} is not above 0", param_hint=name)
+    if rate is not None and rate > MOST_RATE:
+        raise typer.BadParameter(f"one generator offers {MOST_RATE:.0f} requests a second at most", param_hint="--rate")
     if limit_ms is None and (rate is None or find_knee):
         wanted = "give --slo-p99-ms: a knee is the highest rate that meets an objective" + (
             "" if rate else ", or a --rate"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from loadtests.commands.cores import parse_cores
+from loadtests.commands.ending import ended_as_by_ctrl_c
 from loadtests.commands.needs import refuse_without
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ Exit codes:
   1    it could not be done: no such model, a server that does not start, a bad file
   2    a mistyped option
   4    the run is invalid: the generator was late
-  130  interrupted (Ctrl-C); what was measured is printed, nothing is written
+  130  interrupted (Ctrl-C, SIGTERM); what was measured is printed, nothing is written
 """
 
 CANNOT, INVALID, INTERRUPTED = 1, 4, 130
+MOST_RATE = 20_000.0  # what one generator offers
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
@@ -60,13 +62,15 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter an option
         Literal["throughput", "latency", "goodput"],
         typer.Option(help="The rate carried in time; p99 at a rate; answers in time at a rate."),
     ] = "throughput",
-    rate: Annotated[float | None, typer.Option(min=1, help="Requests a second, for latency and goodput.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=1, max=MOST_RATE, help="Requests a second, for latency and goodput.")
+    ] = None,
     budget: Annotated[float, typer.Option(min=20, metavar="SECONDS", help="For all of it.")] = 180.0,
     data: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, metavar="FILE.npz", help="Rows.")] = None,
     out: Annotated[Path | None, typer.Option(file_okay=False, help="For tune.json and model.yaml.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Change the repository's model.yaml.")] = False,
     server_cores: Annotated[str, typer.Option(metavar="0,1", help="The servers' [all but the last].")] = "",
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
 ) -> None:
     """See `HELP`."""
     refuse_without("tune")
@@ -91,7 +95,8 @@ def _run(order: Order) -> Found:
     from loadtests.tune.search import search  # noqa: PLC0415
 
     try:
-        return search(order, tell=lambda sentence: typer.echo(f"retort: {sentence}", err=True))
+        with ended_as_by_ctrl_c():
+            return search(order, tell=lambda sentence: typer.echo(f"retort: {sentence}", err=True))
     except KeyboardInterrupt:
         typer.echo("retort: interrupted before anything was measured.", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -109,13 +114,17 @@ def _finish(order: Order, found: Found, out: Path | None, write: bool) -> None:
     text = edited(order.yaml(), found.best if takes else PRESENT)
     typer.echo(table(found))
     typer.echo(verdict(found))
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        document: dict[str, Any] = as_document(found, order)
-        (out / "tune.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        (out / "model.yaml").write_text(text, encoding="utf-8")
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            document: dict[str, Any] = as_document(found, order)
+            (out / "tune.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            (out / "model.yaml").write_text(text, encoding="utf-8")
+        if write and takes:
+            replace_file(order.folder / "model.yaml", text)
+    except OSError as error:
+        _give_up(f"what was found cannot be written: {error}.")
     if write and takes:
-        replace_file(order.folder / "model.yaml", text)
         typer.echo(f"written: {order.folder / 'model.yaml'}")
     elif takes:
         typer.echo(f"\n{text}", nl=False)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 # In place of an HTTP status, where there is none.
 UNANSWERED, NOT_CONNECTED, CONNECTION_LOST = 0, -1, -2
+# The generator itself had no descriptor or port left for a connection: nothing that is the server's.
+EXHAUSTED = -3
 # The status of a good answer, and what is added to gRPC's code of another one.
 OK, GRPC = 200, 10_000
 # What checking an answer found.

@@ -6,6 +6,7 @@ Done afterwards, so that looking at one answer delays no other request.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ from loadtests.pools import Pool
 
 # Of the largest expected value; a variant's golden cases hold as closely in its own server.
 TOLERANCE = 1e-3
+
+# What reading an answer that is none of the protocol may end with.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, struct.error)
 
 Array = NDArray[Any]
 Seen = tuple[int, int]
@@ -55,14 +59,13 @@ class Checker:
     def _read(self, answer: Answer, row: int) -> tuple[Seen, str]:
         try:
             version, outputs = self._decode(answer)
-        except (ValueError, KeyError, TypeError):
+        except UNREADABLE:
             return (WRONG, -1), ""
         wanted = self._pool.versions[row] if self._pool.versions else self._pool.version
         if wanted and version != wanted:
             return (WRONG, -1), version
         chosen = outputs.get(self._pool.output)
-        named = int(chosen.reshape(-1).argmax()) if chosen is not None and chosen.dtype.kind in "fiu" else -1
-        return (self._held(outputs, row, version), named), version
+        return (self._held(outputs, row, version), _class_of(chosen)), version
 
     def _expected(self, version: str) -> Mapping[str, Array] | None:
         if self._pool.answers is None:
@@ -94,6 +97,11 @@ class Checker:
         return self._scales[id(expected)]
 
 
+def _class_of(output: Array | None) -> int:
+    """The place of its largest value; -1 where it has none."""
+    return int(output.argmax()) if output is not None and output.size and output.dtype.kind in "fiu" else -1
+
+
 def decode_grpc(answer: Answer) -> tuple[str, dict[str, Array]]:
     """As `decode`, of a serialised ModelInferResponse."""
     return decode_message(answer.body)
@@ -103,7 +111,7 @@ def decode(answer: Answer) -> tuple[str, dict[str, Array]]:
     """The version that answered, and its outputs by name.
 
     Raises:
-        ValueError, KeyError, TypeError: it is no answer of the protocol.
+        One of UNREADABLE: it is no answer of the protocol.
     """
     head = json.loads(answer.body[: answer.json_bytes] if answer.json_bytes else answer.body)
     at, outputs = answer.json_bytes, {}

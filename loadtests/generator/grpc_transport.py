@@ -25,6 +25,7 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # else equal channels share one connection
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    ("grpc.max_reconnect_backoff_ms", 500),  # else a server that is back after a while is missed for some seconds more
     ("grpc.enable_retries", 0),  # a request that is sent twice is not what was planned
 )
 # How gRPC words an UNAVAILABLE of its own making; a server's has the server's words.

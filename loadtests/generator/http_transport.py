@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Sequence
 
-from loadtests.generator.block import CONNECTION_LOST, NOT_CONNECTED, Answer, Block
+from loadtests.generator.block import CONNECTION_LOST, EXHAUSTED, NOT_CONNECTED, Answer, Block
 from loadtests.generator.connection import Connection
 from loadtests.generator.records import Records
 from loadtests.generator.tls import Tls
 from loadtests.generator.transport import Address, Opener
 
 MOST_CONNECTIONS = 1000
+_OURS = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)
 
 
 class HttpTransport:
@@ -59,8 +61,10 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Ends all connections."""
-        for task in self._connecting:
+        connecting = list(self._connecting)
+        for task in connecting:
             task.cancel()
+        await asyncio.gather(*connecting, return_exceptions=True)  # one may be made by now, and is closed below
         for connection in self._connections:
             connection.close()
         await asyncio.sleep(0)  # a transport is closed in the loop's next turn
@@ -98,14 +102,22 @@ class HttpTransport:
         try:
             opening = self._loop.create_connection(lambda: Connection(self), *self._address, ssl=self._context)
             _, connection = await asyncio.wait_for(opening, self._timeout_s)
-        except OSError:  # TimeoutError is one
-            if self._waiting:
-                self._records.failed(self._waiting.popleft(), NOT_CONNECTED)
+        except OSError as error:  # TimeoutError is one
+            self._fail_first(EXHAUSTED if error.errno in _OURS else NOT_CONNECTED)
         finally:
             self._to_come -= 1
-        if connection is not None:
+        if connection is None:
+            self._reconnect()  # others wait, where there were more than may be connected at once
+        elif connection.usable:
             self._connections.add(connection)
             self._free(connection)
+        else:  # it ended before this task went on
+            self._fail_first(CONNECTION_LOST)
+            self._reconnect()
+
+    def _fail_first(self, status: int) -> None:
+        if self._waiting:
+            self._records.failed(self._waiting.popleft(), status)
 
     def _free(self, connection: Connection) -> None:
         if self._waiting:

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -45,10 +46,10 @@ class Generator:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_main, args=(theirs, tuple(cores), os.getpid()), daemon=True)
-        # Blocked in the child for good, from before its first line on: a Ctrl-C goes to the whole group, and the parent
-        # decides what becomes of a run.
+        # Blocked in the child for good, from before its first line on: a Ctrl-C goes to the whole group, as does what
+        # some supervisors send, and the parent decides what becomes of a run.
         resource_tracker.ensure_running()  # else it is started within, and lifts the block again
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         try:
             self._process.start()
         finally:
@@ -102,6 +103,7 @@ def _main(pipe: Pipe, cores: tuple[int, ...], parent_pid: int) -> None:
     """The process: answers each message until the pipe is closed, or its parent is killed in the middle of a block."""
     die_with(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _raise_descriptors()
     if cores:
         os.sched_setaffinity(0, cores)
         # Preferred on the cores that it was given, where that is allowed; elsewhere it would take the server's time.
@@ -125,6 +127,13 @@ def _main(pipe: Pipe, cores: tuple[int, ...], parent_pid: int) -> None:
         except Exception as error:
             pipe.send(("error", error))
         gc.collect()  # between blocks only
+
+
+def _raise_descriptors() -> None:
+    """As many as the system allows: each connection takes one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _send(pool: Pool, block: Block) -> Sent:

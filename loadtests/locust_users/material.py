@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from loadtests.generator.block import WRONG, Answer
-from loadtests.generator.checking import Checker, decode, decode_grpc
+from loadtests.generator.checking import UNREADABLE, Checker, decode, decode_grpc
 from loadtests.grpc_messages import messages_of
 from loadtests.pools import Encoding, Pool, Protocol, Rows, Signature, infer_path, requests_of
 from loadtests.rows import rows_for, with_reference
@@ -97,7 +97,7 @@ class Judge:
             if checker is not None and checker.check(answer, row)[0] != WRONG:
                 return None
             version = self._decode(answer)[0]
-        except (ValueError, KeyError, TypeError):
+        except UNREADABLE:
             return "unreadable answer: no inference response of the protocol"
         if self._asked and version != self._asked:
             return f"another version: {version or 'an unnamed one'} answered for {self._asked}"

@@ -10,9 +10,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtests.generator.block import CONNECTION_LOST, GRPC, NOT_CONNECTED, OK, UNANSWERED, WRONG, Sent
+from loadtests.generator.block import CONNECTION_LOST, EXHAUSTED, GRPC, NOT_CONNECTED, OK, UNANSWERED, WRONG, Sent
 
-_NAMES = {UNANSWERED: "no answer in time", NOT_CONNECTED: "no connection", CONNECTION_LOST: "connection lost"}
+_NAMES = {
+    UNANSWERED: "no answer in time",
+    NOT_CONNECTED: "no connection",
+    CONNECTION_LOST: "connection lost",
+    EXHAUSTED: "not offered",
+}
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +76,12 @@ class Observed:
     def latency_ms(self) -> Floats:
         """Of the good answers, from their planned times on."""
         return self.sent.latency_s[self.good] * 1e3
+
+    @property
+    def reached_nobody(self) -> bool:
+        """Whether there were requests, and not one of them found a server."""
+        status = self.sent.status
+        return bool(len(status)) and bool(np.isin(status, (NOT_CONNECTED, CONNECTION_LOST)).all())
 
     def errors(self) -> Counter[str]:
         """Kind -> number, of all that is not good."""

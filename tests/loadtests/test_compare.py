@@ -140,8 +140,9 @@ def _wait_for(process: subprocess.Popen[str], said: str) -> None:
         assert time.monotonic() < end and process.poll() is None
 
 
-def test_ctrl_c_reports_what_was_measured_and_leaves_no_process(
-    server: ServerProcess, quick: list[str], tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_reports_what_was_measured_and_leaves_no_process(
+    server: ServerProcess, quick: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start(
         *("digits", "--url", server.url, "--versions", "1,1-int8", "--rate", "40", "--duration", "60"),
@@ -152,7 +153,7 @@ def test_ctrl_c_reports_what_was_measured_and_leaves_no_process(
     until(lambda: _answered(server) >= before + 64, "no blocks are sent")
     children = psutil.Process(process.pid).children(recursive=True)
     assert children  # the generator
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(process.pid, number)  # as a terminal does, or a supervisor
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err and "interrupted" in out

@@ -6,14 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 
-from loadtests.generator.block import GRPC, NOT_CONNECTED, OK, RIGHT, UNANSWERED, WRONG, Block
+from loadtests.generator.block import GRPC, NOT_CONNECTED, OK, RIGHT, UNANSWERED, WRONG, Block, Sent
 from loadtests.generator.grpc_transport import METHOD, with_metadata
 from loadtests.generator.process import Generator
 from loadtests.generator.sender import Sender
@@ -79,13 +79,13 @@ def test_a_refusal_is_told_by_its_code_and_named_in_the_errors(server: ServerPro
 
 
 @contextmanager
-def serving(answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[tuple[str, int]]:
+def serving(answer: Callable[[bytes, grpc.ServicerContext], bytes], port: int = 0) -> Iterator[tuple[str, int]]:
     """A gRPC server whose ModelInfer is this function of bytes."""
     one = grpc.server(ThreadPoolExecutor(8))
     service, method = METHOD.strip("/").split("/")
     handler = grpc.unary_unary_rpc_method_handler(answer)
     one.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-    port = one.add_insecure_port("127.0.0.1:0")
+    port = one.add_insecure_port(f"127.0.0.1:{port}")
     one.start()
     try:
         yield "127.0.0.1", port
@@ -144,6 +144,25 @@ def test_a_key_travels_as_metadata() -> None:
         sender = send(address, plan(2, 0.01, 5.0), (("authorization", "Bearer k"),))
     assert seen == ["Bearer k"] * 2
     assert [one.body for one in sender.answers if one] == [b"hello"] * 2
+
+
+def test_a_server_that_is_back_after_a_while_is_found_soon() -> None:
+    """Of its own gRPC looks again after 1, 1.6, 2.6, ... seconds, and fails all calls meanwhile."""
+
+    async def away_for_a_while() -> Sent:
+        begun = asyncio.create_task(sender.run())
+        await asyncio.sleep(0.5)
+        stack.close()
+        await asyncio.sleep(3)
+        stack.enter_context(serving(lambda body, _context: body, address[1]))
+        return await begun
+
+    with ExitStack() as stack:
+        address = stack.enter_context(serving(lambda body, _context: body))
+        sender = Sender(address, [b"hello"], plan(120, 0.05, 10.0), with_metadata(()))
+        sent = asyncio.run(away_for_a_while())
+    assert (sent.status[:5] == OK).all() and (sent.status[20:60] == NOT_CONNECTED).all()
+    assert (sent.status[90:] == OK).all()  # a second after it is back
 
 
 def test_no_server_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:

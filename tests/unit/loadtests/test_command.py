@@ -38,6 +38,8 @@ def test_the_exit_code_follows_from_the_outcome(changes: dict[str, object], code
         (["m", "--rate", "5", "--find-knee"], "--slo-p99-ms"),
         (["m", "--rate", "0"], "not above 0"),
         (["m", "--rate", "nan"], "not above 0"),
+        (["m", "--rate", "1e9"], "20000 requests a second at most"),
+        (["m", "--rate", "5", "--out", __file__], "is a file"),
         (["m", "--rate", "5", "--duration", "-1"], "not above 0"),
         (["m", "--rate", "5", "--require", "quick"], "no requirement"),
         (["m", "--rate", "5", "--scenario", "storm"], "no scenario"),

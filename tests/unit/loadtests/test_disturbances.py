@@ -27,7 +27,7 @@ DEADLINE_S = 30.0
 class TestSwap:
     @pytest.mark.parametrize(
         ("told", "said"),
-        [({}, "swap to 2"), ("refused by the gate", "swap to 2 refused (400)")],
+        [({}, ("swap to 2", True)), ("refused by the gate", ("swap to 2 refused (400)", False))],
     )
     def test_what_came_of_it_in_words(self, told: Any, said: str) -> None:
         with Scripted(routed({SWAP: told})) as scripted, httpx.Client(base_url=scripted.url) as http:
@@ -36,7 +36,8 @@ class TestSwap:
     def test_no_answer_is_told_too(self) -> None:
         hangs_up = lambda *_: Act(b"", close=True)  # noqa: E731
         with Scripted(hangs_up) as scripted, httpx.Client(base_url=scripted.url) as http:
-            assert swap(http, "m", "2").startswith("swap to 2 failed: ")
+            said, done = swap(http, "m", "2")
+        assert said.startswith("swap to 2 failed: ") and not done
 
     def test_the_gate_is_overridden_and_the_name_quoted(self) -> None:
         asked = []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loadtests.findings import agreement, case_of, classes, differences, held, problems, summaries
-from loadtests.generator.block import NOT_CONNECTED
+from loadtests.generator.block import EXHAUSTED, NOT_CONNECTED
 from loadtests.measures.agreement import Agreement
 from loadtests.measures.observed import Observed
 from loadtests.outcome import Card, Entry
@@ -79,6 +79,18 @@ def test_requests_that_were_never_offered_make_it_invalid() -> None:
     one.sent.sent_s[90:] = np.nan
     (told,) = judged([one])
     assert "10 of the 100 requests to 1 could not be offered" in told
+
+
+def test_requests_that_the_generator_had_no_descriptor_for_make_it_invalid() -> None:
+    (told,) = judged([block([5.0] * 100, status=[200] * 90 + [EXHAUSTED] * 10)])
+    assert "10 of the 100 requests to 1 could not be offered" in told and "ulimit -n" in told
+
+
+def test_a_server_that_is_reached_no_more_makes_it_invalid() -> None:
+    gone = [block([5.0] * 100, status=[NOT_CONNECTED] * 100, number=at) for at in (1, 2)]
+    (told,) = judged([block([5.0] * 100), *gone])
+    assert told == "No request reached 1 in the last 2 of 3 rounds."
+    assert judged([*gone, block([5.0] * 100, number=3)]) == ()  # it came back: these are its errors
 
 
 def named(task: str | None) -> Any:

@@ -50,12 +50,22 @@ def test_an_outcome(text: str, met: bool) -> None:
         ("p98 <= 1", "no figure 'p98' is known by itself; known are achieved, agreement"),
         ("errors <= 1x", "no figure 'errors' is known as a multiple"),
         ("p99 <= 1.2.3", "'1.2.3' is no number"),
+        ("agreement >= 98ms", "agreement is not told in ms"),
+        ("p99 <= 10%", "p99 is not told in %"),
+        ("goodput >= 150%", "goodput is not told in %"),
+        ("errors <= 5", "errors is a share of at most 1"),  # every run would meet it
+        ("agreement >= 98", "agreement is a share of at most 1"),
     ],
 )
 def test_a_mistake_is_one_sentence(text: str, said: str) -> None:
     with pytest.raises(BadRequirement) as told:
         requirement(text)
     assert said in str(told.value)
+
+
+def test_a_ratio_without_an_interval_was_not_shown() -> None:
+    met, seen = requirement("p50 <= 0.9x").outcome(OWN, replace(FOUND, p50=Figure(0.5)))
+    assert not met and seen == "0.5, of too few rounds for an interval"
 
 
 def test_what_was_not_measured_is_not_met() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.tensors import pack
 from loadtests.pools import MOST_ROWS, Rows, Signature
 from loadtests.rows import MADE_UP_ROWS, BadRows, rows_for, with_reference
 from loadtests.server import CannotLoad, Server
@@ -43,9 +44,11 @@ class TestFile:
         rows = rows_for("m", METADATA, saved(tmp_path, image=IMAGES, targets=IMAGES), seed=0)
         assert list(rows.inputs) == ["image"]
 
-    def test_texts_stay_texts(self, tmp_path: Path) -> None:
-        rows = rows_for("m", TEXTS, saved(tmp_path, text=np.array([["a"], ["b"]])), seed=0)
-        assert rows.inputs["text"].tolist() == [["a"], ["b"]]
+    @pytest.mark.parametrize("texts", [[["\u00e4"], ["b"]], [["\u00e4".encode()], [b"b"]]], ids=["str", "bytes"])
+    def test_texts_become_the_bytes_that_travel(self, tmp_path: Path, texts: list[list[Any]]) -> None:
+        rows = rows_for("m", TEXTS, saved(tmp_path, text=np.array(texts)), seed=0)
+        assert rows.inputs["text"].tolist() == [["\u00e4".encode()], [b"b"]]
+        assert pack(rows.inputs["text"]) == b"\x02\0\0\0\xc3\xa4\x01\0\0\0b"
 
     def test_no_more_rows_are_taken_than_a_pool_holds_and_labels_stay_with_theirs(self, tmp_path: Path) -> None:
         many = np.repeat(np.arange(MOST_ROWS * 2)[:, None], 2, axis=1)
@@ -60,6 +63,11 @@ class TestFile:
         [
             ({"other": IMAGES}, "no array for input 'image'"),
             ({"image": IMAGES, "labels": np.arange(5)}, r"arrays of \[5, 6\] rows"),
+            ({"image": IMAGES, "labels": np.zeros((6, 1), int)}, r"labels have the shape \[6, 1\]"),
+            ({"image": IMAGES, "labels": np.full(6, np.nan)}, "labels are float64; whole numbers"),
+            ({"image": IMAGES[:0]}, "has no row"),
+            ({"image": np.array([["a", "b"]])}, "a row cannot be made FP32"),
+            ({"image": np.float32(1)}, r"shape \[\], the model takes"),
             ({"image": IMAGES[:, :1]}, r"shape \[1\], the model takes \[2\]"),
             ({"image": IMAGES[:, :, None]}, r"shape \[2, 1\], the model takes \[2\]"),
         ],
@@ -133,6 +141,12 @@ class TestReference:
         """It says that it takes binary tensors, and does not."""
         routes = {"POST /v2/models/m/versions/1/infer": doubling}
         with pytest.raises(CannotLoad, match=r"asked m/1 of row 0, .* answers 400: JSON only"):
+            referenced(routes)
+
+    @pytest.mark.parametrize("told", [{"outputs": ["logits"]}, {}, []])
+    def test_an_answer_that_is_none_of_the_protocol_is_told_in_a_sentence(self, told: object) -> None:
+        routes = {"GET /v2": {"extensions": []}, "POST /v2/models/m/versions/1/infer": told}
+        with pytest.raises(CannotLoad, match=r"asked m/1 of row 0, .* gives no answer of the protocol: .+"):
             referenced(routes)
 
     def test_a_server_that_hangs_up_in_the_middle_is_told_in_a_sentence(self) -> None:

@@ -40,6 +40,11 @@ def test_ones_own_file_is_a_scenario_without_any_other_change(tmp_path: Path) ->
         ("summary: A.\nblock_s: 0\n", "at block_s: "),
         ("summary: A.\nburst: {share: 1.5}\n", "at burst.share: "),
         ("summary: A.\nslow_clients: {count: 100000}\n", "at slow_clients.count: "),
+        ("summary: A.\nblock_s: .inf\n", "at block_s: "),
+        ("summary: A.\nblock_s: .nan\n", "at block_s: "),
+        ("summary: A.\nsteps: []\n", "at steps: "),
+        ("summary: A.\nsteps: [.inf]\n", "at steps.0: "),
+        ("summary: A.\ntimes_rate: .inf\n", "at times_rate: "),
         ("summary: [\n", "is no YAML"),
         ("- a list\n", "at the file: "),
         ("", "at the file: "),
@@ -51,6 +56,12 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, said: str) -> None
     with pytest.raises(BadScenario, match=r"bad\.yaml") as told:
         read_scenario(str(file))
     assert said in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_file_that_is_no_text_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadScenario, match=r"bad\.yaml cannot be read: "):
+        read_scenario(str(tmp_path / "bad.yaml"))
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

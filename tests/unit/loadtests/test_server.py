@@ -17,7 +17,7 @@ import pytest
 from loadtests.measures.observed import ServerSide
 from loadtests.pools import Signature
 from loadtests.server import CannotLoad, Counters, Server, signature_of
-from tests.support.scripted import Scripted, routed
+from tests.support.scripted import Act, Scripted, answer, routed
 
 IMAGE = {"name": "image", "datatype": "FP32", "shape": [-1, 4]}
 LOGITS = {"name": "logits", "datatype": "FP32", "shape": [-1, 2]}
@@ -112,6 +112,38 @@ class TestWhatItSays:
         with Server(f"http://127.0.0.1:{port}") as server, pytest.raises(CannotLoad, match=f":{port} does not answer"):
             server.versions("m")
 
+    def test_what_is_no_json_is_told_in_a_sentence(self) -> None:
+        page = lambda *_: Act(answer(b"<html>"))  # noqa: E731
+        with Scripted(page) as scripted, Server(scripted.url) as server:
+            with pytest.raises(CannotLoad, match=r"/v2/models/m answers no JSON: <html>"):
+                server.versions("m")
+            assert server.calls_itself == "nameless"
+
+    def test_whether_anybody_answers_again_with_whatever(self) -> None:
+        with Scripted(routed({})) as scripted, Server(scripted.url) as server:
+            assert server.comes_back(0)
+        with Server(scripted.url) as server:
+            assert not server.comes_back(0.3)
+
+    @pytest.mark.parametrize(
+        ("url", "said"),
+        [
+            ("http://127.0.0.1:99999", "is no address of a server: Port out of range"),
+            ("http://[::1", "is no address of a server"),
+            ("http://a..b:80", "is no address of a server"),
+            ("http://127.0.0.1:1/models", "must end with the host or the port"),
+            ("http://me:secret@127.0.0.1:1", "must end with the host or the port"),
+        ],
+    )
+    def test_an_address_that_cannot_be_loaded_is_refused(self, url: str, said: str) -> None:
+        with pytest.raises(CannotLoad, match=said):
+            Server(url)
+
+    @pytest.mark.parametrize("key", ["schl\u00fcssel", "a\r\nX-Other: b"])
+    def test_a_key_that_no_header_can_hold_is_refused(self, key: str) -> None:
+        with pytest.raises(CannotLoad, match="printable ASCII"):
+            Server("http://127.0.0.1:1", key)
+
     @pytest.mark.parametrize("url", ["ftp://127.0.0.1:1", "127.0.0.1:8000", "http://"])
     def test_an_address_of_another_kind_is_refused(self, url: str) -> None:
         with pytest.raises(CannotLoad, match="must begin with http://"):
@@ -148,6 +180,11 @@ class TestCounters:
         assert (same.since(same).queue_ms, same.since(same).compute_ms, same.since(same).requests) == (None, None, 0)
         assert NONE.since(NONE) == ServerSide()
 
+    def test_of_a_server_that_was_started_again_nothing_is_known(self) -> None:
+        before = Counters(100, 50, 100, 9_000_000, 9_000_000, 20.0, 7.0, 9)
+        after = Counters(10, 5, 10, 2_000_000, 2_000_000, 0.5, 8.0, 9)
+        assert after.since(before) == ServerSide(joules=1.0, resident_bytes=9)
+
 
 class TestProcess:
     def test_the_listener_and_its_children_are_counted(self) -> None:
@@ -172,7 +209,7 @@ worker.communicate(b"\\n")
         assert now.resident_bytes is not None and now.resident_bytes > 64 << 20  # the child's
         assert now.cpu_s is not None and now.cpu_s > 0
 
-    def test_a_process_that_has_ended_uses_nothing(self) -> None:
+    def test_nothing_is_told_of_a_process_that_has_ended(self) -> None:
         source = (
             "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
         )
@@ -182,7 +219,8 @@ worker.communicate(b"\\n")
             server = Server(f"http://127.0.0.1:{int(process.stdout.readline())}")
             process.communicate("\n")
         with server:
-            assert server.counters("m", "").cpu_s == 0
+            now = server.counters("m", "")
+        assert now.cpu_s is None and now.resident_bytes is None
 
     def test_a_worker_that_ends_while_it_is_looked_at_is_left_out(
         self, ours: Server, monkeypatch: pytest.MonkeyPatch

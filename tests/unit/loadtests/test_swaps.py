@@ -14,7 +14,7 @@ from loadtests.disturbances import Mark
 from loadtests.order import Order
 from loadtests.scenario import Scenario, Swapping
 from loadtests.server import CannotLoad, Server
-from loadtests.swaps import ALONE, SWAPPED, active, left_alone_and_swapped, put_back
+from loadtests.swaps import ALONE, SWAPPED, active, left_alone_and_swapped, problems, put_back
 from tests.support.scripted import Scripted, routed
 
 METADATA = {
@@ -139,3 +139,9 @@ def test_the_rows_are_those_of_the_field(server: Server) -> None:
     field = gather(ORDER, [server])
     swapped = left_alone_and_swapped(field, ORDER, HOW, [])
     assert np.array_equal(swapped.rows.inputs["image"], field.rows.inputs["image"])
+
+
+def test_a_run_that_met_no_swap_is_invalid() -> None:
+    refused = Mark(1.0, "swap to 2 refused (403)", False)
+    assert problems([refused, refused]) == ("No swap was done: the last one was the swap to 2 refused (403).",)
+    assert problems([refused, Mark(2.0, "swap to 1")]) == () and problems([]) == ()

@@ -12,6 +12,7 @@ import pytest
 from loadtests.generator.block import CONNECTION_LOST, WRONG, Block
 from loadtests.knees import _late, notes, rate_ratio
 from loadtests.outcome import Knee, Try
+from loadtests.server import ServerGone
 from loadtests.trial import Trials, judge
 from tests.unit.loadtests.blocks import block
 
@@ -83,6 +84,16 @@ def test_a_block_holds_enough_requests_and_outlasts_the_limit(rate: float, limit
     trying.limit_ms = limit_ms
     trying.meets(contender, rate)
     assert machine.planned_s[0][-1] == pytest.approx(lasts_s, rel=0.1)
+
+
+def test_a_server_that_ended_ends_the_search() -> None:
+    trying, machine, contender = trials(5)
+    machine.send = lambda asked: block([5.0] * 9, status=[CONNECTION_LOST] * 9).sent  # type: ignore[method-assign]
+    contender.server = SimpleNamespace(url="http://x", comes_back=lambda: True)
+    assert not trying.meets(contender, 200)  # control: it was started again
+    contender.server.comes_back = lambda: False
+    with pytest.raises(ServerGone, match=r"http://x does not answer any more since 1 was tried at 200/s"):
+        trying.meets(contender, 200)
 
 
 def knee(rate: float | None, interval: tuple[float, float] | None, bound: bool = False) -> Knee:

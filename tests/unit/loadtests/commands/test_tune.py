@@ -15,6 +15,13 @@ from loadtests.tune import search
 from loadtests.tune.model_yaml import BadYaml
 
 
+@pytest.mark.parametrize("option", [["--seed", "-1"], ["--rate", "inf"], ["--rate", "nan"]], ids=" ".join)
+def test_a_number_that_nothing_can_be_made_of_is_refused(tmp_path: Path, option: list[str]) -> None:
+    (tmp_path / "m").mkdir()
+    seen = CliRunner().invoke(app, ["m", "--repository", str(tmp_path), "--objective", "latency", *option])
+    assert seen.exit_code == 2 and option[0] in seen.output
+
+
 @pytest.mark.parametrize(
     "error", [CannotLoad("it does."), BadRows("it does."), BadYaml("it does."), GeneratorDied("it does.")], ids=repr
 )

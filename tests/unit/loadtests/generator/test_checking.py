@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2
 
 from loadtests.generator.block import RIGHT, UNCHECKED, WRONG, Answer
 from loadtests.generator.checking import Checker, decode
@@ -24,6 +25,12 @@ def pool(**changes: object) -> Pool:
 
 def body(values: np.ndarray, version: str = "1") -> Answer:
     return Answer(logits(values, version).partition(b"\r\n\r\n")[2], 0)
+
+
+def output(more: bytes = b"", **changes: object) -> Answer:
+    entry = {"name": "out", "datatype": "FP32", "shape": [1, 2], "data": [1.0, 2.0]} | changes
+    text = json.dumps({"model_version": "1", "outputs": [entry]}).encode()
+    return Answer(text + more, len(text))
 
 
 def test_the_expected_answer_is_right_and_names_its_class() -> None:
@@ -52,10 +59,25 @@ def test_a_little_off_is_right_and_more_is_wrong() -> None:
         Answer(b'{"outputs": [{"name": "out", "datatype": "FP99", "shape": [1, 2], "data": [1, 2]}]}', 0),
         Answer(b'{"model_version": "1", "outputs": []}', 0),
         Answer(b"\xff\xfe", 1),
+        output(shape=[0], data=[]),
+        output(parameters="none"),
+        output(parameters=[1]),
+        output(datatype="INT64", data=[10**30, 1]),
+        output(datatype="BYTES", shape=[1], parameters={"binary_data_size": 2}, more=b"ab"),
+        Answer(b'{"outputs": ["out"]}', 0),
+        Answer(b"[" * 100_000, 0),
     ],
 )
 def test_what_was_not_expected_is_wrong(answer: Answer) -> None:
     assert Checker(pool()).check(answer, 0)[0] == WRONG
+    assert Checker(pool()).check(output(), 0)[0] == RIGHT
+
+
+@pytest.mark.parametrize(("datatype", "shape", "raw"), [("BYTES", [1], b"ab"), ("FP32", [0], b""), ("FP99", [1], b"")])
+def test_an_odd_message_of_grpc_is_wrong(datatype: str, shape: list[int], raw: bytes) -> None:
+    message = service_pb2.ModelInferResponse(model_version="1", raw_output_contents=[raw])
+    message.outputs.add(name="out", datatype=datatype, shape=shape)
+    assert Checker(pool(protocol="grpc")).check(Answer(message.SerializeToString(), 0), 0) == (WRONG, -1)
 
 
 def test_without_expectations_only_the_class_is_read() -> None:

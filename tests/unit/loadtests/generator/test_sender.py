@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadtests.generator.block import CONNECTION_LOST, NOT_CONNECTED, OK, UNANSWERED, Block, Sent
+from loadtests.generator.block import CONNECTION_LOST, EXHAUSTED, NOT_CONNECTED, OK, UNANSWERED, Block, Sent
 from loadtests.generator.connection import Connection
 from loadtests.generator.http_transport import HttpTransport
 from loadtests.generator.records import Records
@@ -172,3 +174,25 @@ def test_nobody_there_is_told_for_every_request() -> None:
 def test_an_empty_block_ends_at_once() -> None:
     sent, _, count = send(by_path, [], [])
     assert len(sent.status) == count == 0
+
+
+def test_what_the_generator_has_no_descriptor_for_is_not_the_servers_fault() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        block = Block("p", np.zeros(40), np.zeros(40, np.int32), 1.0, 1)
+        taken = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 20, hard))
+        try:
+            sent = asyncio.run(Sender(silent.getsockname(), [request("good")], block).run())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert set(sent.status.tolist()) == {UNANSWERED, EXHAUSTED}
+
+
+def test_no_request_waits_in_vain_where_more_wait_than_may_be_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadtests.generator.http_transport.MOST_CONNECTIONS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = gone.getsockname()
+    block = Block("p", np.zeros(10), np.zeros(10, np.int32), TIMEOUT_S, 0)
+    sent = asyncio.run(asyncio.wait_for(Sender(address, [request("good")], block).run(), TIMEOUT_S / 2))
+    assert sent.status.tolist() == [NOT_CONNECTED] * 10
