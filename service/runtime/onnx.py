@@ -99,10 +99,10 @@ class OnnxRunner:
         try:
             results = session.run(self._output_names, feeds, options)
         except Exception as error:
+            if broke_the_arena(error):  # also of a run that was stopped, whose session others use next
+                self._mend_the_arena(session, feeds)
             if options.terminate:
                 raise Stuck("the run was stopped") from error
-            if broke_the_arena(error):
-                self._mend_the_arena(session, feeds)
             raise run_failure(error) from error
         outputs: dict[str, Array] = dict(zip(self._output_names, results, strict=True))
         for name in self._text_outputs:
@@ -126,13 +126,14 @@ class OnnxRunner:
         """Has ONNX Runtime forget how much an allocation wanted that it did not get.
 
         It would ask for twice as much whatever comes next, until the number overflows: from then on every run that
-        needs memory fails. Only a run resets that, at its end and also where it fails, as this one does.
+        needs memory fails. Only a run resets that, at its end and also where it fails, as this one does: it is stopped
+        before its first operator, so that it computes nothing and `stop` cannot reach it.
         """
-        options = self._run_options = _run_options()
+        options = _run_options()
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        with suppress(Exception):  # of the same failure, or of a session that has no arena
+        options.terminate = True
+        with suppress(Exception):  # that it was stopped, or of a session that has no arena
             session.run(self._output_names, feeds, options)
-        self._run_options = _run_options()
 
     def _feeds(self, arrays: Arrays) -> dict[str, Array]:
         """The arrays as ONNX Runtime wants them.

@@ -234,6 +234,40 @@ def test_nor_do_later_runs_fail_for_it(elements: int) -> None:
         assert runner.run({"s": np.array([wanted])})["y"].shape == (wanted,)
 
 
+class Attended:
+    """A session that notes which runs were told to end before they began, and says when one has failed."""
+
+    def __init__(self, session: Any, failed: Callable[[], None] = lambda: None) -> None:
+        self.told_to_end: list[bool] = []
+        self._session = session
+        self._failed = failed
+
+    def run(self, names: list[str], feeds: Any, options: Any) -> Any:
+        self.told_to_end.append(options.terminate)
+        try:
+            return self._session.run(names, feeds, options)
+        except Exception:
+            self._failed()
+            raise
+
+
+def test_nor_where_it_is_stopped_while_it_fails() -> None:
+    """Its client has left: the others' runs need memory all the same."""
+    runner = load(graphs.ones())
+    runner._session = Attended(runner._session, failed=runner.stop)
+    with pytest.raises(Stuck):
+        runner.run({"s": np.array([2**61 - 5])})
+    assert runner.run({"s": np.array([10**6])})["y"].shape == (10**6,)
+
+
+def test_such_a_run_computes_nothing_twice() -> None:
+    runner = load(graphs.ones())
+    runner._session = attended = Attended(runner._session)
+    with pytest.raises(RunFailed):
+        runner.run({"s": np.array([2**61 - 5])})
+    assert attended.told_to_end == [False, True]
+
+
 def test_a_session_without_an_arena_has_none_that_breaks() -> None:
     runner = OnnxRunner.load(graphs.ones(), {}, RunnerOptions(session={"mem_arena": False}))
     with pytest.raises(RunFailed, match="not enough memory"):
