@@ -18,6 +18,8 @@ from onnx import TensorProto, helper
 
 from service.core.contract import Arrays
 from service.core.errors import BadInput, BadModel, RetortError, RunFailed, Stuck
+from service.runtime.long_runs import REST_S
+from service.runtime.memory import resident_bytes
 from service.runtime.onnx import OnnxRunner, runtime_version
 from service.runtime.providers import RunnerOptions
 from service.runtime.runner import Runner
@@ -258,6 +260,22 @@ def test_nor_where_it_is_stopped_while_it_fails() -> None:
     with pytest.raises(Stuck):
         runner.run({"s": np.array([2**61 - 5])})
     assert runner.run({"s": np.array([10**6])})["y"].shape == (10**6,)
+
+
+def test_memory_that_one_large_run_took_is_given_back_once_it_is_long_over() -> None:
+    skipped_s = 0.0
+    runner = load(graphs.rows_squared())
+    runner._now_s = lambda: time.monotonic() + skipped_s
+    large, small = ({"x": np.ones((rows, 1), np.float32)} for rows in (9000, 3))  # 309 MiB, nothing
+    runner.run(small)
+    before_bytes = resident_bytes()
+    runner.run(large)
+    runner.run(small)
+    assert resident_bytes() - before_bytes > 200 << 20, "it would be taken anew by each such run"
+    skipped_s = REST_S
+    runner.run(small)
+    assert resident_bytes() - before_bytes < 50 << 20
+    assert runner.run(small)["y"].ravel().tolist() == [3, 3, 3]
 
 
 def test_such_a_run_computes_nothing_twice() -> None:
