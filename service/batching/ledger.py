@@ -85,6 +85,7 @@ class Ledger:
             return False
         ticket.ended = True
         ticket.pieces = ()  # they point back at it: no cycle may keep a request's arrays
+        ticket.outputs = None  # nor may whoever still holds the ticket
         del self._open[ticket.number]
         self.clients -= not ticket.quiet
         if ticket.future.done():

@@ -14,7 +14,7 @@ from service.batching.curve import CostCurve
 from service.batching.forming import Former
 from service.batching.run import Run
 from service.batching.suspects import Suspects
-from service.batching.ticket import Piece, Ticket, assemble
+from service.batching.ticket import Piece, Ticket, enter
 from service.core.errors import RetortError, RunFailed, Stuck, Unavailable
 
 
@@ -76,20 +76,20 @@ class Outcomes:
             ticket = piece.ticket
             if ticket.ended:
                 continue
-            piece.outputs = outputs
+            try:
+                enter(piece, outputs)
+            except RunFailed as error:
+                self._fail(ticket, error)
+                continue
             ticket.finite = ticket.finite and run.finite
             ticket.missing -= 1
             if not ticket.missing:
                 self._complete(ticket, run, now_s)
 
     def _complete(self, ticket: Ticket, run: Run, now_s: float) -> None:
-        try:
-            answer = Answer(assemble(ticket), run.timing(ticket.arrived_s), run.rows, ticket.finite)
-        except RunFailed as error:
-            self._fail(ticket, error)
-        else:
-            self._answer(ticket, answer, now_s)
-            self._suspects.absolve(ticket.origin, now_s)
+        outputs = ticket.outputs or {}
+        self._answer(ticket, Answer(outputs, run.timing(ticket.arrived_s), run.rows, ticket.finite), now_s)
+        self._suspects.absolve(ticket.origin, now_s)
 
     def _failed(self, run: Run, error: BaseException, now_s: float) -> None:
         self._observer.run_failed(run.rows, run.counted_requests, error, run.detail)

@@ -42,6 +42,7 @@ class Ticket:
         pieces: its parts, in order of their rows; empty once it has ended.
         waiting: pieces in the queue.
         missing: pieces without an answer.
+        outputs: of the pieces that have one, name -> array with all of the request's rows; None before the first.
         finite: whether the outputs of all its runs so far were finite.
         number: given by the ledger.
         ended: set by the ledger alone, once.
@@ -61,6 +62,7 @@ class Ticket:
     pieces: Sequence[Piece] = ()
     waiting: int = 0
     missing: int = 0
+    outputs: dict[str, Array] | None = None
     finite: bool = True
     number: int = 0
     ended: bool = False
@@ -88,13 +90,13 @@ class Piece:
         seq: its place in the queue's order of arrival.
         bucket: where it waits; None while it does not.
         run: the run that it is in now.
-        outputs: what that run gave it.
+        start: the first of its rows among the request's.
     """
 
-    __slots__ = ("alone", "bucket", "inputs", "key", "outputs", "rows", "run", "seq", "ticket", "weight")
+    __slots__ = ("alone", "bucket", "inputs", "key", "rows", "run", "seq", "start", "ticket", "weight")
 
     def __init__(
-        self, ticket: Ticket, inputs: Arrays, rows: int | None, key: Hashable, alone: bool, seq: int = 0
+        self, ticket: Ticket, inputs: Arrays, rows: int | None, key: Hashable, alone: bool, seq: int = 0, start: int = 0
     ) -> None:
         self.ticket = ticket
         self.inputs = inputs
@@ -105,7 +107,7 @@ class Piece:
         self.seq = seq
         self.bucket: Bucket | None = None
         self.run: Run | None = None
-        self.outputs: Outputs | None = None
+        self.start = start
 
 
 Key = Callable[[Arrays], Hashable]
@@ -137,21 +139,37 @@ def cut(ticket: Ticket, inputs: Arrays, rows: int | None, *, max_rows: int, alon
         pieces: list[Piece] = []
         for start, stop in piece_bounds(rows, max_rows):
             part = {name: array[start:stop] for name, array in inputs.items()}
-            pieces.append(Piece(ticket, part, stop - start, object() if alone else key(part), alone))
+            pieces.append(Piece(ticket, part, stop - start, object() if alone else key(part), alone, start=start))
         ticket.pieces = pieces
     ticket.missing = len(ticket.pieces)
 
 
-def assemble(ticket: Ticket) -> dict[str, Array]:
-    """The whole answer of a ticket from its pieces' outputs, name -> array of shape [rows, ...].
+def enter(piece: Piece, outputs: Outputs) -> None:
+    """Takes what a run gave a piece into its ticket's outputs; a lone piece's as they are.
+
+    Copied as they come: all at once would hold the event loop up for as long as the answer is large, and until then
+    keep the memory of every run.
 
     Raises:
-        RunFailed: the pieces' outputs do not fit together.
+        RunFailed: they do not fit to those of the pieces before, or there is no memory for all of them.
     """
+    ticket = piece.ticket
     if len(ticket.pieces) == 1:
-        return dict(ticket.pieces[0].outputs or {})
-    parts = [piece.outputs or {} for piece in ticket.pieces]
+        ticket.outputs = dict(outputs)
+        return
+    if ticket.outputs is None:
+        ticket.outputs = _room_for(outputs, sum(each.weight for each in ticket.pieces))
+    whole, rows = ticket.outputs, slice(piece.start, piece.start + piece.weight)
+    given = {name: (array.shape[1:], array.dtype) for name, array in outputs.items()}
+    if given != {name: (array.shape[1:], array.dtype) for name, array in whole.items()}:
+        raise RunFailed("the model's outputs for the parts of this request do not fit together")
+    for name, array in outputs.items():
+        whole[name][rows] = array
+
+
+def _room_for(outputs: Outputs, rows: int) -> dict[str, Array]:
+    """Arrays like `outputs`, of so many rows; memory is taken as they are filled."""
     try:
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    except (KeyError, ValueError) as error:
-        raise RunFailed("the model's outputs for the parts of this request do not fit together") from error
+        return {name: np.empty((rows, *array.shape[1:]), array.dtype) for name, array in outputs.items()}
+    except (MemoryError, ValueError):  # too much for the machine, or for a number
+        raise RunFailed("there is not enough memory for the answer to so many rows") from None

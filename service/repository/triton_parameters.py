@@ -89,7 +89,7 @@ def _copy(field: str, text: str, reading: Reading) -> None:
 
 
 def _shrinkage(field: str, _text: str, reading: Reading) -> None:
-    reading.warn(field, "arenas are given back when a version closes")
+    reading.warn(field, "arenas are given back once the runs that needed them are long over")
 
 
 def _session(reading: Reading) -> dict[str, Any]:

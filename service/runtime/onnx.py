@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from service.core.contract import DTYPES, Array, Arrays, TensorSpec
 from service.core.errors import BadInput, RunFailed, Stuck
 from service.runtime import memory, strings
 from service.runtime.failures import broke_the_arena, run_failure
+from service.runtime.long_runs import LongRuns
 from service.runtime.onnx_runtime import onnxruntime
 from service.runtime.providers import Provider, RunnerOptions
 from service.runtime.session import open_session
@@ -31,9 +33,23 @@ class OnnxRunner:
     """A `Runner` over one ONNX Runtime session; built by `load`.
 
     Owned by whoever loaded it. `run` by one thread at a time; `stop` by any; `close` by the owner, once.
+
+    Args:
+        session: built already.
+        signature: its inputs and outputs.
+        provider: what it runs on.
+        now_s: monotonic seconds.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, signature: Signature, provider: Provider) -> None:
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        signature: Signature,
+        provider: Provider,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now_s = now_s
+        self._long_runs = LongRuns()
         self._session: onnxruntime.InferenceSession | None = session
         self._signature = signature
         self._provider = provider
@@ -96,14 +112,21 @@ class OnnxRunner:
         if session is None:
             raise RunFailed("this version is closed")
         feeds = self._feeds(arrays)
+        began_s = self._now_s()
+        if self._long_runs.are_over(began_s):
+            self._shrink_the_arena(session, feeds)
+            began_s = self._now_s()
         try:
             results = session.run(self._output_names, feeds, options)
         except Exception as error:
-            if broke_the_arena(error):
-                self._mend_the_arena(session, feeds)
+            if broke_the_arena(error):  # also of a run that was stopped, whose session others use next
+                self._shrink_the_arena(session, feeds)
             if options.terminate:
                 raise Stuck("the run was stopped") from error
             raise run_failure(error) from error
+        finally:
+            ended_s = self._now_s()
+            self._long_runs.note(ended_s - began_s, ended_s)
         outputs: dict[str, Array] = dict(zip(self._output_names, results, strict=True))
         for name in self._text_outputs:
             outputs[name] = strings.to_bytes(outputs[name])
@@ -122,16 +145,18 @@ class OnnxRunner:
         self._session = None
         memory.trim()
 
-    def _mend_the_arena(self, session: onnxruntime.InferenceSession, feeds: Arrays) -> None:
-        """Has ONNX Runtime forget how much an allocation wanted that it did not get.
+    def _shrink_the_arena(self, session: onnxruntime.InferenceSession, feeds: Arrays) -> None:
+        """Has ONNX Runtime give the memory back that it keeps between runs, and forget what it did not get.
 
-        It would ask for twice as much whatever comes next, until the number overflows: from then on every run that
-        needs memory fails. Only the end of a run resets that, also of one that ends before its first operator.
+        It keeps what the largest run took for as long as the session lives. And where an allocation failed, it asks for
+        twice as much whatever comes next, until the number overflows: from then on every run that needs memory fails.
+        Only a run changes that, at its end and also where it fails, as this one does: it is stopped before its first
+        operator, so that it computes nothing and `stop` cannot reach it.
         """
         options = _run_options()
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         options.terminate = True
-        with suppress(Exception):  # it was stopped, or the session has no arena
+        with suppress(Exception):  # that it was stopped, or of a session that has no arena
             session.run(self._output_names, feeds, options)
 
     def _feeds(self, arrays: Arrays) -> dict[str, Array]:

@@ -123,8 +123,11 @@ class Sequences:
     def leave(self, turn: Turn, now_s: float, state: Any = None) -> None:
         """Ends a request's turn: answered with the `state` it leaves, or not answered (None), run or not."""
         sequence, turn.gone = turn.sequence, True
+        self._steps -= 1
         if turn.granted and state is not None:
             sequence.state = state
+        if sequence.turns[0] is not turn:
+            self._close_ranks(sequence)
         while sequence.turns and sequence.turns[0].gone:
             self._pass(sequence)
         if sequence.turns:
@@ -200,10 +203,17 @@ class Sequences:
                 sequence.state = None
             turn.wake()
 
+    def _close_ranks(self, sequence: OpenSequence) -> None:
+        """Takes those that left out of the middle of the line, but for a start, and of many in a row for one."""
+        kept: deque[Turn] = deque()
+        for turn in sequence.turns:
+            if not turn.gone or (turn.step.start and not kept[-1].gone):
+                kept.append(turn)
+        sequence.turns = kept
+
     def _pass(self, sequence: OpenSequence) -> None:
         """Takes the first request out of line; a start that never ran has begun its sequence all the same."""
         turn = sequence.turns.popleft()
-        self._steps -= 1
         if turn.step.start and not turn.granted:
             sequence.state = None
 

@@ -51,7 +51,7 @@ def test_every_answer_of_a_real_server_is_right(server: ServerProcess, tmp_path:
     )
     assert code == 0, printed
     line = lines[f"{kind} digits/1-int8"]
-    assert int(line["Request Count"]) > 10
+    assert int(line["Request Count"]) > 3
     assert int(line["Failure Count"]) == 0
     assert lines.keys() == {f"{kind} digits/1-int8", "Aggregated"}
 
@@ -73,7 +73,7 @@ def test_answers_that_are_not_the_golden_ones_all_fail(server: ServerProcess, tm
     )
     assert code == 1
     line = lines[f"{kind} digits/1"]
-    assert int(line["Request Count"]) > 10
+    assert int(line["Request Count"]) > 3
     assert line["Failure Count"] == line["Request Count"]
     assert "wrong answer of 1" in printed
 
@@ -125,7 +125,7 @@ def test_a_proxy_that_alters_the_answers_is_all_failures(lying: str, tmp_path: P
     golden = REPOSITORY / "digits" / "1" / "golden.npz"
     code, lines, printed = locust(tmp_path, lying, "--model-version", "1", "--data", str(golden), "JsonUser")
     assert code == 1
-    assert int(lines["json digits/1"]["Request Count"]) > 10
+    assert int(lines["json digits/1"]["Request Count"]) > 3
     assert lines["json digits/1"]["Failure Count"] == lines["json digits/1"]["Request Count"]
     assert "wrong answer of 1" in printed
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 
+from service.core.contract import Arrays
 from service.core.errors import BadModel, Expired, NotReady, RunFailed, Stuck
 from tests.fakes import Act, FakeEngine, Fault, ManualLoop, RecordingObserver
 from tests.unit.batching.bench import Bench, outcome, play, row
@@ -64,6 +66,29 @@ def test_a_bad_piece_fails_its_whole_request_and_the_rest_of_it_is_not_run() -> 
         assert isinstance(await outcome(mixed), RunFailed)
         assert await outcome(other) == [100]
         assert len(bench.batches) == 2
+
+    play(story)
+
+
+class Wide(FakeEngine):
+    """Answers each row of a batch of four with more than any machine has, though it takes nothing itself."""
+
+    def compute(self, arrays: Arrays, fault: Fault) -> Any:
+        outputs = super().compute(arrays, fault)
+        rows = len(arrays["x"])
+        return {"y": np.broadcast_to(np.zeros(1, np.int8), (4, 1 << 44))} if rows == 4 else outputs
+
+
+def test_an_answer_in_parts_that_no_machine_holds_fails_alone() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench = Bench(loop, Wide(), max_rows=4)
+        for _ in range(3):  # of which three would be the end, were each a crash
+            large, other = bench.submit(1, 8), bench.submit(50)
+            await asyncio.wait([large, other])
+            assert isinstance(large.exception(), RunFailed)
+            assert row(other) == [100]
+        assert bench.batcher.healthy
+        assert not bench.fatal
 
     play(story)
 

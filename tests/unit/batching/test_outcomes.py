@@ -255,7 +255,7 @@ async def test_an_answer_is_known_to_be_finite_only_where_its_whole_run_was() ->
 async def test_so_it_is_of_a_request_in_several_runs() -> None:
     bench = Bench()
     ticket = bench.ticket(1, rows=6)
-    for piece, engine in zip(tuple(ticket.pieces), (NotFinite(0), FakeEngine()), strict=True):
+    for piece, engine in zip(tuple(ticket.pieces), (NotFinite(0), NotFinite(1000)), strict=True):
         run = Run([piece], CloseReason.FULL)
         run.execute(engine, bench.clock)
         bench.judge(run)

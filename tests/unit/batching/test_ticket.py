@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.batching.ticket import Ticket, assemble, cut, signature
+from service.batching.ticket import Ticket, cut, enter, signature
 from service.core.errors import RunFailed
 from tests.fakes import ids
 
@@ -86,24 +86,53 @@ def test_wanted_until_it_ends_or_its_sender_leaves() -> None:
     assert not ended.wanted
 
 
-def test_assemble_puts_pieces_together_in_order() -> None:
+def test_outputs_of_pieces_are_put_together_in_order_whatever_comes_first() -> None:
     ticket = cut_of(ids(0, 10), 10)
     for piece in reversed(ticket.pieces):
-        piece.outputs = {"y": piece.inputs["x"] * 2}
-    assert np.array_equal(assemble(ticket)["y"], ids(0, 10)["x"] * 2)
+        enter(piece, {"y": piece.inputs["x"] * 2})
+    assert ticket.outputs is not None
+    assert np.array_equal(ticket.outputs["y"], ids(0, 10)["x"] * 2)
 
 
-def test_assemble_hands_a_lone_piece_on_without_a_copy() -> None:
+def test_of_the_outputs_of_a_piece_nothing_is_kept() -> None:
+    """They are views of the memory that their run took."""
+    ticket = cut_of(ids(0, 10), 10)
+    y = np.ones((4, 1))
+    enter(ticket.pieces[0], {"y": y})
+    assert ticket.outputs is not None
+    assert not np.shares_memory(ticket.outputs["y"], y)
+
+
+def test_texts_are_put_together_too() -> None:
+    ticket = cut_of(ids(0, 6), 6)
+    for piece in ticket.pieces:
+        enter(piece, {"y": np.array([b"a"] * piece.weight, dtype=object)})
+    assert ticket.outputs is not None
+    assert ticket.outputs["y"].tolist() == [b"a"] * 6
+
+
+def test_a_lone_piece_is_handed_on_without_a_copy() -> None:
     ticket = cut_of(ids(0, 3), 3)
     y = np.ones((3, 1))
-    ticket.pieces[0].outputs = {"y": y}
-    assert assemble(ticket)["y"] is y
+    enter(ticket.pieces[0], {"y": y})
+    assert ticket.outputs is not None
+    assert ticket.outputs["y"] is y
 
 
-@pytest.mark.parametrize("odd", [{"y": np.ones((2, 7))}, {"z": np.ones((2, 1))}], ids=["other shape", "other name"])
+@pytest.mark.parametrize(
+    "odd",
+    [{"y": np.ones((2, 7))}, {"z": np.ones((2, 1))}, {"y": np.ones((2, 1), np.float32)}, {"y": np.ones(2)}, {}],
+    ids=["other shape", "other name", "other dtype", "other rank", "none"],
+)
 def test_pieces_that_do_not_fit_together_fail_typed(odd: dict[str, Any]) -> None:
     ticket = cut_of(ids(0, 6), 6)
-    ticket.pieces[0].outputs = {"y": np.ones((4, 1))}
-    ticket.pieces[1].outputs = odd
+    enter(ticket.pieces[0], {"y": np.ones((4, 1))})
     with pytest.raises(RunFailed, match="do not fit together"):
-        assemble(ticket)
+        enter(ticket.pieces[1], odd)
+
+
+@pytest.mark.parametrize("columns", [2**44, 2**57], ids=["for the machine", "for a number"])
+def test_an_answer_that_is_too_large_fails_typed(columns: int) -> None:
+    ticket = cut_of(ids(0, 10), 10)
+    with pytest.raises(RunFailed, match="not enough memory for the answer to so many rows"):
+        enter(ticket.pieces[0], {"y": np.broadcast_to(np.zeros(1), (4, columns))})

@@ -200,25 +200,6 @@ def ones() -> bytes:
     )
 
 
-def late_ones(links: int) -> bytes:
-    """y = float32 of shape s, an input of shape [1], after as many products of 256 x 256 as `links`."""
-    nodes = [
-        helper.make_node("Cast", ["s"], ["m"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["m", "zeros"], ["m0"]),
-        *(helper.make_node("MatMul", [f"m{i}", "zeros"], [f"m{i + 1}"]) for i in range(links)),
-        helper.make_node("ReduceMax", [f"m{links}"], ["zero"], keepdims=0),
-        helper.make_node("Cast", ["zero"], ["none"], to=TensorProto.INT64),
-        helper.make_node("Add", ["s", "none"], ["shape"]),
-        helper.make_node("ConstantOfShape", ["shape"], ["y"]),
-    ]
-    return model(
-        nodes,
-        [value("s", TensorProto.INT64, [1])],
-        [value("y", TensorProto.FLOAT, [None])],
-        [numpy_helper.from_array(np.zeros((256, 256), np.float32), "zeros")],
-    )
-
-
 def rows_squared() -> bytes:
     """y = rowsums(x @ x.T): memory that grows with the square of the rows, for one input of shape [N, 1]."""
     nodes = [

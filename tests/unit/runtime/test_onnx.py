@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from onnx import TensorProto, helper
 
 from service.core.contract import Arrays
 from service.core.errors import BadInput, BadModel, RetortError, RunFailed, Stuck
+from service.runtime.long_runs import REST_S
+from service.runtime.memory import resident_bytes
 from service.runtime.onnx import OnnxRunner, runtime_version
 from service.runtime.providers import RunnerOptions
 from service.runtime.runner import Runner
@@ -243,17 +245,54 @@ def test_an_arena_that_is_broken_already_fails_one_run() -> None:
     assert runner.run({"s": np.array([10**6])})["y"].shape == (10**6,)
 
 
-def test_a_run_that_asks_for_too_much_memory_at_its_end_is_done_once() -> None:
-    runner = OnnxRunner.load(graphs.late_ones(50), {}, RunnerOptions(threads=1))
+class Attended:
+    """A session that notes which runs were told to end before they began, and says when one has failed."""
 
-    def took_s(elements: int) -> float:
-        began_s = time.thread_time()
-        with suppress(RunFailed):
-            runner.run({"s": np.array([elements])})
-        return time.thread_time() - began_s
+    def __init__(self, session: Any, failed: Callable[[], None] = lambda: None) -> None:
+        self.told_to_end: list[bool] = []
+        self._session = session
+        self._failed = failed
 
-    good_s, bad_s = ([took_s(elements) for _ in range(5)] for elements in (1, 2**50))
-    assert min(bad_s) < 1.5 * min(good_s)
+    def run(self, names: list[str], feeds: Any, options: Any) -> Any:
+        self.told_to_end.append(options.terminate)
+        try:
+            return self._session.run(names, feeds, options)
+        except Exception:
+            self._failed()
+            raise
+
+
+def test_nor_where_it_is_stopped_while_it_fails() -> None:
+    """Its client has left: the others' runs need memory all the same."""
+    runner = load(graphs.ones())
+    runner._session = Attended(runner._session, failed=runner.stop)
+    with pytest.raises(Stuck):
+        runner.run({"s": np.array([2**61 - 5])})
+    assert runner.run({"s": np.array([10**6])})["y"].shape == (10**6,)
+
+
+def test_memory_that_one_large_run_took_is_given_back_once_it_is_long_over() -> None:
+    skipped_s = 0.0
+    runner = load(graphs.rows_squared())
+    runner._now_s = lambda: time.monotonic() + skipped_s
+    large, small = ({"x": np.ones((rows, 1), np.float32)} for rows in (9000, 3))  # 309 MiB, nothing
+    runner.run(small)
+    before_bytes = resident_bytes()
+    runner.run(large)
+    runner.run(small)
+    assert resident_bytes() - before_bytes > 200 << 20, "it would be taken anew by each such run"
+    skipped_s = REST_S
+    runner.run(small)
+    assert resident_bytes() - before_bytes < 50 << 20
+    assert runner.run(small)["y"].ravel().tolist() == [3, 3, 3]
+
+
+def test_such_a_run_computes_nothing_twice() -> None:
+    runner = load(graphs.ones())
+    runner._session = attended = Attended(runner._session)
+    with pytest.raises(RunFailed):
+        runner.run({"s": np.array([2**61 - 5])})
+    assert attended.told_to_end == [False, True]
 
 
 def test_a_session_without_an_arena_has_none_that_breaks() -> None:

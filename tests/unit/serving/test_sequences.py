@@ -65,6 +65,17 @@ def test_a_request_that_left_in_the_middle_changes_nothing_for_those_behind() ->
     assert after.sequence.state == "one"
 
 
+@pytest.mark.parametrize("start", [False, True])
+def test_requests_that_left_take_no_room_from_others(start: bool) -> None:
+    """However many of them one client sent behind a request that runs for long: nor do they fill the memory."""
+    book, _ = sequences(steps=2)
+    first = enter(book, 1, start=True)
+    for _ in range(100):
+        book.leave(enter(book, 1, start=start), 0.0)
+    assert enter(book, 2, start=True).granted
+    assert len(first.sequence.turns) <= 2
+
+
 def test_an_end_ends_the_sequence_whatever_becomes_of_its_request() -> None:
     book, counts = sequences()
     book.leave(enter(book, 1, start=True), 0.0, "one")
@@ -159,16 +170,12 @@ class SequencesMachine(RuleBasedStateMachine):
             assert not was_open
             assert not start
         except Rejected:
-            assert self._in_line() >= LIMITS.steps or len(self.book) >= LIMITS.places + LIMITS.waiting
+            assert len(self.turns) >= LIMITS.steps or len(self.book) >= LIMITS.places + LIMITS.waiting
         else:
             assert start or was_open
             assert self.book.holds(sequence_id) is not end
             self.turns.append(turn)
             self.wakes.append((turn, woken))
-
-    def _in_line(self) -> int:
-        """Requests in line, those that left before their turn included."""
-        return sum(len(sequence.turns) for sequence in {turn.sequence for turn in self.turns})
 
     @precondition(lambda self: self.turns)
     @rule(data=st.data(), answered=st.booleans())
@@ -205,6 +212,12 @@ class SequencesMachine(RuleBasedStateMachine):
     @invariant()
     def who_may_run_was_woken_once(self) -> None:
         assert all(len(woken) == turn.granted for turn, woken in self.wakes)
+
+    @invariant()
+    def those_that_left_are_no_more_than_those_that_wait(self) -> None:
+        for sequence in {turn.sequence for turn in self.turns}:
+            gone = sum(turn.gone for turn in sequence.turns)
+            assert gone <= len(sequence.turns) - gone
 
     @invariant()
     def every_sequence_is_counted_once(self) -> None:

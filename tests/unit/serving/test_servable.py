@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from service.core.contract import Array, InferRequest, ModelRef, RequestedOutput
 from service.core.deadline import Deadline
 from service.core.errors import BadInput, Draining, Expired, NotFinite, Refused, Rejected
 from service.repository.card import Batching
 from service.repository.model_config import ModelConfig
+from service.runtime.memory import resident_bytes
 from service.runtime.onnx import OnnxRunner
 from service.serving.failures import BACKEND, CANCELED, OTHER
 from service.serving.row_limits import RUNS_LIMIT
@@ -108,6 +110,22 @@ async def test_more_rows_than_the_maximum_are_split_and_answered_whole(house: Ho
     many = models.rows(*range(11))
     assert np.array_equal((await infer(servable, x=many))["y"], many * 2)
     assert (servable.statistics.batches, servable.statistics.rows) == (3, 11)
+
+
+async def test_of_a_large_answer_in_parts_nothing_stays(house: House) -> None:
+    """Each part is a view of what its run took: kept until the last, they had ONNX Runtime take new memory for each."""
+    wide = graphs.model(
+        [helper.make_node("Mul", ["x", "w"], ["y"])],
+        [graphs.value("x", TensorProto.FLOAT, ["N", 1])],
+        [graphs.value("y", TensorProto.FLOAT, ["N", 4096])],
+        [numpy_helper.from_array(np.ones((1, 4096), np.float32), "w")],
+    )
+    servable = await loaded(house, wide)
+    before_bytes = resident_bytes()
+    answer = await infer(servable, x=np.ones((10_000, 1), np.float32))
+    assert answer["y"].nbytes > 150 << 20
+    del answer
+    await until(lambda: resident_bytes() - before_bytes < 50 << 20)
 
 
 async def test_where_nothing_is_split_more_rows_than_the_maximum_are_refused_with_the_reason(house: House) -> None:
