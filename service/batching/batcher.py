@@ -32,6 +32,7 @@ from service.batching.outcomes import Outcomes
 from service.batching.quick import Quick
 from service.batching.run import Run
 from service.batching.seams import USUAL, BatcherSeams
+from service.batching.series import Series, SeriesFormer
 from service.batching.suspects import Suspects
 from service.batching.ticket import Ticket
 from service.core.clock import Clock
@@ -93,6 +94,7 @@ class Batcher:
         admission = Admission(config, Forecast(config, curve, self._crew), self._crew, observer.refused)
         self._intake = Intake(config, admission, suspects, stacking)
         self._former = Former(config, curve, stacking, admission.began)
+        self._series = SeriesFormer(config, costs, self._former)
         answer = self._ledger.answer if self._order is None else self._order.answer
         self._outcomes = Outcomes(answer, self._former, suspects, observer, costs, self._fail, limits)
         self._expiry = Expiry(self._ledger, self._fail, self._delay, lambda ring: Alarm(loop, clock, guard.wrap(ring)))
@@ -191,15 +193,15 @@ class Batcher:
         queue, crew = self._former.queue, self._crew
         return BatcherSnapshot(self.pending, queue.requests, queue.rows, crew.size, crew.size - crew.idle, self.healthy)
 
-    def run_returned(self, run: Run) -> None:
+    def run_returned(self, run: Run | Series) -> None:
         """A run came back and its engine is idle: the next batch goes first, then its own requests hear of it."""
         if run.error is None and not self._former.empty:
             self._pump(self._clock.now_s())
         self._judge(run)
 
-    def run_lost(self, run: Run) -> None:
+    def run_lost(self, run: Run | Series) -> None:
         """A run was given up with its engine."""
-        self._outcomes.lose(run)
+        self._outcomes.lose(run, self._clock.now_s())
 
     def crew_changed(self) -> None:
         """An engine joined, or the last one is gone: without any to come, nobody need wait."""
@@ -253,9 +255,7 @@ class Batcher:
         if self._order is not None:
             self._order.clear()
         self._ledger.fail_all(error)
-        for run in self._crew.busy:
-            run.wanted = 0
-            self._crew.stop(run)
+        self._crew.stop_all()
         self._note_drained()
 
     def _pump(self, now_s: float) -> None:
@@ -269,7 +269,8 @@ class Batcher:
             if run is None:
                 self._forming.at(self._former.hold_until_s)
                 return
-            done = self._crew.dispatch(run, now_s)
+            handed = self._series.begun_by(run, self._crew.idle, self._crew.size, now_s)
+            done = self._crew.dispatch(handed, now_s)
             self._forming.learn(run, done=done)
             if done:
                 self._judge(run)
@@ -278,7 +279,7 @@ class Batcher:
     def _rows_for_the_idle(self) -> int:
         return self._former.queue.rows if self._crew.idle else 0
 
-    def _judge(self, run: Run) -> None:
+    def _judge(self, run: Run | Series) -> None:
         """The requests of a run that is back hear of it; what still waits, halves of it perhaps, is next."""
         self._outcomes.judge(run, self._clock.now_s())
         if self._crew.idle and not self._former.empty:

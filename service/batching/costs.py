@@ -6,11 +6,12 @@ is, only runs that are alike in all of these are of one size, and nothing is kno
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 from service.batching.batch import Stacking
 from service.batching.curve import OUTLIER, WEIGHT, CostCurve
 from service.batching.run import Run
+from service.batching.ticket import Piece
 
 SIZES_LIMIT = 1024  # the clients choose them: where there are more, all are forgotten
 
@@ -33,6 +34,10 @@ class Costs:
         """Seconds that a run will take; 0 where nothing is known of its size."""
         return self._curve.predict_s(run.rows)
 
+    def lone_s(self, piece: Piece) -> float:
+        """Seconds that a run of this piece alone will take; 0 where nothing is known of its size."""
+        return self._curve.predict_s(piece.weight)
+
     def observe(self, run: Run) -> None:
         """Learns from a run that came back well."""
         self._curve.observe(run.rows, run.ended_s - run.started_s)
@@ -53,11 +58,15 @@ class ShapeCosts(Costs):
 
     def size(self, run: Run) -> Hashable:
         """Rows, every other axis of every input as long as in the batch, and the texts' length: each rounded up."""
-        return round_up(run.rows), *map(round_up, self._lengths(run))
+        return self._size(run.rows, run.pieces)
 
     def predict_s(self, run: Run) -> float:
         """Seconds that a run will take; 0 where none of its size came back yet."""
         return self._seconds.get(self.size(run), 0.0)
+
+    def lone_s(self, piece: Piece) -> float:
+        """Seconds that a run of this piece alone will take; 0 where none of its size came back yet."""
+        return self._seconds.get(self._size(piece.weight, [piece]), 0.0)
 
     def observe(self, run: Run) -> None:
         """Learns from a run that came back well."""
@@ -70,12 +79,15 @@ class ShapeCosts(Costs):
             self._seconds.clear()
         self._seconds[size] = seconds
 
-    def _lengths(self, run: Run) -> Iterator[int]:
-        inputs = self._stacking.longest(run.pieces).inputs
+    def _size(self, rows: int, pieces: Sequence[Piece]) -> Hashable:
+        return round_up(rows), *map(round_up, self._lengths(pieces))
+
+    def _lengths(self, pieces: Sequence[Piece]) -> Iterator[int]:
+        inputs = self._stacking.longest(pieces).inputs
         for name, array in inputs.items():
-            yield from array.shape if run.pieces[0].rows is None else array.shape[1:]
+            yield from array.shape if pieces[0].rows is None else array.shape[1:]
             if array.dtype.hasobject:
-                yield sum(len(text) for piece in run.pieces for text in piece.inputs[name].flat)
+                yield sum(len(text) for piece in pieces for text in piece.inputs[name].flat)
 
 
 def round_up(number: int) -> int:

@@ -21,6 +21,7 @@ from service.batching.curve import CostCurve
 from service.batching.engine_thread import EngineLine, Threads
 from service.batching.policy import give_up_at_s
 from service.batching.run import Run
+from service.batching.series import Series
 from service.core.clock import Clock
 from service.core.supervise import CrashWindow
 
@@ -32,11 +33,11 @@ _RETRY_BESIDE_OTHERS_S = 10.0
 class CrewOwner(Protocol):
     """Who hears of runs and engines, on the event loop's thread."""
 
-    def run_returned(self, run: Run) -> None:
+    def run_returned(self, run: Run | Series) -> None:
         """The run came back, well or not; its engine is idle already."""
         ...
 
-    def run_lost(self, run: Run) -> None:
+    def run_lost(self, run: Run | Series) -> None:
         """The run was given up with its engine."""
         ...
 
@@ -65,7 +66,7 @@ class Worker:
 
     engine: Engine
     line: EngineLine
-    run: Run | None = None
+    run: Run | Series | None = None
     started_s: float = 0.0
     free_at_s: float = 0.0
     stopped_s: float = math.inf
@@ -128,7 +129,8 @@ class Crew:
     @property
     def busy(self) -> list[Run]:
         """What runs now."""
-        return [worker.run for worker in self._workers if worker.run is not None]
+        handed = [worker.run for worker in self._workers if worker.run is not None]
+        return [run for one in handed for run in (one.runs if isinstance(one, Series) else (one,))]
 
     @property
     def size(self) -> int:
@@ -153,7 +155,7 @@ class Crew:
         self._workers += joining
         self._idle += joining
 
-    def dispatch(self, run: Run, now_s: float) -> bool:
+    def dispatch(self, run: Run | Series, now_s: float) -> bool:
         """Hands a run to an idle engine; there must be one. True where it is back already, and nobody hears of it."""
         worker = self._idle[-1]
         if worker.line.put(run):
@@ -167,8 +169,15 @@ class Crew:
     def stop(self, run: Run) -> None:
         """Nobody wants this run any more: asks its engine to end it."""
         for worker in self._workers:
-            if worker.run is run:
-                self._ask_to_stop(worker, run, self._clock.now_s())
+            handed = worker.run
+            if handed is run or (isinstance(handed, Series) and run in handed.runs and handed.leave(run)):
+                self._ask_to_stop(worker, handed, self._clock.now_s())
+
+    def stop_all(self) -> None:
+        """Nobody wants anything that runs any more."""
+        for run in self.busy:
+            run.wanted = 0
+            self.stop(run)
 
     def stop_replacing(self) -> None:
         """From now on nobody takes the place of a lost engine."""
@@ -179,8 +188,7 @@ class Crew:
         self._ending = True
         self._all_idle = asyncio.Event()
         self._note_idle()
-        for run in self.busy:
-            self.stop(run)
+        self.stop_all()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._all_idle.wait(), self._limits.stop_grace_s)
         self._alarm.cancel()
@@ -190,7 +198,7 @@ class Crew:
         self._idle.clear()
         self._replace = None  # it holds what a version was made of, and this crew lives on in a cycle
 
-    def _returned(self, run: Run) -> None:
+    def _returned(self, run: Run | Series) -> None:
         for worker in self._workers:
             if worker.run is run:
                 worker.run = None
@@ -214,8 +222,8 @@ class Crew:
             else:
                 self._alarm.at(worker.started_s + self._limits.run_timeout_s)
 
-    def _ask_to_stop(self, worker: Worker, run: Run, now_s: float) -> None:
-        run.skip = True
+    def _ask_to_stop(self, worker: Worker, run: Run | Series, now_s: float) -> None:
+        run.give_up()
         worker.stopped_s = min(worker.stopped_s, now_s)
         with suppress(Exception):  # an engine that cannot even be asked will be given up
             worker.engine.stop()
@@ -227,7 +235,7 @@ class Crew:
             worker.started_s, worker.stopped_s, timeout_s=limits.run_timeout_s, grace_s=limits.stop_grace_s
         )
 
-    def _lose(self, worker: Worker, run: Run, now_s: float) -> None:
+    def _lose(self, worker: Worker, run: Run | Series, now_s: float) -> None:
         self._workers.remove(worker)
         worker.line.end()
         self._note_idle()

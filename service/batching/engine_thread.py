@@ -15,9 +15,10 @@ from typing import Protocol
 from service.batching.contract import Engine
 from service.batching.quick import Quick
 from service.batching.run import Run
+from service.batching.series import Series
 from service.core.clock import Clock
 
-Returned = Callable[[Run], None]
+Returned = Callable[[Run | Series], None]
 Work = Callable[[], Engine]
 Settle = Callable[[Engine | None, BaseException | None], None]
 
@@ -25,7 +26,7 @@ Settle = Callable[[Engine | None, BaseException | None], None]
 class EngineLine(Protocol):
     """The way to one engine and back."""
 
-    def put(self, run: Run) -> bool:
+    def put(self, run: Run | Series) -> bool:
         """Hands a run over; it comes back, executed, through the `returned` of its line, on the loop's thread.
 
         Returns:
@@ -61,12 +62,12 @@ class EngineThread:
         self._loop = loop
         self._clock = clock
         self._quick = quick
-        self._runs: SimpleQueue[Run | None] = SimpleQueue()
+        self._runs: SimpleQueue[Run | Series | None] = SimpleQueue()
         threading.Thread(target=self._serve, name="engine", daemon=True).start()
 
-    def put(self, run: Run) -> bool:
+    def put(self, run: Run | Series) -> bool:
         """Runs it here and now where it is quick, and says so; else on the thread."""
-        if self._quick is None or not self._quick.allows(run):
+        if self._quick is None or isinstance(run, Series) or not self._quick.allows(run):
             self._runs.put(run)
             return False
         run.execute(self._engine, self._clock)

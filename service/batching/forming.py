@@ -76,6 +76,15 @@ class Former:
         middle = len(run.pieces) // 2
         self._halves.extendleft(((run.pieces[middle:], run.reason), (run.pieces[:middle], run.reason)))
 
+    def again(self, run: Run) -> None:
+        """A run was not begun: it goes before what has never left the queue."""
+        self._halves.append((run.pieces, run.reason))
+
+    @property
+    def head(self) -> Piece | None:
+        """The piece in the queue whose turn it is; None where another has its turn, or there is none."""
+        return None if self._halves else next((bucket.head for bucket in self.queue.buckets()), None)
+
     def next_run(self, now_s: float, idle_engines: int, *, draining: bool) -> Run | None:
         """The batch that an idle engine should run now, None when there is none yet.
 

@@ -13,6 +13,7 @@ from service.batching.costs import Costs
 from service.batching.crew import CrewLimits
 from service.batching.forming import Former
 from service.batching.run import Run
+from service.batching.series import Series
 from service.batching.suspects import Suspects
 from service.batching.ticket import Piece, Ticket, enter
 from service.core.errors import RetortError, RunFailed, Stuck, Unavailable
@@ -23,7 +24,7 @@ class Outcomes:
 
     Args:
         answer: ends a ticket with its answer, or has that wait its turn.
-        former: told which failed batches are to run again in halves.
+        former: told which failed batches are to run again in halves, and what was not begun.
         suspects: told of a request that failed by itself, and of those that did not.
         observer: hears of batches and failures.
         costs: learn of every run that came back well.
@@ -49,22 +50,41 @@ class Outcomes:
         self._fail = fail
         self._limits = limits
 
-    def judge(self, run: Run, now_s: float) -> None:
-        """Ends, or sends to run again, every request of a run that came back."""
+    def judge(self, run: Run | Series, now_s: float) -> None:
+        """Ends, or sends to run again, every request of what came back."""
+        if isinstance(run, Series):
+            for each in run.runs:
+                self._judge(each, now_s)
+        else:
+            self._judge(run, now_s)
+
+    def lose(self, run: Run | Series, now_s: float) -> None:
+        """Ends every request of what was given up together with its engine; those that were not begun run again."""
+        if isinstance(run, Series):
+            for each in run.runs:
+                if each.began and not each.ended:
+                    self._lose(each)
+                else:
+                    self._judge(each, now_s)
+        else:
+            self._lose(run)
+
+    def _judge(self, run: Run, now_s: float) -> None:
         for piece in run.pieces:
             piece.run = None
         if run.traced and run.started_s:
             traced = run.traced_run(now_s)
             traced.traces[0][0].ran(traced)
-        if run.error is None:
+        if not run.began:
+            self._former.again(run)
+        elif run.error is None:
             self._succeeded(run, now_s)
         elif run.skip:
             self._give_up(run, "was stopped")
         else:
             self._failed(run, run.error, now_s)
 
-    def lose(self, run: Run) -> None:
-        """Ends every request of a run that was given up together with its engine."""
+    def _lose(self, run: Run) -> None:
         for piece in run.pieces:
             piece.run = None
         self._give_up(run, "could not be stopped")

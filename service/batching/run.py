@@ -86,6 +86,20 @@ class Run:
                 self.traced.append(ticket)
         self.wanted = len(self.pieces)
 
+    @property
+    def began(self) -> bool:
+        """Whether the engine's thread came to it."""
+        return self.started_s > 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, well or not."""
+        return self.ended_s > 0 or self.error is not None
+
+    def give_up(self) -> None:
+        """It is to be stopped, or not to be begun."""
+        self.skip = True
+
     def execute(self, engine: Engine, clock: Clock) -> None:
         """Stacks, runs, splits; never raises. Called once, on the engine's thread."""
         self.started_s = clock.now_s()

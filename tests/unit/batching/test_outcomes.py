@@ -214,7 +214,7 @@ async def test_a_lost_run_fails_everyone_in_it() -> None:
     bench = Bench()
     tickets = [bench.ticket(1), bench.ticket(2)]
     run = Run([piece for ticket in tickets for piece in ticket.pieces], CloseReason.FULL)
-    bench.outcomes.lose(run)
+    bench.outcomes.lose(run, bench.clock.now_s())
     errors = [ticket.future.exception() for ticket in tickets]
     assert all(isinstance(error, Stuck) for error in errors)
     assert str(errors[0]) == "the run took longer than 30 s and could not be stopped"
