@@ -45,6 +45,19 @@ def read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def test_a_complete_trace_is_changed_no_more(tmp_path: Path) -> None:
+    """A run outlives a client that leaves it: by then a thread may write the trace, and would lose all that it has."""
+    into = traces(tmp_path / "t")
+    trace = into(Arrival("POST /x", "m", "left", {}))
+    trace.asked("m", "1", 2)
+    trace.end({}, ok=False)
+    complete = dict(trace.times)
+    staying = into(Arrival("POST /x", "m", "stays", {}))
+    staying.ran(TracedRun(((trace, 0.0), (staying, 0.0)), REPORT, 1e-6, 2e-6, None))
+    assert trace.times == complete
+    assert "COMPUTE_END" in staying.times
+
+
 def test_a_request_is_written_as_triton_writes_it(tmp_path: Path) -> None:
     into = traces(tmp_path / "t")
     request(into, "mine")
