@@ -24,7 +24,7 @@ from service.serving.counted import Counted
 from service.serving.refusal import turn_away
 from service.serving.reports import VersionView
 
-_STATES = {"READY": "AVAILABLE", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
+_STATES = {"READY": "AVAILABLE", "LOADING": "LOADING", "DRAINING": "UNLOADING"}
 
 
 class Predict:
