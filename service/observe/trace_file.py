@@ -8,13 +8,13 @@ Source: Triton's user guide, "Trace"; what its `trace_summary.py` reads.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from service.observe import logs
 from service.observe.tracing import Arrival, TracedRun
 
 PENDING_LIMIT = 10_000
@@ -24,7 +24,7 @@ WRITERS_LIMIT = 8  # threads at once: where a disk hangs, traces wait and are le
 _NS = 1_000_000_000
 _NAME_LIMIT = 255
 _COMPLETE = "REQUEST_END"
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 class TraceFile:
@@ -61,7 +61,7 @@ class TraceFile:
         for thread in self._writing:
             thread.join(max(0.0, end_s - time.monotonic()))
         if self._left_out:
-            _log.warning("%d traces were left out of the trace file: set log_frequency", self._left_out)
+            _log.warning("traces left out of the trace file: set log_frequency", traces=self._left_out)
 
     def _add(self, trace: FileTrace) -> None:
         if len(self._pending) >= PENDING_LIMIT:
@@ -147,4 +147,4 @@ def _write(path: Path, traces: list[FileTrace]) -> None:
     try:
         path.write_text(json.dumps([entry for trace in traces for entry in trace.entries()]), "utf-8")
     except OSError as error:
-        _log.error("the trace file could not be written: %s", error.strerror)
+        _log.error("trace file not written", reason=error.strerror)

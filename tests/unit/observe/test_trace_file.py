@@ -13,6 +13,7 @@ import pytest
 
 from service.batching.contract import BatchReport, CloseReason, TracedRun
 from service.observe import trace_file
+from service.observe.logs import fields_of
 from service.observe.trace_file import FileTrace, TraceFile
 from service.observe.tracing import Arrival
 
@@ -116,7 +117,11 @@ def test_no_more_than_so_many_in_memory(
         request(into)
     into.close(10)
     assert len(read(tmp_path / "t")) == 6
-    assert caplog.messages == ["2 traces were left out of the trace file: set log_frequency"]
+    [line] = caplog.records
+    assert (line.message, fields_of(line)) == (
+        "traces left out of the trace file: set log_frequency",
+        {"traces": 2},
+    )
 
 
 def test_a_disk_that_hangs_costs_so_many_threads_and_the_end_no_more_than_its_time(
@@ -156,7 +161,8 @@ def test_a_folder_that_is_not_there_is_told_and_hurts_nobody(tmp_path: Path, cap
     into = traces(tmp_path / "none" / "t")
     request(into)
     into.close(10)
-    assert caplog.messages == ["the trace file could not be written: No such file or directory"]
+    [line] = caplog.records
+    assert (line.message, fields_of(line)) == ("trace file not written", {"reason": "No such file or directory"})
 
 
 def test_without_a_trace_no_file_is_made(tmp_path: Path) -> None:
