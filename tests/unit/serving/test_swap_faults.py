@@ -286,7 +286,7 @@ async def test_a_swap_that_could_not_be_written_down_for_want_of_a_thread_is_no_
     await catalog.swap("m", "2")
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refused)
-        with pytest.raises(Unavailable, match="no thread left"):
+        with pytest.raises(Unavailable, match="no more threads now"):
             await catalog.swap("m", "3")
     assert (catalog.active_version("m"), entry_of(catalog).previous) == ("2", "1")
     assert states(catalog) == {"1": "NOT_LOADED", "2": "READY", "3": "NOT_LOADED"}
