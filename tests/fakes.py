@@ -19,6 +19,7 @@ import numpy as np
 
 from service.batching.engine_thread import Returned, Settle, Work
 from service.batching.run import Run
+from service.batching.series import Series
 from service.core.contract import Array, Arrays
 from service.core.errors import Stuck
 
@@ -174,7 +175,8 @@ class ManualThreads:
     """Threads of a batcher that are none: runs take manual time on the loop itself.
 
     Attributes:
-        on_start, on_finish: called with every run, for a test that watches.
+        on_start, on_finish: called with every run that is not skipped, and with every run, for a test that watches.
+        on_handed: called with what an engine is handed at once.
         replace_s: how long work done aside takes.
         refused: lines for which there is no thread, the next ones.
     """
@@ -183,6 +185,7 @@ class ManualThreads:
         self.loop = loop
         self.lines: list[ManualLine] = []
         self.on_start: Callable[[Run], None] = lambda run: None
+        self.on_handed: Callable[[Run | Series], None] = lambda handed: None
         self.on_finish: Callable[[Run], None] = lambda run: None
         self.replace_s = 0.05
         self.refused = 0
@@ -216,18 +219,27 @@ class ManualLine:
         self._timer: asyncio.TimerHandle | None = None
         self._began_s = 0.0
         self.run: Run | None = None
+        self.handed: Run | Series | None = None
         self.ended = False
         engine.on_stop = self._asked_to_stop
 
-    def put(self, run: Run) -> bool:
-        assert self.run is None and not self.ended, "an engine got a second run, or one after its end"
+    def put(self, run: Run | Series) -> bool:
+        assert self.handed is None and not self.ended, "an engine got a second run, or one after its end"
+        self.handed = run
+        self._threads.on_handed(run)
+        self._turns = run.turns() if isinstance(run, Series) else iter((run,))
+        self._begin(next(self._turns))
+        return False
+
+    def _begin(self, run: Run) -> None:
         self.run = run
-        self._act = self._engine.next_act()
-        self._began_s = self._threads.loop.time()
-        self._threads.on_start(run)
+        self._skipped = run.skip
+        self._act = Act() if run.skip else self._engine.next_act()
+        self._began_s = run.started_s = self._threads.loop.time()
+        if not run.skip:
+            self._threads.on_start(run)
         if self._act.fault not in (Fault.HANGS, Fault.DEAF):
             self._timer = self._threads.loop.call_later(self._act.seconds, self._finish)
-        return False
 
     def end(self) -> None:
         self.ended = True
@@ -242,11 +254,17 @@ class ManualLine:
     def _finish(self) -> None:
         run, self.run, self._timer = self.run, None, None
         assert run is not None
-        asked, run.skip = run.skip, False  # a thread reads it when it begins, which was some time ago
+        asked, run.skip = run.skip, self._skipped  # a thread reads it when it begins, which was some time ago
         run.execute(_Instant(self._engine, self._act), _BeganAt(self._began_s, self._threads.loop))
         run.skip = asked
         self._threads.on_finish(run)
-        self._returned(run)
+        following = next(self._turns, None)
+        if following is not None:
+            self._begin(following)
+            return
+        handed, self.handed = self.handed, None
+        assert handed is not None
+        self._returned(handed)
 
 
 _STOPPED = Act(0.0, Fault.HANGS)

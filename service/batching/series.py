@@ -7,7 +7,7 @@ where the time of a run depends on its size alone, and is known: nobody's answer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from service.batching.contract import BatchConfig, Engine
 from service.batching.costs import Costs
@@ -45,11 +45,16 @@ class Series:
 
     def execute(self, engine: Engine, clock: Clock) -> None:
         """Each in turn; never raises. Called once, on the engine's thread."""
+        for run in self.turns():
+            run.execute(engine, clock)
+
+    def turns(self) -> Iterator[Run]:
+        """The next run to be executed, when the one before it is over."""
         for run in self.runs:
             if self._skip:
                 return  # they do not share the fate of one that had to be stopped: they are formed again
             self._begun = run
-            run.execute(engine, clock)
+            yield run
 
     def leave(self, run: Run) -> bool:
         """Nobody wants one of them any more, and it is left out unless it was begun: whether that holds for all."""
