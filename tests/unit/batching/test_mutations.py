@@ -242,7 +242,7 @@ def test_control_without_a_fault_nothing_is_found_and_everything_happened() -> N
         "RunFailed": 20,
         "left": 20,
         "Expired": 20,
-        "series": 20,
+        "series": 5,
     }
     for what, times in often.items():
         assert happened[what] >= times, f"only {happened[what]} x {what}"
