@@ -17,7 +17,7 @@ from service.batching.run import Run
 from service.core.clock import Clock
 
 WAITING = 4  # requests that wait, for each engine and each run after the first: so nobody waits longer by a quarter
-MOST_S = 0.03  # of a series, as predicted
+MOST_S = 0.05  # of a series, as predicted
 
 
 class Series:
