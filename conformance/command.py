@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
-    import httpx
+    from collections.abc import Iterator
 
     from conformance.check import Result
     from conformance.report import Report
@@ -46,6 +46,16 @@ def conformance(
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Written as .json, .html or .md.")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Written as JUnit's XML.")] = None,
     key: Annotated[str | None, typer.Option(envvar="RETORT_KEY", help="Sent as a bearer token.")] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="RETORT_CA",
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Trusted over TLS, PEM [the system's].",
+        ),
+    ] = None,
 ) -> None:
     """See `HELP`."""
     from conformance.report import WRITERS, as_junit  # noqa: PLC0415
@@ -54,7 +64,7 @@ def conformance(
         raise typer.BadParameter(f"{report} must end with one of {', '.join(WRITERS)}", param_hint="--report")
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} must begin with http:// or https://", param_hint="--url")
-    found = _run(url, grpc_url, model or [], profile, key)
+    found = _run(url, grpc_url, model or [], profile, key, ca)
     try:
         if report is not None:
             report.write_text(WRITERS[report.suffix](found), encoding="utf-8")
@@ -67,22 +77,34 @@ def conformance(
 
 
 def _run(
-    url: str, grpc_url: str | None, models: list[str], profile: Literal["strict", "relaxed"], key: str | None
+    url: str,
+    grpc_url: str | None,
+    models: list[str],
+    profile: Literal["strict", "relaxed"],
+    key: str | None,
+    ca: Path | None,
 ) -> Report:
+    import ssl  # noqa: PLC0415
+
     import httpx  # noqa: PLC0415
 
     from conformance.report import Report  # noqa: PLC0415
-    from conformance.suite import ready_models  # noqa: PLC0415
+    from conformance.suite import count_checks, ready_models, run_suite  # noqa: PLC0415
     from conformance.target import Unreachable, open_http  # noqa: PLC0415
 
     results: list[Result] = []
     complete = True
-    with open_http(url, {"Authorization": f"Bearer {key}"} if key else {}) as http:
+    authorities = ca.read_bytes() if ca else None
+    try:
+        client = open_http(url, {"Authorization": f"Bearer {key}"} if key else {}, authorities)
+    except (ssl.SSLError, UnicodeDecodeError):
+        _give_up(f"{ca} holds no certificates in PEM form.")
+    with client as http:
         try:
             names = models or ready_models(http)
             if not names:
                 _give_up("the server lists no ready model: name one with --model.")
-            _collect(http, grpc_url, names, profile, results)
+            _collect(run_suite(http, grpc_url, names, profile, authorities), count_checks(len(names)), results)
         except KeyboardInterrupt:
             complete = False
         except (Unreachable, httpx.HTTPError, httpx.InvalidURL) as error:
@@ -90,21 +112,13 @@ def _run(
     return Report(url, profile, complete, results)
 
 
-def _collect(
-    http: httpx.Client,
-    grpc_url: str | None,
-    names: list[str],
-    profile: Literal["strict", "relaxed"],
-    results: list[Result],
-) -> None:
+def _collect(running: Iterator[Result], checks: int, results: list[Result]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
-    from conformance.suite import count_checks, run_suite  # noqa: PLC0415
-
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("checks", total=count_checks(len(names)))
-        for result in run_suite(http, grpc_url, names, profile):
+        task = progress.add_task("checks", total=checks)
+        for result in running:
             results.append(result)
             progress.update(task, advance=1, description=result.check.id)
 
@@ -122,6 +136,6 @@ def _print(report: Report) -> None:
     typer.echo(f"{report.url} {'conforms' if report.conforms else 'does not conform'} ({report.profile})")
 
 
-def _give_up(sentence: str) -> None:
+def _give_up(sentence: str) -> NoReturn:
     typer.echo(f"retort: {sentence}", err=True)
     raise typer.Exit(CANNOT)

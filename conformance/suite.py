@@ -21,17 +21,23 @@ def ready_models(http: httpx.Client) -> list[str]:
     return sorted(set(ready))
 
 
-def run_suite(http: httpx.Client, grpc_url: str | None, models: Sequence[str], profile: Profile) -> Iterator[Result]:
-    """Every check of the server, then every check of each model.
+def run_suite(
+    http: httpx.Client,
+    grpc_url: str | None,
+    models: Sequence[str],
+    profile: Profile,
+    authorities: bytes | None = None,
+) -> Iterator[Result]:
+    """Every check of the server, then every check of each model; `authorities` as in `Target`.
 
     Raises:
         Unreachable: no server answers.
     """
-    server = Target(http, grpc_url=grpc_url)
+    server = Target(http, "", grpc_url, authorities)
     for check in SERVER_CHECKS:
         yield carry_out(check, server, profile)
     for model in models:
-        target = Target(http, model, grpc_url)
+        target = Target(http, model, grpc_url, authorities)
         for check in MODEL_CHECKS:
             yield carry_out(check, target, profile)
 

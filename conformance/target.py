@@ -6,6 +6,7 @@ Sends what it is told and judges nothing. Raises `Unreachable` where no server a
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -28,13 +29,17 @@ class Target:
     Args:
         http: a client whose base is the server's URL.
         model: its name, "" for the server alone.
-        grpc_url: host and port of its gRPC, None without.
+        grpc_url: host and port of its gRPC, None without; over TLS where HTTP is.
+        authorities: whose certificates gRPC trusts, PEM; None for the system's.
     """
 
-    def __init__(self, http: httpx.Client, model: str = "", grpc_url: str | None = None) -> None:
+    def __init__(
+        self, http: httpx.Client, model: str = "", grpc_url: str | None = None, authorities: bytes | None = None
+    ) -> None:
         self.http = http
         self.model = model
         self.grpc_url = grpc_url
+        self.authorities = authorities
         found = self.json_of(self.get("/v2"))
         listed_ = found.get("extensions") if isinstance(found, dict) else None
         self.extensions: list[str] = [str(name) for name in listed_] if isinstance(listed_, list) else []
@@ -126,7 +131,11 @@ class Target:
             except (httpx.ReadError, httpx.RemoteProtocolError):
                 # A server may close a kept connection, as some do after an error: once more, on a new one.
                 return self.http.request(method, path, **parts)
-        except httpx.ConnectError:
+        except httpx.ConnectError as error:
+            if "certificate verify failed" in str(error):
+                raise Unreachable(
+                    f"the certificate of {self.http.base_url} is not trusted: name its authority with --ca"
+                ) from None
             raise Unreachable(f"no server answers at {self.http.base_url}") from None
 
 
@@ -149,9 +158,17 @@ def outputs_of(answer: httpx.Response) -> dict[str, Array]:
     return outputs
 
 
-def open_http(url: str, headers: Mapping[str, str]) -> httpx.Client:
-    """A client for the server at `url`."""
-    return httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S, headers=dict(headers), trust_env=False)
+def open_http(url: str, headers: Mapping[str, str], authorities: bytes | None = None) -> httpx.Client:
+    """A client for the server at `url`, which trusts these authorities (PEM) in place of the system's.
+
+    Raises:
+        ssl.SSLError: they are no certificates in PEM form.
+        UnicodeDecodeError: they are no text.
+    """
+    trusted = True if authorities is None else ssl.create_default_context(cadata=authorities.decode("ascii"))
+    return httpx.Client(
+        base_url=url.rstrip("/"), timeout=TIMEOUT_S, headers=dict(headers), trust_env=False, verify=trusted
+    )
 
 
 def in_json(metadata: Mapping[str, Any]) -> bool:

@@ -78,7 +78,10 @@ def _seconds(value: Any, path: Path) -> float:
 
 
 def _unpacked(path: Path) -> bytes:
-    packed = path.read_bytes()
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise BadTrace(f"{path} cannot be read: {error.strerror}.") from None
     opener = {b"BZ": bz2.open, b"\x1f\x8b": gzip.open}.get(packed[:2], lambda stream: stream)
     try:
         with opener(io.BytesIO(packed)) as stream:

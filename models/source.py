@@ -56,6 +56,8 @@ def read(path: Path) -> Source:
     Raises:
         BadSource: there is none, or it cannot be read, served or held in one file.
     """
+    if (below := _version_below(path)) is not None:
+        raise BadSource(f"{path} is a model's folder: name one of its versions, as in {below}.")
     try:
         files, version = _version(path) if path.is_dir() else (_file(path), None)
         model = whole(files)
@@ -130,3 +132,14 @@ def _version(path: Path) -> tuple[VersionFiles, str]:
     repository = Repository(path.parent.parent)
     onnx_file = repository.read_config(path.parent.name).onnx_file
     return repository.read_version(path.parent.name, path.name, onnx_file), path.name
+
+
+def _version_below(path: Path) -> Path | None:
+    """A version of the model whose folder this is; None where it holds a model itself, or is none."""
+    if _holds_a_model(path):
+        return None
+    return next((child for child in sorted(path.glob("*")) if _holds_a_model(child)), None)
+
+
+def _holds_a_model(path: Path) -> bool:
+    return any(file.suffix in (".onnx", ".deep") for file in path.glob("*"))

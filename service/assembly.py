@@ -123,10 +123,13 @@ def traces_of(settings: Settings) -> TraceOutlets:
     """Where traces go.
 
     Raises:
-        CannotStart: an `OTEL_*` variable has a value that cannot be followed.
+        CannotStart: an `OTEL_*` variable has a value that cannot be followed, or the trace file no folder to be in.
     """
+    file = settings.trace_file
+    if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+        raise CannotStart(f"RETORT_TRACE_FILE: {file.parent} is no folder that can be written to.")
     try:
-        return TraceOutlets(os.environ, settings.trace_file, installed_version("retort"))
+        return TraceOutlets(os.environ, file, installed_version("retort"))
     except BadVariable as error:
         raise CannotStart(str(error)) from error
 

@@ -166,3 +166,23 @@ def test_no_page_is_left_half_merged(page: Path) -> None:
 def test_every_link_leads_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_link_into_a_page_finds_its_heading(page: Path) -> None:
+    for link, anchor in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", page.read_text()):
+        assert anchor in anchors((page.parent / link if link else page).read_text()), f"{link}#{anchor}"
+
+
+def test_an_anchor_is_made_as_the_pages_host_makes_it() -> None:
+    assert anchors("# Keys, quotas and `TLS`\n## A [link](x.md)\n```sh\n# no heading\n```\n") == [
+        "keys-quotas-and-tls",
+        "a-link",
+    ]
+
+
+def anchors(page: str) -> list[str]:
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    words = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return [re.sub(r"[^\w -]", "", heading).strip().replace(" ", "-") for heading in words]

@@ -36,7 +36,12 @@ def _channel(target: Target) -> Iterator[Any]:
         raise NotApplicable("no --grpc-url was given")
     import grpc  # noqa: PLC0415
 
-    with grpc.insecure_channel(target.grpc_url) as channel:
+    if target.http.base_url.scheme == "https":
+        secure = grpc.ssl_channel_credentials(root_certificates=target.authorities)
+        opened = grpc.secure_channel(target.grpc_url, secure)
+    else:
+        opened = grpc.insecure_channel(target.grpc_url)
+    with opened as channel:
         yield channel
 
 

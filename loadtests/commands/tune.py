@@ -79,6 +79,8 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter an option
     folder = repository / model
     if not folder.is_dir():
         _give_up(f"there is no model {model!r} in {repository}.")
+    if version and not (folder / version).is_dir():
+        _give_up(f"model {model!r} has no version {version!r} in {repository}.")
     if rate is not None and objective == "throughput":
         raise typer.BadParameter(
             "throughput looks for the rate itself: ask for latency or goodput", param_hint="--rate"

@@ -93,11 +93,18 @@ def compress(  # noqa: PLR0913, PLR0917 - one parameter an option
         with ended_by_ctrl_c(_tell_interrupted):
             raise typer.Exit(_remeasure(model, test, how, as_json))
     if publish is None or not recipe:
-        missing = "--publish" if publish is None else "--recipe"
-        raise typer.BadParameter("is needed; `retort compress --list` shows the recipes", param_hint=missing)
+        raise _needed(publish)
     plans = _plans(recipe, seed)
     with ended_by_ctrl_c(_tell_interrupted):
         raise typer.Exit(_run(_job(model, publish, files, how, plans, name or [], version), as_json))
+
+
+def _needed(publish: Path | None) -> typer.BadParameter:
+    if publish is None:
+        return typer.BadParameter(
+            "is needed: the folder REPOSITORY/MODEL that the versions go to", param_hint="--publish"
+        )
+    return typer.BadParameter("is needed; `retort compress --list` shows the recipes", param_hint="--recipe")
 
 
 def _plans(names: list[str], seed: int | None) -> list[Plan]:

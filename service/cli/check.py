@@ -71,7 +71,7 @@ async def _check_all(settings: Settings) -> tuple[int, int]:
         absent = config.absent(versions) if config else []
         unserved = config is not None and config.active in absent
         if not versions:
-            typer.echo(f"{model}: it has no version with a model.onnx")
+            typer.echo(f"{model}: {_why_none(source, model)}")
         for version in absent:
             typer.echo(f"{model}: its configuration names version '{version}', which it does not have")
         for version in versions:
@@ -94,6 +94,17 @@ def _config_of(source: Source, model: str) -> ModelConfig | None:
     for warning in config.warnings:
         _warn(warning)
     return config
+
+
+def _why_none(source: Source, model: str) -> str:
+    """Why the model has no version: a configuration that cannot be read may have left it to another server."""
+    from service.core.errors import RetortError  # noqa: PLC0415
+
+    try:
+        source.read_config(model)
+    except RetortError as error:
+        return str(error)
+    return "it has no version with a model.onnx"
 
 
 def _parts(settings: Settings) -> tuple[Source, Loader]:

@@ -15,6 +15,7 @@ from service.assembly import (
     loader_of,
     source_of,
     state_path,
+    traces_of,
     watchers_of,
 )
 from service.core.clock import MonotonicClock
@@ -206,3 +207,9 @@ async def test_the_end_of_a_certificate_is_watched(
     watching.start()
     await asyncio.wait_for(began.wait(), 10)
     await watching.stop()
+
+
+def test_a_trace_file_without_a_folder_stops_the_start(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match=r"^RETORT_TRACE_FILE: .*/none is no folder that can be written to\.$"):
+        traces_of(settings(repository, trace_file=tmp_path / "none" / "traces.json"))
+    assert traces_of(settings(repository, trace_file=tmp_path / "traces.json")).open

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from conformance.command import app
+from tests.support.certificates import make_pair
 from tests.support.process import ServerProcess
 from tests.unit.serving import models, recurrent
 
@@ -32,6 +35,25 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProce
     arguments = ["--repository", str(REPOSITORY), "--repository", str(folder / "repository"), "--shared-memory"]
     with ServerProcess(arguments, folder) as running:
         yield running
+
+
+def test_a_server_with_a_certificate_is_asked_over_tls(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path)
+    with ServerProcess(["--repository", str(REPOSITORY), *pair.options], tmp_path) as server:
+        command = [sys.executable, "-c", SUITE, "--url", server.url, "--model", "digits"]
+        distrusts = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+        assert distrusts.returncode == 1
+        assert "is not trusted: name its authority with --ca." in distrusts.stderr
+        command += ["--grpc-url", server.grpc, "--ca", str(pair.chain)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "https://" in done.stdout
+
+
+def test_authorities_that_are_none_are_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("no certificate")
+    done = CliRunner().invoke(app, ["--url", "https://127.0.0.1:1", "--ca", str(tmp_path / "ca.crt")])
+    assert (done.exit_code, done.stderr) == (1, f"retort: {tmp_path}/ca.crt holds no certificates in PEM form.\n")
 
 
 @pytest.mark.parametrize("profile", ["strict", "relaxed"])

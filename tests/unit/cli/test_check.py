@@ -158,3 +158,11 @@ def test_a_triton_configuration_is_checked_too(untried: Retort, tmp_path: Path) 
     assert "double/config.pbtxt, line 1: ModelConfig has no field 'max_batch'" in outcome.out
     config.write_text('input [ { name: "w" data_type: TYPE_FP32 dims: [ 4 ] } ]')
     assert "is not in the graph" in untried("check", str(tmp_path)).out
+
+
+def test_a_mistake_in_a_runner_is_told_rather_than_that_there_is_no_version(untried: Retort, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "model.yaml").write_text("runner: {triton: {url: 127.0.0.1:1, timeout: 3}}\n")
+    outcome = untried("check", str(tmp_path))
+    assert (outcome.code, outcome.err) == (1, "retort: 1 of 1 versions cannot be served.\n")
+    assert outcome.out.startswith("far: ") and "did you mean 'timeout_s'?" in outcome.out

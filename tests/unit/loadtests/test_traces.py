@@ -82,3 +82,8 @@ def test_the_twitter_trace() -> None:
 def test_the_azure_trace() -> None:
     counts = read_trace(real_data("traces") / "AzureLLMInferenceTrace_conv.csv")
     assert len(counts) > 600 and counts.sum() > 10_000
+
+
+def test_a_trace_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadTrace, match=r"/none\.txt cannot be read: No such file or directory\.$"):
+        read_trace(tmp_path / "none.txt")

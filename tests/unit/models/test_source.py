@@ -67,6 +67,17 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         source.read(tmp_path / "repository" / "net" / "1")
 
 
+def test_a_model_s_folder_is_told_from_a_version_s(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    for name in ("1", "1/weights", "2"):
+        (folder / name).mkdir(parents=True)
+    (folder / "1" / "weights" / "spare.onnx").write_bytes(samples_of.perceptron())
+    (folder / "1" / "model.onnx").write_bytes(samples_of.perceptron())
+    with pytest.raises(BadSource, match=r"net is a model's folder: name one of its versions, as in .*net/1\.$"):
+        source.read(folder)
+    assert source.read(folder / "1").version == "1"
+
+
 def test_fixed_rows_are_seen(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(samples_of.perceptron(rows=4))
     assert source.read(tmp_path / "net.onnx").fixed_rows == 4

@@ -33,3 +33,9 @@ def test_every_failure_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "m").mkdir()
     seen = CliRunner().invoke(app, ["m", "--repository", str(tmp_path)])
     assert (seen.exit_code, seen.output.strip()) == (1, "retort: it does.")
+
+
+def test_a_version_that_is_not_there_is_told_before_a_server_starts(tmp_path: Path) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    seen = CliRunner().invoke(app, ["m", "--repository", str(tmp_path), "--version", "9"])
+    assert (seen.exit_code, seen.output.strip()) == (1, f"retort: model 'm' has no version '9' in {tmp_path}.")

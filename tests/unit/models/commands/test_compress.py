@@ -193,7 +193,7 @@ def test_a_card_learns_this_machines_figures_and_no_other_file_is_touched(given:
         (["--recipe", "int8-statik", "--publish", "r/net"], "There is no recipe 'int8-statik'; did you mean", 1),
         (["--recipe", "int8-static", "--publish", "r/net"], "There are no samples to measure on", 1),
         (["--publish", "r/net"], "Invalid value for --recipe: is needed", 2),
-        (["--recipe", "int8-static"], "Invalid value for --publish: is needed", 2),
+        (["--recipe", "int8-static"], "Invalid value for --publish: is needed: the folder", 2),
         (["--remeasure"], "Invalid value for --test: is needed with --remeasure", 2),
         (["--profile", "lax"], "--profile", 2),
         (["--no-such-option"], "No such option", 2),
