@@ -189,6 +189,16 @@ def test_a_split_request_that_has_begun_is_not_late() -> None:
     play(story)
 
 
+def test_a_split_request_of_which_a_part_was_run_did_not_leave_the_queue_without_a_run() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench = Bench(loop, FakeEngine([Act(1.0)] * 3), max_rows=1)
+        begun_with, never_run = bench.submit(1, 3, within_s=1.5), bench.submit(9, 3, within_s=1.5)
+        assert [type(await outcome(task)) for task in (begun_with, never_run)] == [Expired, Expired]
+        assert bench.observer.drops == [DropReason.EXPIRED]
+
+    play(story)
+
+
 def test_a_held_batch_goes_before_the_time_to_wait_is_over() -> None:
     async def story(loop: ManualLoop) -> None:
         bench = Bench(loop, max_rows=8, max_delay_s=5.0)
@@ -238,6 +248,21 @@ def test_held_answers_fill_the_queue_so_that_they_are_bounded() -> None:
         ends = [await outcome(task) for task in tasks]
         assert ends[:4] == [[2], [4], [6], [8]]
         assert all(isinstance(end, Rejected) for end in ends[4:])
+
+    play(story)
+
+
+def test_nor_is_anybody_read_while_held_answers_fill_it() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench = Bench(loop, FakeEngine(), FakeEngine([Act(3.0)]), max_rows=1, keeps_order=True, max_queue=2)
+        for n in (1, 2, 3):
+            bench.batcher.check_room()
+            bench.submit(n)
+            await begun(loop)
+        with pytest.raises(Rejected, match="full"):
+            bench.batcher.check_room()
+        await asyncio.sleep(3.0)
+        bench.batcher.check_room()
 
     play(story)
 
