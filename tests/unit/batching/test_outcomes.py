@@ -168,6 +168,15 @@ async def test_only_who_fails_alone_becomes_a_suspect() -> None:
     assert not bench.suspects.suspected("b", 1000.0)
 
 
+async def test_whose_requests_are_mostly_good_is_no_suspect() -> None:
+    bench = Bench()
+    for _ in range(5):
+        bench.judge(bench.run(bench.ticket(1, origin="a"), engine=Raising(ValueError())))
+        for _ in range(20):
+            bench.judge(bench.run(bench.ticket(1, origin="a")))
+    assert not bench.suspects.suspected("a", 1000.0)
+
+
 async def test_an_engine_that_is_unavailable_fails_all_at_once_and_blames_nobody() -> None:
     bench = Bench()
     tickets = [bench.ticket(n, origin="a") for n in range(3)]

@@ -148,6 +148,18 @@ def test_a_request_that_may_be_late_waits_behind_its_level_and_is_answered(delay
     play(story)
 
 
+def test_who_is_late_waits_behind_those_too_that_come_later() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench = busy(loop, delays=True)
+        await begun(loop)
+        late = bench.submit(1, timeout_s=0.2)
+        await begun(loop, 0.5)
+        await asyncio.wait([late, bench.submit(2), bench.submit(3)])
+        assert firsts(bench) == [100, 2, 3, 1]
+
+    play(story)
+
+
 def test_the_late_of_a_level_go_before_lesser_levels() -> None:
     async def story(loop: ManualLoop) -> None:
         bench = busy(loop, delays=True, levels=2)
