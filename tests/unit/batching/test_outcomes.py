@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,19 @@ async def test_a_request_in_pieces_is_answered_with_its_last_piece() -> None:
         run.execute(FakeEngine(), bench.clock)
         bench.judge(run)
     assert np.array_equal(ticket.future.result().outputs["y"], ids(0, 6)["x"] * 2)
+
+
+async def test_of_one_that_ends_early_nothing_stays_though_a_run_still_holds_a_piece_of_it() -> None:
+    bench = Bench()
+    ticket = bench.ticket(0, 6)
+    first, second = (Run([piece], CloseReason.FULL) for piece in ticket.pieces)
+    first.execute(FakeEngine(), bench.clock)
+    bench.judge(first)
+    assert ticket.outputs is not None
+    answer = weakref.ref(ticket.outputs["y"])
+    bench.ledger.fail(ticket, Expired("too late"))
+    assert second.pieces[0].ticket is ticket
+    assert answer() is None
 
 
 async def test_pieces_that_do_not_fit_together_fail_the_request() -> None:

@@ -200,6 +200,8 @@ async def test_a_rollback_is_never_gated(house: House) -> None:
     await catalog.swap("m", "v", force=True)
     await catalog.swap("m", "1")
     assert (await catalog.rollback("m")).to_version == "v"
+    again = await house.started()
+    assert again.active_version("m") == "v", "nor is it at the next start"
 
 
 async def test_a_model_that_was_unloaded_is_served_again_by_a_swap(house: House) -> None:

@@ -96,6 +96,16 @@ async def test_answers_of_a_stream_that_nobody_takes_hold_half_of_the_budget_at_
         await until(lambda: budget.used_bytes == 0)
 
 
+async def test_a_call_that_is_cancelled_is_counted_as_that() -> None:
+    budget = ByteBudget(8 * MIB)
+    async with serving(budget, wait_s=60) as (stub, responses):
+        call = stub.ModelInfer(asking(1))
+        await until(lambda: budget.used_bytes > 0)
+        call.cancel()
+        await until(lambda: responses["CANCELLED"] == 1)
+        assert responses.total() == 1
+
+
 async def test_a_request_of_a_stream_that_is_cancelled_is_counted_as_that() -> None:
     """One that waits for an earlier one of its sequence, too."""
     budget = ByteBudget(8 * MIB)
