@@ -138,7 +138,17 @@ def _examine(
     expected, repeats = _repeated(runner, rows.take([0])) if _answers_last(config) else ({}, False)
     steady = files.steady and machine.provider == "cpu"
     return Examined(
-        signature, batchability, curve, golden, rows, expected, machine, chunk_rows, padding, steady, repeats
+        signature=signature,
+        batchability=batchability,
+        curve=curve,
+        golden=golden,
+        rows=rows,
+        expected=expected,
+        machine=machine,
+        golden_chunk_rows=chunk_rows,
+        padding=padding,
+        steady=steady,
+        repeats=repeats,
     )
 
 
