@@ -10,7 +10,6 @@ from loadtests.measures.agreement import Agreement
 from loadtests.measures.observed import Observed
 from loadtests.measures.paired import ratio_of
 from loadtests.measures.resampling import Figure
-from loadtests.measures.summary import LEAST_BEYOND
 
 Difference = Literal["faster", "slower", "no difference"]
 Held = Literal["more", "less", "no difference", "unknown"]
@@ -67,9 +66,6 @@ def versus(
 
 
 def _tail(own: Sequence[Observed], full: Sequence[Observed]) -> Figure | None:
-    fewest = min(sum(len(block.latency_ms) for block in blocks) for blocks in (own, full))
-    if fewest < LEAST_BEYOND * 100:
-        return None
     found = ratio_of(own, full, 99.0, confidence=CONFIDENCE)
     return None if found.interval is None else found
 

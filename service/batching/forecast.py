@@ -67,7 +67,7 @@ class Forecast:
         seconds = self._curve.predict_s(rows)
         keeps = seconds > 0 and self._config.mixes
         if seconds <= 0 and self._crew.free_at_s != -math.inf:
-            seconds = max(0.0, now_s - self._crew.free_at_s)
+            seconds = now_s - self._crew.free_at_s
         best = _Run(seconds, rows / seconds if seconds > 0 else math.inf)
         if keeps:
             self._known, self._known_samples = best, self._curve.samples

@@ -80,7 +80,7 @@ def _check_output(name: str, expected: Array, found: Array, tolerance: float | N
         raise _mismatch(name, "NaN or infinity where none was recorded")
     if top1 and expected.ndim == _CLASSIFIER_RANK and not np.array_equal(wide.argmax(-1), got.argmax(-1)):
         raise _mismatch(name, "another class than recorded on at least one row")
-    difference = np.where(both_finite, wide - got, 0.0)
+    difference = np.subtract(wide, got, out=np.zeros_like(wide), where=both_finite)
     largest = float(np.abs(difference).max(initial=0.0))
     if tolerance is not None:
         if largest > tolerance:

@@ -124,7 +124,7 @@ class Sequences:
         """Ends a request's turn: answered with the `state` it leaves, or not answered (None), run or not."""
         sequence, turn.gone = turn.sequence, True
         self._steps -= 1
-        if turn.granted and state is not None:
+        if state is not None:
             sequence.state = state
         if sequence.turns[0] is not turn:
             self._close_ranks(sequence)

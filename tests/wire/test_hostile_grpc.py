@@ -213,6 +213,8 @@ def test_bytes_of_any_kind_are_no_message(server: ServerProcess) -> None:
 
 def test_each_line_of_the_log_is_one_object(server: ServerProcess) -> None:
     """Whatever was sent, the library below included: it writes lines of its own where it is not told otherwise."""
-    for line in server.log_file.read_bytes().decode().split("\n")[:-1]:
+    lines = server.log_file.read_bytes().decode().split("\n")[:-1]
+    assert lines
+    for line in lines:
         assert line.isprintable(), line
         assert "event" in json.loads(line), line

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.gateway.http.request_head import CAME_S
 from service.gateway.turns import Turns
 
 
@@ -26,5 +27,6 @@ class Crowd:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on when it is its turn."""
         if (turn := self._turns.take()) is not None:
+            scope[CAME_S] = self._turns.now_s()
             await turn
         await self._app(scope, receive, send)

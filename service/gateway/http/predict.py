@@ -16,7 +16,7 @@ from service.gateway.guard import hold, read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
 from service.gateway.http.answers import inference_answer, json_answer
 from service.gateway.http.door import sender_of
-from service.gateway.http.request_head import deadline_of, ref_of
+from service.gateway.http.request_head import CAME_S, deadline_of, ref_of
 from service.gateway.http.routes import Route
 from service.gateway.turns import Turns
 from service.serving.catalog import Catalog
@@ -56,7 +56,8 @@ class Predict:
 
     async def predict(self, request: Request) -> Response:
         """Answers rows (`instances`) or columns (`inputs`)."""
-        began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
+        began_s = request.scope.get(CAME_S) or self._clock.now_s()
+        headers = dict(request.scope["headers"])
         if (turn := self._turns.take()) is not None:
             await turn
         ref = ref_of(request)

@@ -180,6 +180,21 @@ class TestOverload:
         with pytest.raises(Rejected, match="500 ms are allowed"):
             door.let_in(waiting, 1, math.inf, 2.0, level=2)
 
+    def test_of_a_request_in_parts_the_first_tells_how_long_its_level_waits(self) -> None:
+        door = admission(Crew(free_at_s=0.0), waiting=WaitPolicy(max_wait_s=2.0))
+        for now_s in (0.0, 1.0, 2.0):
+            ran = Ticket(None, now_s - 0.01, math.inf)  # type: ignore[arg-type]
+            parted = Ticket(None, now_s - 0.9, math.inf)  # type: ignore[arg-type]
+            cut(ran, ids(1, 1), 1, max_rows=1, alone=False)
+            cut(parted, ids(1, 2), 2, max_rows=1, alone=False)
+            door.admission.began(queue_of(1), [*ran.pieces, parted.pieces[1]], now_s)
+        door.let_in(queue_of(10, rows=6), 1, math.inf, 2.0, places=100)
+
+    def test_who_may_be_late_is_not_refused_for_its_time_to_wait(self) -> None:
+        with pytest.raises(Rejected, match="the timeout would pass"):
+            self.door().let_in(queue_of(10), 1, math.inf, 0.0, wait_until_s=0.55)
+        self.door(delays=True).let_in(queue_of(10), 1, math.inf, 0.0, wait_until_s=0.55, delays=True)
+
     def test_who_may_be_late_waits_as_long_as_it_takes_unless_a_limit_is_given(self) -> None:
         self.door(delays=True).let_in(queue_of(1000), 1, math.inf, 0.0, places=10_000, delays=True)
         with pytest.raises(Rejected, match="overloaded"):

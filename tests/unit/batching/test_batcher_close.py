@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -78,6 +80,20 @@ def test_close_never_waits_for_an_engine_that_hangs_for_ever(drain: bool) -> Non
         assert bench.now_s() == pytest.approx(12.0 if drain else 2.1)
         for task in tasks:
             assert isinstance(await outcome(task), Stuck if drain else Draining)
+
+    play(story)
+
+
+def test_no_timer_holds_a_closed_batcher_until_deadlines_of_an_hour_are_over() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench = Bench(loop)
+        assert await outcome(bench.submit(1, within_s=3600.0)) == [2]
+        await bench.batcher.close(drain=True)
+        closed = weakref.ref(bench.batcher)
+        del bench
+        loop.futures.clear()
+        gc.collect()
+        assert closed() is None
 
     play(story)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 import pytest
 
 from service.batching.contract import CloseReason
+from service.batching.engine_thread import Returned
 from service.batching.run import Run
 from service.core.errors import Stuck
-from tests.fakes import Act, FakeEngine, Fault, ManualLoop
+from tests.fakes import Act, FakeEngine, Fault, ManualLine, ManualLoop, ManualThreads
 from tests.fakes import run_manually as play
 from tests.unit.batching.crew_owner import Owner, deaf, piece
 
@@ -157,6 +159,41 @@ def test_others_go_on_while_one_hangs() -> None:
         assert ("changed 0", 12.0) not in owner.log
 
     play(body)
+
+
+def test_end_waits_no_longer_for_one_that_is_given_up_meanwhile() -> None:
+    async def body(loop: ManualLoop) -> None:
+        owner = Owner(loop, FakeEngine(), deaf())
+        owner.dispatch()
+        await asyncio.sleep(11.5)
+        await owner.crew.end()
+        assert loop.time() == pytest.approx(1012.0)
+
+    play(body)
+
+
+def test_engines_join_all_or_none() -> None:
+    async def body(loop: ManualLoop) -> None:
+        owner = Owner(loop, FakeEngine())
+        owner.threads.line = no_second_line(owner.threads)  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError):
+            owner.crew.join([FakeEngine(), FakeEngine()])
+        assert (owner.crew.size, owner.crew.idle) == (1, 1)
+        assert [line.ended for line in owner.threads.lines] == [False, True], "its thread would stay for ever"
+
+    play(body)
+
+
+def no_second_line(threads: ManualThreads) -> Callable[..., ManualLine]:
+    """From now on there is one thread more, and no other."""
+    given = threads.line
+
+    def line(engine: FakeEngine, returned: Returned) -> ManualLine:
+        made = given(engine, returned)
+        threads.refused = 1
+        return made
+
+    return line
 
 
 def test_end_lets_idle_engines_go_at_once() -> None:

@@ -19,6 +19,7 @@ def test_an_engine_that_does_not_stop_is_replaced_and_its_run_lost() -> None:
         assert owner.log == [("lost", 12.0), ("changed 0", 12.0), ("changed 1", 12.05)]
         assert owner.crew.engines == [fresh]
         assert stuck not in owner.crew.engines
+        assert [line.ended for line in owner.threads.lines] == [True, False]
         owner.dispatch()
         await asyncio.sleep(1)
         assert owner.log[-1][0] == "returned"

@@ -27,6 +27,20 @@ def test_waits_longer_than_foretold_are_foretold_longer() -> None:
     assert told.wait_s(queue_of(10), 0, 0.0) == pytest.approx(1.2, rel=0.01)
 
 
+def test_a_curve_that_has_learnt_more_is_asked_again() -> None:
+    measured = curve()
+    told = forecast(Crew(), measured)
+    before_s = told.wait_s(queue_of(10), 0, 0.0)
+    for _ in range(100):
+        measured.observe(10, 0.2)
+    assert told.wait_s(queue_of(10), 0, 0.0) == pytest.approx(2 * before_s, rel=0.01)
+
+
+def test_a_level_waits_for_no_lesser_one() -> None:
+    told, waiting = forecast(Crew(), levels=2), queue_of(10, level=2)
+    assert [told.wait_s(waiting, level, 0.0) for level in (1, 2)] == pytest.approx([0.0, 0.1])
+
+
 def test_each_level_has_a_bias_of_its_own() -> None:
     told = forecast(Crew(free_at_s=0.5), levels=2)
     before_s = told.wait_s(queue_of(0), 1, 0.0)

@@ -91,6 +91,17 @@ async def test_a_held_answer_that_is_too_late_is_an_expiry_and_does_not_stop_the
     assert third.future.result() is ANSWER
 
 
+async def test_a_held_answer_whose_request_ends_otherwise_is_held_no_longer() -> None:
+    desk = Desk()
+    first, leaves, third = desk.ticket(), desk.ticket(), desk.ticket()
+    desk.answer(leaves)
+    desk.fail(leaves)
+    assert desk.order.held == 0
+    desk.answer(third)
+    desk.answer(first)
+    assert third.future.result() is ANSWER
+
+
 async def test_nothing_stays_behind() -> None:
     desk = Desk()
     for turn in range(100):

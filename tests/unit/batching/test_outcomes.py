@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,19 @@ async def test_a_request_in_pieces_is_answered_with_its_last_piece() -> None:
     assert np.array_equal(ticket.future.result().outputs["y"], ids(0, 6)["x"] * 2)
 
 
+async def test_of_one_that_ends_early_nothing_stays_though_a_run_still_holds_a_piece_of_it() -> None:
+    bench = Bench()
+    ticket = bench.ticket(0, 6)
+    first, second = (Run([piece], CloseReason.FULL) for piece in ticket.pieces)
+    first.execute(FakeEngine(), bench.clock)
+    bench.judge(first)
+    assert ticket.outputs is not None
+    answer = weakref.ref(ticket.outputs["y"])
+    bench.ledger.fail(ticket, Expired("too late"))
+    assert second.pieces[0].ticket is ticket
+    assert answer() is None
+
+
 async def test_pieces_that_do_not_fit_together_fail_the_request() -> None:
     bench = Bench()
     ticket = bench.ticket(0, 6)
@@ -167,6 +181,15 @@ async def test_only_who_fails_alone_becomes_a_suspect() -> None:
         bench.judge(bench.run(bench.ticket(1, origin="a"), engine=bad))
     assert bench.suspects.suspected("a", 1000.0)
     assert not bench.suspects.suspected("b", 1000.0)
+
+
+async def test_whose_requests_are_mostly_good_is_no_suspect() -> None:
+    bench = Bench()
+    for _ in range(5):
+        bench.judge(bench.run(bench.ticket(1, origin="a"), engine=Raising(ValueError())))
+        for _ in range(20):
+            bench.judge(bench.run(bench.ticket(1, origin="a")))
+    assert not bench.suspects.suspected("a", 1000.0)
 
 
 async def test_an_engine_that_is_unavailable_fails_all_at_once_and_blames_nobody() -> None:

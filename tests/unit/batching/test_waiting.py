@@ -148,6 +148,18 @@ def test_a_request_that_may_be_late_waits_behind_its_level_and_is_answered(delay
     play(story)
 
 
+def test_who_is_late_waits_behind_those_too_that_come_later() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench = busy(loop, delays=True)
+        await begun(loop)
+        late = bench.submit(1, timeout_s=0.2)
+        await begun(loop, 0.5)
+        await asyncio.wait([late, bench.submit(2), bench.submit(3)])
+        assert firsts(bench) == [100, 2, 3, 1]
+
+    play(story)
+
+
 def test_the_late_of_a_level_go_before_lesser_levels() -> None:
     async def story(loop: ManualLoop) -> None:
         bench = busy(loop, delays=True, levels=2)
@@ -185,6 +197,16 @@ def test_a_split_request_that_has_begun_is_not_late() -> None:
         whole = bench.submit(1, 3, timeout_s=0.5)
         assert await outcome(whole) == [2, 4, 6]
         assert bench.now_s() == 3.0
+
+    play(story)
+
+
+def test_a_split_request_of_which_a_part_was_run_did_not_leave_the_queue_without_a_run() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench = Bench(loop, FakeEngine([Act(1.0)] * 3), max_rows=1)
+        begun_with, never_run = bench.submit(1, 3, within_s=1.5), bench.submit(9, 3, within_s=1.5)
+        assert [type(await outcome(task)) for task in (begun_with, never_run)] == [Expired, Expired]
+        assert bench.observer.drops == [DropReason.EXPIRED]
 
     play(story)
 
@@ -238,6 +260,21 @@ def test_held_answers_fill_the_queue_so_that_they_are_bounded() -> None:
         ends = [await outcome(task) for task in tasks]
         assert ends[:4] == [[2], [4], [6], [8]]
         assert all(isinstance(end, Rejected) for end in ends[4:])
+
+    play(story)
+
+
+def test_nor_is_anybody_read_while_held_answers_fill_it() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench = Bench(loop, FakeEngine(), FakeEngine([Act(3.0)]), max_rows=1, keeps_order=True, max_queue=2)
+        for n in (1, 2, 3):
+            bench.batcher.check_room()
+            bench.submit(n)
+            await begun(loop)
+        with pytest.raises(Rejected, match="full"):
+            bench.batcher.check_room()
+        await asyncio.sleep(3.0)
+        bench.batcher.check_room()
 
     play(story)
 

@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 
 from service.gateway.access import (
+    HOLDER,
     Forbidden,
     check_admin,
     check_admin_call,
     check_settings,
+    check_settings_call,
     check_shared_memory,
     check_shared_memory_call,
 )
+from service.gateway.rights import Holder, Right
 
 HOST = ("host", "127.0.0.1:8000")
 JSON = ("content-type", "application/json")
@@ -143,7 +146,19 @@ def test_nobody_else_and_no_page_may_use_shared_memory(given: dict[str, Any], wo
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "127.8.0.1", "::ffff:127.0.0.1"])
 def test_a_call_from_this_machine_may_change_models(host: str) -> None:
     check_admin_call(host, {"user-agent": "grpc"})
+    check_settings_call(host, {})
     check_shared_memory_call(host, {})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1"])
+def test_with_keys_shared_memory_is_for_holders_of_admin_wherever_they_sit(host: str) -> None:
+    admin, other = Holder("a", frozenset({Right.ADMIN})), Holder("b", frozenset({Right.INFER}))
+    check_shared_memory({**scope(peer=(host, 5)), HOLDER: admin})
+    check_shared_memory_call(host, {}, admin)
+    with pytest.raises(Forbidden, match="the key of 'b' has not"):
+        check_shared_memory({**scope(HOST, peer=(host, 5)), HOLDER: other})
+    with pytest.raises(Forbidden, match="the key of 'b' has not"):
+        check_shared_memory_call(host, {}, other)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +172,6 @@ def test_a_call_from_this_machine_may_change_models(host: str) -> None:
     ],
 )
 def test_a_call_from_elsewhere_may_not(host: str, metadata: dict[str, str], words: str) -> None:
-    for check in (check_admin_call, check_shared_memory_call):
+    for check in (check_admin_call, check_settings_call, check_shared_memory_call):
         with pytest.raises(Forbidden, match=words):
             check(host, metadata)

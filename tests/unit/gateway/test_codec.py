@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from service.core.contract import InferRequest, InferResponse, SequenceStep, Ten
 from service.core.errors import BadInput, NotRepresentable, TooLarge
 from service.gateway import codec
 from service.gateway.codec import Form
+from service.gateway.region_tensors import Span, Target
+from service.gateway.shared_memory_region import Region
 from tests.unit.gateway.fake_catalog import specs
 
 SPECS = specs(TensorSpec("x", "FP32", ("n", 2)), TensorSpec("ids", "INT64", ("n",)), TensorSpec("s", "BYTES", ("n",)))
@@ -303,6 +306,14 @@ def test_a_nan_in_a_binary_output_does_not_refuse_the_json_beside_it() -> None:
     answer = response(y=np.array([np.nan], np.float32), null=np.array([1.0], np.float32))
     head, _ = split(codec.encode(answer, Form(False, {"y": True})))
     assert head["outputs"][1]["data"] == [1.0]
+
+
+def test_nor_does_one_in_shared_memory(tmp_path: Path) -> None:
+    (tmp_path / "object").write_bytes(bytes(16))
+    answer = response(y=np.array([np.nan], np.float32), null=np.array([1.0], np.float32))
+    target = Target(Span("r", 0, 4), Region.open(tmp_path, "r", "object", 0, 16))
+    assert encode(answer, Form(False, {}, {"y": target}))["outputs"][1]["data"] == [1.0]
+    assert np.isnan(np.frombuffer((tmp_path / "object").read_bytes()[:4], np.float32)[0])
 
 
 def test_fp16_is_refused_as_json_and_carried_as_binary() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from service.core.errors import Abandoned, BadInput, Rejected, TooLarge, TooSlow
 from service.gateway.budget import ByteBudget, Share
-from service.gateway.guard import BODY, BROKEN, SHARE, body_of, hold, read_body, while_client_waits
+from service.gateway.guard import BODY, BROKEN, SHARE, Watch, body_of, hold, read_body, while_client_waits
 
 Message = dict[str, Any]
 T = TypeVar("T")
@@ -232,6 +232,21 @@ async def test_a_cancel_from_elsewhere_is_passed_on() -> None:
     client = Client()
     task = asyncio.create_task(waited(Work(30).run(), client.receive, patience_s=0.001))
     await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_so_it_is_where_the_client_leaves_in_the_same_moment() -> None:
+    watch = Watch()
+
+    async def work() -> None:
+        with watch:
+            await asyncio.sleep(30)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    watch.leave()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -44,6 +44,13 @@ QUICK = [block([2.0] * 200, version="1-int8", number=at) for at in range(8)]
 ENTRIES = (Entry("1", "u", "1"), Entry("1-int8", "u", "1-int8", full="1"))
 
 
+def test_too_few_answers_of_either_version_make_no_p99() -> None:
+    few = [block([2.0] * 12, number=at) for at in range(8)]
+    assert versus(QUICK, FULL, agreement=None).p99 is not None
+    assert versus(few, FULL, agreement=None).p99 is None
+    assert versus(FULL, few, agreement=None).p99 is None
+
+
 def test_requirements_are_asked_of_variants_only() -> None:
     blocks = {"1": FULL, "1-int8": QUICK}
     figures = summaries(blocks, 10, seed=0)

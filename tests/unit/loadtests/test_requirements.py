@@ -63,6 +63,12 @@ def test_a_mistake_is_one_sentence(text: str, said: str) -> None:
     assert said in str(told.value)
 
 
+def test_errors_are_a_share_of_the_requests_however_few_kinds_there_are() -> None:
+    failed = summarise("1", [block([4.0] * 1000, status=[503] * 5 + [200] * 995)], limit_ms=10)
+    assert requirement("errors <= 0.5%").outcome(failed, None)[0]
+    assert not requirement("errors <= 0.4%").outcome(failed, None)[0]
+
+
 def test_a_ratio_without_an_interval_was_not_shown() -> None:
     met, seen = requirement("p50 <= 0.9x").outcome(OWN, replace(FOUND, p50=Figure(0.5)))
     assert not met and seen == "0.5, of too few rounds for an interval"

@@ -146,6 +146,22 @@ def test_histograms_are_in_seconds_and_end_with_infinity(tmp_path: Path) -> None
     assert one(samples, "retort_batch_requests_sum") == 2
 
 
+def test_each_figure_of_a_version_is_its_own(tmp_path: Path) -> None:
+    version = VersionStatistics("digits", "1")
+    version.request_done(9_000_000, Timing(1_000_000, 2_000_000, 3_000_000, 4_000_000))
+    version.batch_ran(Batch(6, 5, 2_000_000, 3_000_000, 4_000_000))
+    version.runs_failed, version.crashes, version.non_finite, version.remote_retries = 10, 11, 12, 13
+    version.processes = Processes()
+    _, samples = scrape(tmp_path, version)
+    for what, ms in {"request": 9, "queue": 1, "compute_input": 2, "compute_infer": 3, "compute_output": 4}.items():
+        assert one(samples, f"retort_{what}_seconds_sum") == ms / 1e3, what
+        assert one(samples, f"nv_inference_{what}_duration_us") == ms * 1e3, what
+    assert [one(samples, f"retort_batch_{what}_sum") for what in ("rows", "requests")] == [6, 5]
+    counted = ("run_failed", "batcher_crashed", "non_finite_outputs", "remote_retries")
+    assert [one(samples, f"retort_{name}") for name in counted] == [10, 11, 12, 13]
+    assert [one(samples, f"retort_process_{name}") for name in ("resident_bytes", "restarts")] == [5000, 3]
+
+
 def test_the_active_version_is_one_and_a_model_without_one_has_none(tmp_path: Path) -> None:
     _, samples = scrape(tmp_path, busy_version())
     assert one(samples, "retort_active_version") == 1

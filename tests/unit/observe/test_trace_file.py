@@ -136,8 +136,8 @@ def test_a_disk_that_hangs_costs_so_many_threads_and_the_end_no_more_than_its_ti
         request(into)
     assert len(into._writing) == 3
     began_s = time.monotonic()
-    into.close(0.2)
-    assert time.monotonic() - began_s < 0.4  # three times 0.2 if each thread had its own
+    into.close(1.0)
+    assert time.monotonic() - began_s < 2.5  # three times 1.0 if each thread had its own
     assert len(read(tmp_path / "t")) == 2 * 6
     for pipe in pipes[:3]:
         assert len(read(pipe)) == 2

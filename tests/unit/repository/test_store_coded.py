@@ -122,6 +122,13 @@ def test_the_decoded_size_counts_against_the_limit(tmp_path: Path) -> None:
     )
 
 
+def test_so_it_does_for_the_files_that_are_read_behind_it(tmp_path: Path) -> None:
+    version = coded_version(tmp_path / "m" / "1", golden=True)
+    everything = len(PLAIN) + len(encode(PLAIN)) + (version / "golden.npz").stat().st_size
+    assert read(version, max_bytes=everything).golden is not None
+    assert "more than the limit of" in refusal(version, max_bytes=everything - 1)
+
+
 def test_a_size_that_lies_is_refused(tmp_path: Path) -> None:
     version = coded_version(tmp_path / "m" / "1")
     (version / "model.deep").write_bytes(Parts(b"", b"", decoded_bytes=1 << 34, skeleton_bytes=1 << 34).file())

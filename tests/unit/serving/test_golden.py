@@ -75,6 +75,14 @@ def test_recorded_nan_is_expected_again() -> None:
     assert hold(golden({"y": recorded}), {"y": recorded.copy()}, None, HERE).max_abs == 0.0
 
 
+@pytest.mark.parametrize("instead", [np.nan, -np.inf, 1.0])
+def test_recorded_infinity_is_expected_again_too(instead: float) -> None:
+    recorded = np.asarray([[np.inf, 1.0]], np.float32)
+    assert hold(golden({"y": recorded}), {"y": recorded.copy()}, None, HERE).max_abs == 0.0
+    with pytest.raises(Refused, match="NaN or infinity where none was recorded"):
+        hold(golden({"y": recorded}), {"y": np.asarray([[instead, 1.0]], np.float32)}, None, HERE)
+
+
 @pytest.mark.parametrize("values", [np.asarray([1, 2]), np.asarray([b"a", b"b"], object), np.asarray([True, False])])
 def test_exact_datatypes_are_compared_exactly(values: Array) -> None:
     assert hold(golden({"y": values}), {"y": values.copy()}, None, HERE).n == 2

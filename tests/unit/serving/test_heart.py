@@ -24,7 +24,7 @@ from tests.fakes import ManualClock
 from tests.support.waiting import PATIENCE_S
 from tests.unit.runtime import graphs
 from tests.unit.serving import models, recurrent
-from tests.unit.serving.house import House, servable_of, until
+from tests.unit.serving.house import House, entry_of, servable_of, until
 
 ROWS = models.rows(1, 2, 3)
 
@@ -241,6 +241,21 @@ async def test_a_frozen_runner_is_found_out_whatever_keeps_the_probe_from_it(
     fault.thaw.set()
     await asyncio.gather(*crowd, return_exceptions=True)
     await heart.stop()
+
+
+async def test_a_swap_ends_the_probe_of_the_version_before(house: House, fault: Fault) -> None:
+    for version, factor in (("1", 2.0), ("2", 3.0)):
+        house.put(version, models.scales(factor))
+    house.configure(active="1", versions="all")
+    catalog = await house.started()
+    before = entry_of(catalog).heart
+    assert before is not None
+    fault.frozen.set()
+    before.tick()
+    assert before._task is not None
+    await catalog.swap("m", "2")
+    assert before._task.done()
+    fault.thaw.set()
 
 
 async def test_a_full_queue_is_no_fault_while_batches_end(house: House, fault: Fault, clock: ManualClock) -> None:

@@ -118,14 +118,17 @@ async def test_a_load_that_is_late_is_asked_to_end_and_its_run_is_stopped(runner
 
 
 async def test_a_load_that_looks_at_its_flag_ends_by_itself(runner: Counted) -> None:
+    went_on: list[str] = []
+
     def work(job: LoadJob[str]) -> str:
         job.cancel.wait(HANG_S)
         job.keep(runner)  # built just before anyone knew: not leaked
+        went_on.append("to try it out, for nobody")
         return "never"
 
     with pytest.raises(Stuck, match="did not load within"):
         await job(work).within(0.05)
-    assert runner.closes == 1
+    assert (runner.closes, went_on) == (1, [])
 
 
 async def test_a_load_that_ignores_everything_is_left_behind_and_cleans_up_when_it_ends(

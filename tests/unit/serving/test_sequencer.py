@@ -46,11 +46,14 @@ class Desk:
             raise self.error
         return Answer({"y": inputs["h"] + 1, "h_out": inputs["h"] + 1}, Timing(5, 6, 7, 8), 1)
 
-    async def ask(self, sequence_id: int, deadline_s: float | None = None, **flags: bool) -> Answer:
+    async def ask(
+        self, sequence_id: int, deadline_s: float | None = None, timeout_s: float | None = None, **flags: bool
+    ) -> Answer:
         now_s = self.loop.time()
         deadline = Deadline.never() if deadline_s is None else Deadline.after(now_s, deadline_s)
         step = SequenceStep(sequence_id, **flags)
-        return await self.sequencer.answer(step, {"x": np.ones((1, 1), np.float32)}, deadline, self.run)
+        inputs = {"x": np.ones((1, 1), np.float32)}
+        return await self.sequencer.answer(step, inputs, deadline, self.run, timeout_s)
 
     async def number(self, sequence_id: int, **more: Any) -> float:
         return float((await self.ask(sequence_id, **more)).outputs["y"].item())
@@ -96,13 +99,17 @@ def test_a_deadline_ends_the_wait_and_leaves_the_line_in_order() -> None:
     run_manually(main)
 
 
-def test_the_model_s_own_timeout_bounds_the_wait_too() -> None:
+@pytest.mark.parametrize(("own_s", "asked_s"), [(0.5, None), (0.5, 0.9), (0.9, 0.5), (None, 0.5)])
+def test_the_model_s_own_timeout_bounds_the_wait_too_and_a_request_may_shorten_it(
+    own_s: float | None, asked_s: float | None
+) -> None:
     async def main(loop: ManualLoop) -> None:
-        desk = Desk(loop, default_timeout_s=0.5)
+        desk = Desk(loop, default_timeout_s=own_s)
         first = asyncio.create_task(desk.ask(1, start=True))
         await asyncio.sleep(0)
         with pytest.raises(Rejected, match="timeout"):
-            await desk.ask(1)
+            await desk.ask(1, timeout_s=asked_s)
+        assert loop.time() == 1000.5
         await first
 
     run_manually(main)
@@ -145,16 +152,17 @@ def test_a_drain_waits_for_open_sequences_and_at_most_its_limit() -> None:
     assert run_manually(main) == (2, DRAIN_LIMIT_S)
 
 
-def test_a_drain_whose_limit_is_over_still_answers_what_runs() -> None:
-    async def main(loop: ManualLoop) -> float:
+def test_a_drain_whose_limit_is_over_still_waits_for_what_runs() -> None:
+    async def main(loop: ManualLoop) -> tuple[float, float]:
         desk = Desk(loop)
         desk.seconds = DRAIN_LIMIT_S + 10
         asked = asyncio.create_task(desk.number(1, start=True))
         await asyncio.sleep(0)
+        began_s = loop.time()
         await desk.sequencer.drain()
-        return await asked
+        return loop.time() - began_s, await asked
 
-    assert run_manually(main) == 1
+    assert run_manually(main) == (DRAIN_LIMIT_S + 10, 1)
 
 
 @pytest.mark.parametrize(("strategy", "places"), [("direct", 4 * 3), ("oldest", 7 * 3)])

@@ -90,6 +90,16 @@ def test_the_id_is_free_again_as_soon_as_the_end_is_in_line() -> None:
         enter(book, 1)
     fresh = enter(book, 1, start=True)
     assert fresh.sequence is not ending.sequence
+    book.leave(ending, 0.0, "done")
+    assert book.holds(1), "the end of the old one is none of the new one's"
+    assert enter(book, 1).sequence is fresh.sequence
+
+
+def test_a_start_in_the_middle_ends_one_sequence_and_begins_another() -> None:
+    book, counts = sequences()
+    book.leave(enter(book, 1, start=True), 0.0, "old")
+    assert enter(book, 1, start=True).sequence.state is None
+    assert (len(book), counts.started, counts.ended) == (1, 2, 1)
 
 
 def test_a_sequence_that_never_got_a_place_is_given_up_with_its_last_request() -> None:

@@ -225,6 +225,23 @@ async def test_a_deadline_bounds_the_wait_for_a_place(house: House) -> None:
     assert counts(servable) == (1, 2, 1, 0)
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_timeout_bounds_that_wait_where_the_model_lets_it(house: House, allowed: bool) -> None:
+    batching = {"allow_timeout_override": allowed}
+    section = recurrent.SUMS | {"strategy": "direct"}
+    servable = await stateful(house, recurrent.sums(), section, max_batch_size=1, dynamic_batching=batching)
+    assert await summed(servable, 1, start=True) == 1
+    hurried = InferRequest({"x": ONE}, sequence=SequenceStep(2, True, True), timeout_us=20_000)
+    waiting = asyncio.create_task(servable.infer(hurried, Deadline.never()))
+    done, _ = await asyncio.wait({waiting}, timeout=20 if allowed else 0.1)
+    assert bool(done) is allowed
+    assert await summed(servable, 1, end=True) == 2
+    if allowed:
+        assert isinstance(waiting.exception(), Rejected)
+    else:
+        assert (await waiting).outputs["y"][0, 0] == 1
+
+
 async def test_sequences_beyond_the_places_wait_and_beyond_the_waiting_are_rejected(house: House) -> None:
     section = recurrent.SUMS | {"max_candidate_sequences": 1, "max_waiting_sequences": 1}
     servable = await stateful(house, recurrent.sums(), section)

@@ -200,6 +200,26 @@ async def test_a_rollback_is_never_gated(house: House) -> None:
     await catalog.swap("m", "v", force=True)
     await catalog.swap("m", "1")
     assert (await catalog.rollback("m")).to_version == "v"
+    again = await house.started()
+    assert again.active_version("m") == "v", "nor is it at the next start"
+
+
+async def test_what_was_forced_for_one_version_lets_no_other_in(house: House) -> None:
+    catalog = await two(house, variant("fail"))
+    house.put("w", models.scales(4.0), card=variant("fail"))
+    await catalog.swap("m", "v", force=True)
+    house.configure(active="w")
+    again = await house.started()
+    assert again.active_version("m") is None
+    assert "version 'w' may not become active" in again.reason("m")
+
+
+async def test_an_unload_leaves_the_way_back(house: House) -> None:
+    catalog = await two(house)
+    await catalog.swap("m", "v")
+    await catalog.unload("m")
+    await catalog.swap("m", "v")
+    assert (await catalog.rollback("m")).to_version == "1"
 
 
 async def test_a_model_that_was_unloaded_is_served_again_by_a_swap(house: House) -> None:

@@ -13,13 +13,14 @@ from service.observe import logs
 class Context:
     """Of a call that ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: str = "ipv4:10.0.0.7:4711") -> None:
         self.over = False
+        self._peer = peer
 
     def peer(self) -> str:
         if self.over:
             raise AssertionError("a segmentation fault")
-        return "ipv4:10.0.0.7:4711"
+        return self._peer
 
     def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         if self.over:
@@ -38,6 +39,20 @@ def test_a_call_that_is_over_knows_its_peer(calls: Calls) -> None:
     context.over = True
     assert call.origin == call.sender == "10.0.0.7"
     calls.ended("CANCELLED", call)
+
+
+@pytest.mark.parametrize(
+    ("peer", "origin"),
+    [
+        ("ipv4:10.0.0.7:4711", "10.0.0.7"),
+        ("ipv6:[::1]:4711", "::1"),
+        ("ipv6:%5B2001:db8::7%5D:4711", "2001:db8::7"),
+        ("unix:/run/socket", ""),
+        ("", ""),
+    ],
+)
+def test_where_a_call_comes_from(calls: Calls, peer: str, origin: str) -> None:
+    assert calls.call(Context(peer), "ModelInfer").origin == origin
 
 
 async def test_a_request_that_begins_after_its_stream_is_over_has_what_the_stream_was_told(calls: Calls) -> None:

@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from service.core.clock import MonotonicClock
 from service.core.contract import Arrays, InferRequest, TensorSpec
 from service.core.deadline import Deadline
+from service.core.errors import Rejected
 from service.gateway.budget import ByteBudget
 from service.gateway.grpc import inference, messages
 from service.gateway.grpc.build import build
@@ -51,13 +52,14 @@ async def serving(
     wait_s: float = 0.0,
     shared_memory: SharedMemory | None = None,
     inputs: tuple[TensorSpec, ...] = (TensorSpec("x", "FP32", ("batch", 4)),),
+    catalog: FakeCatalog | None = None,
 ) -> AsyncIterator[tuple[Any, Counter[str]]]:
-    """A stub of a server whose one model answers `texts`, and its answers by code."""
+    """A stub of a server whose one model answers `texts`, unless a catalog is given, and its answers by code."""
     servable = FakeServable(inputs=inputs, outputs=(TensorSpec("y", "BYTES", ("batch", 1)),), answer=texts)
     servable.wait_s = wait_s
     responses: Counter[str] = Counter()
     server = build(
-        cast("Any", FakeCatalog(servable)),
+        cast("Any", catalog or FakeCatalog(servable)),
         cast("Any", None),
         "127.0.0.1",
         0,
@@ -92,6 +94,16 @@ async def test_answers_of_a_stream_that_nobody_takes_hold_half_of_the_budget_at_
         [one] = [one async for one in stub.ModelStreamInfer(iter([asking(MIB // 2)]))]
         assert not one.error_message
         await until(lambda: budget.used_bytes == 0)
+
+
+async def test_a_call_that_is_cancelled_is_counted_as_that() -> None:
+    budget = ByteBudget(8 * MIB)
+    async with serving(budget, wait_s=60) as (stub, responses):
+        call = stub.ModelInfer(asking(1))
+        await until(lambda: budget.used_bytes > 0)
+        call.cancel()
+        await until(lambda: responses["CANCELLED"] == 1)
+        assert responses.total() == 1
 
 
 async def test_a_request_of_a_stream_that_is_cancelled_is_counted_as_that() -> None:
@@ -272,6 +284,29 @@ async def test_what_a_request_reads_from_shared_memory_counts_as_what_it_brings(
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         first.cancel()
         await until(lambda: budget.used_bytes == 0)
+
+
+async def test_a_request_of_a_sequence_is_counted_by_the_version_that_began_it() -> None:
+    active, older = FakeServable(), FakeServable(version="older")
+    catalog = FakeCatalog(active, older)
+    catalog.began[7] = older
+    request = asking(1)
+    request.parameters["sequence_id"].int64_param = 7
+    async with serving(ByteBudget(8 * MIB), catalog=catalog) as (stub, _):
+        assert (await stub.ModelInfer(request, timeout=20)).model_version == "older"
+    assert (active.statistics.success.count, older.statistics.success.count) == (0, 1)
+    assert (len(active.seen), len(older.seen)) == (0, 1)
+    assert older.seen[0][2] == "127.0.0.1"
+
+
+async def test_while_nobody_is_let_in_a_request_is_refused_unread() -> None:
+    servable = FakeServable()
+    servable.full = Rejected("the model is overloaded", 3)
+    async with serving(ByteBudget(8 * MIB), catalog=FakeCatalog(servable)) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError, match="overloaded") as refused:
+            await stub.ModelInfer(service_pb2.ModelInferRequest(model_name="m"), timeout=20)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert servable.statistics.failures["REJECTED"].count == 1
 
 
 async def test_texts_of_a_request_are_held_against_the_budget() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import Any
 
+import grpc
 import pytest
 from grpc._cython import cygrpc  # type: ignore[import-untyped]
 
 from service.gateway.grpc.server import GrpcServer, _is_news
 from tests.support.http2 import PREFACE, SETTINGS, frame
+from tests.support.waiting import PATIENCE_S
 from tests.unit.serving.house import until
 
 SETTLED = PREFACE + frame(SETTINGS) + frame(SETTINGS, 1)
@@ -88,6 +91,33 @@ CROWD = {str(number): SETTLED for number in range(8)}
 async def test_more_connections_than_the_limit_are_closed(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(CONNECTIONS, limit)
     assert len(await still_open(1.0, CROWD, closed_first=len(CROWD) - limit)) == limit
+
+
+async def test_a_server_in_a_hurry_waits_for_no_call() -> None:
+    asked = asyncio.Event()
+
+    async def never(_request: bytes, _context: object) -> bytes:
+        asked.set()
+        await asyncio.sleep(60)
+        return b""
+
+    def register(bare: Any) -> None:
+        methods = {"Never": grpc.unary_unary_rpc_method_handler(never)}
+        bare.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", methods),))
+
+    stopping = asyncio.Event()
+    server = GrpcServer(register, (), "127.0.0.1", 0, max_body_bytes=1000, drain_timeout_s=60, stopping=stopping)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = channel.unary_unary("/test/Never")(b"")
+        await asked.wait()
+        stop = asyncio.create_task(server.stop())
+        await stopping.wait()
+        assert not (await asyncio.wait({stop}, timeout=0.2))[0], "the call has a minute"
+        server.hurry()
+        async with asyncio.timeout(PATIENCE_S):
+            await stop
+        assert await call.code() is not grpc.StatusCode.OK
 
 
 @pytest.mark.parametrize(

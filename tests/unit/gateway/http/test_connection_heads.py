@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.gateway.http.hostile import HEAD, SHORT, Service, status_of
+from tests.unit.gateway.http.hostile import FOREVER, GET, HEAD, SHORT, Service, is_read, status_of
 
 LONG = b"GET / HTTP/1.1\r\nHost: x\r\nX-A: %b\r\n\r\n"
 
@@ -45,6 +45,15 @@ async def test_a_long_head_behind_another_request_is_no_request() -> None:
         assert (await client.answer()) == (200, b"ab")
         assert status_of(await client.closed()) in (0, 431)
         assert len(service.seen) == 1
+
+
+async def test_the_bytes_of_a_body_are_none_of_the_head_behind_it() -> None:
+    async with Service(FOREVER).running() as service, service.client() as client:
+        client.send(HEAD % 20_000 + b"x" * 20_000 + GET[:-2])
+        await is_read()
+        client.send(GET[-2:])
+        assert await client.answer() == (200, b"x" * 20_000)
+        assert await client.answer() == (200, b"")
 
 
 async def test_the_limits_themselves_are_allowed() -> None:

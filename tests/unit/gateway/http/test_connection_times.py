@@ -16,7 +16,18 @@ from service.gateway.http.limits import Limits
 from service.gateway.tls import Certificate
 from service.observe import logs
 from tests.support.certificates import make_pair
-from tests.unit.gateway.http.hostile import CHUNKED, FOREVER, GET, HEAD, PATIENCE_S, SHORT, Client, Service, status_of
+from tests.unit.gateway.http.hostile import (
+    CHUNKED,
+    FOREVER,
+    GET,
+    HEAD,
+    PATIENCE_S,
+    SHORT,
+    Client,
+    Service,
+    is_read,
+    status_of,
+)
 
 
 async def drip(client: Client, octets: bytes, every_s: float = 0.05) -> None:
@@ -90,6 +101,35 @@ async def test_a_large_body_on_a_slow_line_is_read_to_its_end() -> None:
         assert await client.answer() == (200, b"x" * 30_000)
 
 
+async def test_who_began_quickly_and_then_stops_is_let_go() -> None:
+    async with Service(SHORT).running() as service, service.client() as client:
+        client.send(HEAD % 30_000 + b"x" * 20_000)
+        assert status_of(await client.closed()) == 408
+
+
+async def test_a_body_that_the_server_does_not_read_yet_is_nobodys_slowness() -> None:
+    size = 5 << 20
+    async with Service(SHORT).running() as service, service.client() as client:
+        client.send((HEAD % 0).replace(b"/echo", b"/held"))
+        await is_read()
+        client.send(HEAD % size + bytes(size))
+        await asyncio.sleep(3 * SHORT.window_s)
+        service.held.set()
+        assert await client.answer() == (200, b"")
+        assert await client.answer() == (200, bytes(size))
+
+
+async def test_who_sends_no_http_behind_a_request_still_gets_the_answer_to_that_however_late_it_is() -> None:
+    async with Service(replace(SHORT, linger_s=0.1)).running() as service, service.client() as client:
+        client.send((HEAD % 2).replace(b"/echo", b"/held") + b"ab")
+        await is_read()
+        client.send(b"no http at all\r\n\r\n")
+        await asyncio.sleep(0.4)
+        service.held.set()
+        assert await client.answer() == (200, b"ab")
+        assert await client.closed() == b""
+
+
 async def test_a_slow_answer_is_nobodys_slowness() -> None:
     async with Service(SHORT).running() as service, service.client() as client:
         client.send((HEAD % 2).replace(b"/echo", b"/held") + b"ab")
@@ -110,12 +150,13 @@ async def test_a_loop_that_was_held_up_reads_before_it_judges() -> None:
         assert await client.answer() == (200, b"ab")
 
 
-async def test_an_idle_connection_is_kept_and_then_closed() -> None:
+@pytest.mark.parametrize("octets", [GET, (HEAD % 2).replace(b"/echo", b"/v2/models/m/infer") + b"ab"])
+async def test_an_idle_connection_is_kept_and_then_closed(octets: bytes) -> None:
     async with Service(replace(SHORT, idle_s=1.0)).running() as service, service.client() as client:
-        client.send(GET)
+        client.send(octets)
         assert (await client.answer())[0] == 200
         await asyncio.sleep(3 * SHORT.head_s)
-        client.send(GET)
+        client.send(octets)
         assert (await client.answer())[0] == 200
         assert await client.closed() == b""
 

@@ -18,13 +18,20 @@ from service.gateway.budget import ByteBudget, Share
 from service.gateway.guard import hold
 from service.gateway.http import build
 from service.gateway.http.entrance import Entrance, Problems
+from service.gateway.turns import Turns
 from service.observe import logs
 from service.observe.tracing import TRACE
+from tests.fakes import ManualClock
 from tests.support.logs import capture_logs
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth, FakeServable
 
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 1, 2, 3]}
 INFER = "/v2/models/m/infer"
+BOTH = pytest.mark.parametrize(
+    ("path", "body"),
+    [(INFER, {"inputs": [X]}), ("/v1/models/m:predict", {"instances": [X["data"]]})],
+    ids=["/v2", "/v1"],
+)
 
 
 @pytest.mark.parametrize("path", ["/v2", "/nowhere", "/v2/models/m", "/v2/models/none/infer", "/docs"])
@@ -171,6 +178,46 @@ async def test_what_a_request_holds_of_the_budget_is_given_back_when_its_answer_
     assert budget.used_bytes == 0
 
 
+@BOTH
+async def test_a_request_is_held_by_its_bytes_its_numbers_and_its_answer(
+    catalog: FakeCatalog, path: str, body: dict[str, Any]
+) -> None:
+    budget, text = ByteBudget(1 << 20), json.dumps(body).encode()
+    used: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": text, "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            used.append(budget.used_bytes - len(message["body"]))
+
+    app = build(cast("Any", catalog), cast("Any", FakeHealth()), max_body_bytes=10_000, budget=budget)
+    headers = [(b"inference-header-content-length", b"%d" % len(text))]
+    await app({"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}, receive, send)
+    assert used == [len(text) + 4 * 4]
+    assert budget.used_bytes == 0
+
+
+@BOTH
+def test_a_deadline_counts_from_when_the_request_came_not_from_when_its_turn_was(
+    catalog: FakeCatalog, servable: FakeServable, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
+) -> None:
+    clock = ManualClock()
+
+    def late(_: Turns) -> asyncio.Future[None]:
+        turn = asyncio.get_running_loop().create_future()
+        turn.get_loop().call_soon(lambda: (clock.advance(10.0), turn.set_result(None)))
+        return turn
+
+    monkeypatch.setattr(Turns, "take", late)
+    app = build(cast("Any", catalog), cast("Any", FakeHealth()), max_body_bytes=10_000, clock=clock)
+    client = TestClient(cast("Any", app))
+    assert client.post(path, json=body, headers={"Retort-Timeout-Ms": "30000"}).status_code == 200
+    assert clock.now_s() > 1000.0
+    assert servable.seen[0][1].at_s == 1030.0
+
+
 def test_without_room_an_answer_is_503_and_the_request_a_failure(catalog: FakeCatalog, servable: FakeServable) -> None:
     budget = ByteBudget(1000)
     Share(budget).take(850)
@@ -243,11 +290,14 @@ async def test_a_client_that_left_is_counted_apart() -> None:
     assert responses == {499: 1}
 
 
-async def test_work_for_a_client_that_left_ends(client: TestClient, servable: FakeServable) -> None:
+@BOTH
+async def test_work_for_a_client_that_left_ends(
+    client: TestClient, servable: FakeServable, path: str, body: dict[str, Any]
+) -> None:
     servable.wait_s = 30
     entrance: Any = client.app
-    body = json.dumps({"inputs": [X]}).encode()
-    messages: list[dict[str, Any]] = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+    request = {"type": "http.request", "body": json.dumps(body).encode()}
+    messages: list[dict[str, Any]] = [request, {"type": "http.disconnect"}]
     sent: Messages = []
 
     async def receive() -> dict[str, Any]:
@@ -256,7 +306,8 @@ async def test_work_for_a_client_that_left_ends(client: TestClient, servable: Fa
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await entrance({"type": "http", "method": "POST", "path": INFER, "headers": []}, receive, send)
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+    await entrance(scope, receive, send)
     assert servable.cancelled
     assert servable.leases == 0
     assert servable.statistics.failures["CANCELED"].count == 1

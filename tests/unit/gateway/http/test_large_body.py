@@ -50,6 +50,7 @@ class Echo:
     bodies: list[Body] = field(default_factory=list)
     errors: list[RetortError] = field(default_factory=list)
     read: asyncio.Event = field(default_factory=asyncio.Event)
+    held_bytes: list[int] = field(default_factory=list)  # of the budget, when a body was whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.late.wait()
@@ -64,6 +65,7 @@ class Echo:
             await Response(b"no", 400)(scope, receive, send)
         else:
             self.bodies.append(body)
+            self.held_bytes.append(budget.used_bytes - self.used_bytes)
             self.read.set()
             await Response(bytes(body))(scope, receive, send)
 
@@ -131,6 +133,7 @@ async def test_it_arrives_whole_and_the_connection_goes_on(cuts: tuple[int, ...]
         await client.answers(BODY, b"then", BODY)
     assert is_direct(echo.bodies[0])
     assert is_direct(echo.bodies[1])
+    assert echo.held_bytes == [len(BODY), len(BODY), 4, len(BODY)]
 
 
 def certified(folder: Path) -> ssl.SSLContext:

@@ -53,6 +53,7 @@ def test_a_wrong_request_is_refused_and_counted_once(
 def test_deadline_and_limit_hold_here_too(client: TestClient, servable: FakeServable) -> None:
     client.post(PREDICT, json=ROWS, headers={"Retort-Timeout-Ms": "100"})
     assert servable.seen[0][1].at_s < float("inf")
+    assert servable.seen[0][2] == "127.0.0.1"
     assert client.post(PREDICT, content=b" " * (LIMIT_BYTES + 1)).status_code == 413
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from loadtests.measures.observed import Observed
 from loadtests.measures.paired import LEAST_ROUNDS, _signed_rank, paired_ratio, ratio_of
 from tests.unit.loadtests.blocks import block
 
@@ -86,6 +87,14 @@ def test_rounds_are_joined_until_an_answer_lies_beyond_the_percentile() -> None:
     assert tail.interval is not None and tail.value == pytest.approx(1.5, rel=0.15)
     assert middle.interval is not None and middle.value == pytest.approx(1.5, rel=0.05)
     assert ratio_of(own[:18], full[:18], 99.0, confidence=0.975).interval is None  # six joined rounds
+
+
+def test_what_is_left_over_in_the_end_is_no_round_of_its_own() -> None:
+    def rounds(last: float) -> list[Observed]:
+        return [block([value] * 60, number=at) for at, value in enumerate((2.0, 2.0, last))]
+
+    found = ratio_of(rounds(2.0), rounds(1.0), 99.0)
+    assert found.value == pytest.approx(1.0), "sixty answers alone tell of no p99"
 
 
 def test_rounds_without_an_answer_go_with_the_next() -> None:

@@ -50,7 +50,7 @@ def test_no_id_of_one_picture_is_that_of_another(svgs):
 def test_every_reference_within_a_picture_is_met(svgs):
     for svg in svgs.values():
         wanted = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
-        assert wanted <= set(re.findall(r'\bid="([^"]+)"', svg))
+        assert wanted and wanted <= set(re.findall(r'\bid="([^"]+)"', svg))
 
 
 def test_the_same_figures_give_the_same_bytes(svgs):

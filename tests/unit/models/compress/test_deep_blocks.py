@@ -72,7 +72,9 @@ def test_the_commonest_value_need_not_be_zero() -> None:
 
 def test_nan_and_minus_zero_keep_their_bits() -> None:
     patterns = np.array([0x80000000, 0x7FC00001, 0xFFC00002, 0] * 300, "<u4")
-    for block in deep_blocks.blocks(patterns.tobytes(), 4):
+    blocks = list(deep_blocks.blocks(patterns.tobytes(), 4))
+    assert blocks
+    for block in blocks:
         assert decode_block(block, patterns.nbytes) == patterns.tobytes()
 
 

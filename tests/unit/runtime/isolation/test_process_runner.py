@@ -289,3 +289,12 @@ def test_nothing_is_left_behind() -> None:
     assert not cradle.is_running()
     until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
     until(lambda: not {*threading.enumerate()} - threads)
+
+
+def test_a_process_that_describes_another_model_takes_nobodys_place(make: Make) -> None:
+    runner = make(graphs.linear())
+    other = Recipe(graphs.identity(TensorProto.INT8, ("N", 4)), {}, CPU, None)
+    runner._load = lambda child, given_up: child.load(other, 0, given_up)
+    end(runner)
+    with pytest.raises(NotReady, match="describes another model"):
+        runner.run(ROW)
