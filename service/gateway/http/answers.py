@@ -13,6 +13,7 @@ from service.core.contract import ModelRef
 from service.gateway.codec import HEADER_LENGTH, JSON, Encoded
 from service.gateway.compression import encoded
 from service.gateway.http.request_head import REF
+from service.gateway.joining import Blob
 from service.gateway.problems import Problem
 
 _HEADER_LENGTH = HEADER_LENGTH.encode()
@@ -38,7 +39,7 @@ async def inference_answer(answer: Encoded, request_headers: Mapping[bytes, byte
 class _Ready(Response):
     """An answer whose headers are bytes already, which Starlette would make of texts and look through first."""
 
-    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, body: Blob, headers: list[tuple[bytes, bytes]]) -> None:
         self.status_code = 200
         self.background = None
         self.body = body
