@@ -77,8 +77,8 @@ def loader_of(
         state_dir / "engines" if state_dir else None,
     )
     limits = limits_within(settings.load_timeout_s, settings.trial_memory_bytes)
-    memory = TrialMemory(state_dir / trial_memory.FILE if state_dir else None, report)
-    trial = FirstTrial(memory, limits, ahead) if settings.trial_memory_bytes else no_trial
+    passed = TrialMemory(state_dir / trial_memory.FILE if state_dir else None, report)
+    trial = FirstTrial(passed, limits, ahead) if settings.trial_memory_bytes else no_trial
     return Loader(source, options, trial=trial, clock=clock, report=report, on_fatal=on_fatal)
 
 

@@ -15,6 +15,7 @@ from service.batching.admission import Admission
 from service.batching.alarm import Alarm
 from service.batching.batch import PLAIN, Stacking
 from service.batching.contract import Answer, BatchConfig, BatcherSnapshot, BatchObserver, DropReason, Engine, Trace
+from service.batching.costs import Costs, ShapeCosts
 from service.batching.crew import Crew, CrewLimits
 from service.batching.curve import CostCurve
 from service.batching.endings import draining, recovering
@@ -81,7 +82,8 @@ class Batcher:
             on_restart=lambda: self._forming.soon(),  # noqa: PLW0108 (made with this guard)
             on_give_up=lambda: on_fatal("the batcher keeps failing: the third crash within a minute"),
         )
-        quick = Quick(config.inline_limit_s, curve.predict_s, clock)
+        costs = ShapeCosts(curve, stacking) if config.shapes_vary else Costs(curve)
+        quick = Quick(config.inline_limit_s, costs, clock)
         threads = seams.threads or LoopThreads(loop, clock, quick)
         limits = CrewLimits(run_timeout_s, seams.stop_grace_s)
         self._crew = Crew(
@@ -92,10 +94,10 @@ class Batcher:
         self._intake = Intake(config, admission, suspects, stacking)
         self._former = Former(config, curve, stacking, admission.began)
         answer = self._ledger.answer if self._order is None else self._order.answer
-        self._outcomes = Outcomes(answer, self._former, suspects, observer, curve, self._fail, limits)
+        self._outcomes = Outcomes(answer, self._former, suspects, observer, costs, self._fail, limits)
         self._expiry = Expiry(self._ledger, self._fail, self._delay, lambda ring: Alarm(loop, clock, guard.wrap(ring)))
         most_rows, waiting = config.max_rows if config.mixes else 1, self._rows_for_the_idle
-        self._forming = Moment(loop, clock, quick, most_rows, waiting=waiting, form=self._pump, guard=guard.wrap)
+        self._forming = Moment(loop, clock, most_rows, waiting=waiting, form=self._pump, guard=guard.wrap)
         self._closing = False
         self._drained = asyncio.Event()
 
@@ -186,11 +188,8 @@ class Batcher:
 
     def snapshot(self) -> BatcherSnapshot:
         """The batcher now."""
-        queue = self._former.queue
-        engines = self._crew.size
-        return BatcherSnapshot(
-            self.pending, queue.requests, queue.rows, engines, engines - self._crew.idle, self.healthy
-        )
+        queue, crew = self._former.queue, self._crew
+        return BatcherSnapshot(self.pending, queue.requests, queue.rows, crew.size, crew.size - crew.idle, self.healthy)
 
     def run_returned(self, run: Run) -> None:
         """A run came back and its engine is idle: the next batch goes first, then its own requests hear of it."""

@@ -101,7 +101,8 @@ class BatchConfig:
         keeps_order: whether answers leave in the order in which their requests came.
         mixes: False runs every request alone and whole, whatever its rows.
         inline_limit_s: runs quicker than this are done on the event loop itself; 0 for none. Only where the time of a
-            run depends on its rows alone: no other request is served meanwhile, and no such run can be stopped.
+            run depends on its size alone: no other request is served meanwhile, and no such run can be stopped.
+        shapes_vary: whether that size is more than its rows: other axes that vary, or texts.
     """
 
     max_rows: int = 32
@@ -114,6 +115,7 @@ class BatchConfig:
     keeps_order: bool = False
     mixes: bool = True
     inline_limit_s: float = 0.0
+    shapes_vary: bool = False
 
     def __post_init__(self) -> None:
         if self.max_rows < 1:

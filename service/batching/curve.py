@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 
-_WEIGHT = 0.2  # of a new sample in its size's moving average
-_OUTLIER = 4.0  # a sample counts as at most so many times the average: one page fault must not shape a minute
+WEIGHT = 0.2  # of a new sample in its size's moving average
+OUTLIER = 4.0  # a sample counts as at most so many times the average: one page fault must not shape a minute
 _NOISE = 0.02  # rates closer than this are a tie, and the smaller size wins it
 _SHORT_S = 200e-6  # so short a run costs less than what is around it, and its noise is more: the fewer runs the better
 _TRY_ALL_EVERY = 64  # choices; a size once measured badly would otherwise never be measured again
@@ -41,7 +41,7 @@ class CostCurve:
             self._seconds[rows] = seconds
             self._sizes = sorted(self._seconds)
         else:
-            self._seconds[rows] = known + _WEIGHT * (min(seconds, _OUTLIER * known) - known)
+            self._seconds[rows] = known + WEIGHT * (min(seconds, OUTLIER * known) - known)
         self._best_of_all = None
         self.samples += 1
 

@@ -66,12 +66,12 @@ class EngineThread:
 
     def put(self, run: Run) -> bool:
         """Runs it here and now where it is quick, and says so; else on the thread."""
-        if self._quick is None or not self._quick.allows(run.rows):
+        if self._quick is None or not self._quick.allows(run):
             self._runs.put(run)
             return False
         run.execute(self._engine, self._clock)
         ended_s = run.ended_s or self._clock.now_s()  # one that fails holds the loop up just as long
-        self._quick.learn(run.rows, ended_s - run.started_s)
+        self._quick.learn(run, ended_s - run.started_s)
         return True
 
     def end(self) -> None:

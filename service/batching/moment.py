@@ -1,7 +1,7 @@
 """When batches are formed: at once for one who comes alone, else once the turns of the loop bring nobody more.
 
-A run on the loop costs about as much for one request as for sixteen, and nobody is read while it lasts: it waits for
-the next turn as long as each brings somebody, a millisecond at most. An engine on a thread of its own waits for nobody.
+A run on the loop costs about as much for one request as for sixteen, and nobody is read while it lasts: after one such
+the next waits as long as each turn brings somebody, a millisecond at most. An engine's own thread waits for nobody.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from service.batching.alarm import Alarm
 from service.batching.lone import Lone
-from service.batching.quick import Quick
 from service.batching.run import Run
 from service.core.clock import Clock
 
@@ -24,7 +23,6 @@ class Moment(Alarm):
     Args:
         loop: whose turns count.
         clock: monotonic seconds.
-        quick: which runs are done on the loop.
         most_rows: of a batch; more are not gathered.
         waiting: the rows that wait for an engine that is idle; 0 where none is.
         form: forms what batches there are; called with the time in seconds.
@@ -35,7 +33,6 @@ class Moment(Alarm):
         self,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        quick: Quick,
         most_rows: int,
         *,
         waiting: Callable[[], int],
@@ -44,12 +41,12 @@ class Moment(Alarm):
     ) -> None:
         super().__init__(loop, clock, guard(self._turn))
         self._lone = Lone(loop)
-        self._quick = quick
         self._most_rows = most_rows
         self._waiting = waiting
         self._form = guard(form)
         self._gathered = 0  # rows, in the turns before this one
         self._ends_s = 0.0
+        self._on_loop = False  # the last run
 
     def came(self, now_s: float, *, first: bool) -> None:
         """Somebody came; `first` where nobody waited and an engine is idle."""
@@ -60,6 +57,7 @@ class Moment(Alarm):
 
     def learn(self, run: Run, *, done: bool) -> None:
         """Notes how many ran together, and whether that was done on the loop."""
+        self._on_loop = done
         self._lone.learn(run, done=done)
 
     def _turn(self, now_s: float) -> None:
@@ -72,6 +70,6 @@ class Moment(Alarm):
         """Whether to look again in the next turn, since this one brought somebody for a quick run."""
         if not self._gathered:
             self._ends_s = now_s + GATHER_S
-        more = self._gathered < rows < self._most_rows and now_s < self._ends_s and self._quick.allows(rows)
+        more = self._gathered < rows < self._most_rows and now_s < self._ends_s and self._on_loop
         self._gathered = rows if more else 0
         return more

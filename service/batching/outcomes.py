@@ -9,8 +9,8 @@ import copy
 from collections.abc import Callable
 
 from service.batching.contract import Answer, BatchObserver
+from service.batching.costs import Costs
 from service.batching.crew import CrewLimits
-from service.batching.curve import CostCurve
 from service.batching.forming import Former
 from service.batching.run import Run
 from service.batching.suspects import Suspects
@@ -26,7 +26,7 @@ class Outcomes:
         former: told which failed batches are to run again in halves.
         suspects: told of a request that failed by itself, and of those that did not.
         observer: hears of batches and failures.
-        curve: learns what runs cost.
+        costs: learn of every run that came back well.
         fail: ends a ticket with an error.
         limits: named in the error of a run that took too long.
     """
@@ -37,7 +37,7 @@ class Outcomes:
         former: Former,
         suspects: Suspects,
         observer: BatchObserver,
-        curve: CostCurve,
+        costs: Costs,
         fail: Callable[[Ticket, RetortError], None],
         limits: CrewLimits,
     ) -> None:
@@ -45,7 +45,7 @@ class Outcomes:
         self._former = former
         self._suspects = suspects
         self._observer = observer
-        self._curve = curve
+        self._costs = costs
         self._fail = fail
         self._limits = limits
 
@@ -70,7 +70,7 @@ class Outcomes:
         self._give_up(run, "could not be stopped")
 
     def _succeeded(self, run: Run, now_s: float) -> None:
-        self._curve.observe(run.rows, run.ended_s - run.started_s)
+        self._costs.observe(run)
         self._observer.batch_ran(run.report())
         for piece, outputs in zip(run.pieces, run.parts, strict=True):
             ticket = piece.ticket

@@ -79,6 +79,10 @@ class Padded(Stacking):
                 batch_rows, cells, longest = batch_rows + piece.weight, filled, max(longest, length)
         return taken
 
+    def longest(self, pieces: Sequence[Piece]) -> Piece:
+        """The one whose inputs are as long as the batch on every axis but the first."""
+        return max(pieces, key=lambda piece: self._length(piece.inputs))
+
     def stack(self, pieces: Sequence[Piece]) -> Arrays:
         """The batch of some pieces, the shorter ones filled up to the longest."""
         if self._equal([piece.inputs for piece in pieces]):

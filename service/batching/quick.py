@@ -3,15 +3,17 @@
 A hop to a thread and back is two wake-ups and two hand-overs of the interpreter's lock: about 0.2 ms where a run of a
 tiny network takes 0.05. Judges each size by how long it took on the loop itself: a few slow runs in a row close it, one
 quick run opens it again. Long runs in a row, of whatever sizes, close all of them. Knows nothing of what runs; whoever
-sets the limit vouches that a run's time depends on its rows alone, since the loop stands still meanwhile.
+sets the limit vouches that a run's time depends on its size alone, since the loop stands still meanwhile.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from service.batching.costs import SIZES_LIMIT, Costs
+from service.batching.run import Run
 from service.core.clock import Clock
 
 SLOW_RUNS_ALLOWED = 3  # in a row: the first ones find cold caches, and any may be interrupted
@@ -35,35 +37,37 @@ class Quick:
 
     Args:
         limit_s: how long a run may hold the loop up; 0 lets none.
-        predict_s: rows -> seconds, as measured anywhere.
+        costs: which runs are of one size, and how long those take, as measured anywhere.
         clock: monotonic seconds.
     """
 
     limit_s: float
-    predict_s: Callable[[int], float]
+    costs: Costs
     clock: Clock
-    _seen: dict[int, _Seen] = field(default_factory=dict)
+    _seen: dict[Hashable, _Seen] = field(default_factory=dict)
     _all: _Seen = field(default_factory=_Seen)  # long runs, of all sizes
 
-    def allows(self, rows: int) -> bool:
-        """Whether a run of `rows` rows should be done on the loop."""
-        if not 0 < self.predict_s(rows) <= NEAR * self.limit_s:
+    def allows(self, run: Run) -> bool:
+        """Whether a run should be done on the loop."""
+        if not 0 < self.costs.predict_s(run) <= NEAR * self.limit_s:
             return False
         if self._all.slow_runs >= LONG_RUNS_ALLOWED and not self._looks_again(self._all):
             return False
-        seen = self._seen.get(rows)
+        seen = self._seen.get(self.costs.size(run)) if self._seen else None
         return seen is None or seen.slow_runs < SLOW_RUNS_ALLOWED or self._looks_again(seen)
 
-    def learn(self, rows: int, seconds: float) -> None:
-        """Notes that a run of `rows` rows took `seconds` on the loop."""
+    def learn(self, run: Run, seconds: float) -> None:
+        """Notes that a run took `seconds` on the loop."""
         if seconds <= LONG * self.limit_s:
             self._all.slow_runs = 0
         else:
             self._note(self._all)
-        if seconds <= self.limit_s:
-            self._seen.pop(rows, None)
-        else:
-            self._note(self._seen.setdefault(rows, _Seen()))
+        if seconds > self.limit_s:
+            if len(self._seen) >= SIZES_LIMIT:
+                self._seen.clear()
+            self._note(self._seen.setdefault(self.costs.size(run), _Seen()))
+        elif self._seen:
+            self._seen.pop(self.costs.size(run), None)
 
     def _note(self, seen: _Seen) -> None:
         seen.slow_runs += 1

@@ -61,7 +61,6 @@ class Supervisor:
         self._window = window or CrashWindow()
         self._restart_after_s = restart_after_s
         self._task: asyncio.Task[None] | None = None
-        self.healthy = False
 
     def start(self) -> None:
         """Starts the body; must be called on a running event loop, once."""
@@ -72,20 +71,28 @@ class Supervisor:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self.healthy = False
 
     async def _run(self) -> None:
-        while True:
-            self.healthy = True
-            try:
-                await self._body()
-            except Exception as error:
-                self.healthy = False
-                self._on_crash(error)
-                if not self._window.record(self._clock.now_s()):
-                    self._on_give_up(error)
-                    return
-                await asyncio.sleep(self._restart_after_s)
-            else:
-                self.healthy = False
+        while (error := await self._crash()) is not None:
+            self._on_crash(error)
+            if not self._window.record(self._clock.now_s()):
+                self._on_give_up(error)
                 return
+            del error  # its traceback holds what the body held, and the next one may run for ever
+            await asyncio.sleep(self._restart_after_s)
+
+    async def _crash(self) -> Exception | None:
+        """Runs the body: what it crashed with; None where it is finished."""
+        try:
+            await self._body()
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # by `stop`
+                raise
+            # What the body waited for was cancelled, not the body: unless that counts, nobody hears that it has ended.
+            lost = RuntimeError("what it waited for was cancelled")
+            lost.__cause__ = cancelled
+            return lost
+        except Exception as error:
+            return error
+        return None

@@ -27,7 +27,6 @@ from service.gateway.region_tensors import Regions, Target, targets_of
 JSON = "application/json"
 BINARY = "application/octet-stream"
 _CONTAINERS_LIMIT = 1_000_000
-HEADER_LENGTH = "inference-header-content-length"
 
 Specs = Mapping[str, TensorSpec]
 

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from service.core.errors import BadInput, TooLarge
+from service.core.errors import BadInput, TooLarge, Unavailable
 from service.gateway.joining import Blob
 from service.serving.threads import in_thread
 
@@ -70,7 +70,10 @@ async def encoded(body: Blob, accepted: bytes) -> tuple[Blob, str]:
     if len(body) <= INLINE_BYTES:
         smaller = _encode(body, coding)
     else:
-        smaller = await in_thread("encode an answer", lambda: _encode(body, coding))
+        try:
+            smaller = await in_thread("encode an answer", lambda: _encode(body, coding))
+        except Unavailable:  # there is no thread for it now, and the answer is there and counted as given
+            return body, ""
     return (smaller, coding) if len(smaller) < len(body) else (body, "")
 
 

@@ -23,7 +23,7 @@ PLATFORM = "onnxruntime_onnx"
 REMOTE_PLATFORM = "remote"
 
 # The repository extension knows these words; whatever is none of the others is not there for clients.
-_INDEX_STATES = {"READY": "READY", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
+_INDEX_STATES = {"READY": "READY", "LOADING": "LOADING", "DRAINING": "UNLOADING"}
 
 
 def metadata(servable: Servable, versions: Iterable[VersionView]) -> dict[str, Any]:

@@ -85,6 +85,86 @@ class Front(Protocol):
         ...
 
 
+class _Common:
+    """What the servers of one process have in common, made once; makes each of them, bound."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        health: Health,
+        listening: Listening,
+        clock: Clock,
+        controls: Controls,
+        credentials: Credentials,
+    ) -> None:
+        self._catalog = catalog
+        self._health = health
+        self._listening = listening
+        self._clock = clock
+        self._controls = controls
+        self._credentials = credentials
+        self._budget = ByteBudget(listening.max_in_flight_bytes)
+        self._max_body_bytes = min(listening.max_body_bytes, self._budget.large_limit_bytes)
+        self._shared_memory = SharedMemory(listening.shared_memory, self._max_body_bytes)
+        self._turns = Turns(clock)
+        self._calls = Counter(dict.fromkeys(GRPC_CODES, 0))
+
+    def http(self) -> HttpServer:
+        """Raises OSError: the port cannot be bound."""
+        listening, credentials, responses = self._listening, self._credentials, Counter[int]()
+        app = http.build(
+            self._catalog,
+            self._health,
+            max_body_bytes=self._max_body_bytes,
+            access_log=listening.access_log,
+            shared_memory=self._shared_memory,
+            cors_origins=listening.cors_origins,
+            calls=self._calls,
+            responses=responses,
+            budget=self._budget,
+            clock=self._clock,
+            controls=self._controls,
+            keyring=credentials.keyring,
+            turns=self._turns,
+            certificate_left_s=None if credentials.certificate is None else credentials.certificate.left_s,
+        )
+
+        def refused(status: int) -> None:
+            responses[status] += 1
+
+        return HttpServer(
+            app,
+            listening.host,
+            listening.http_port,
+            drain_timeout_s=listening.drain_timeout_s,
+            tls=credentials.context,
+            limits=Limits(connections=connections_within(listening.descriptors)),
+            refused=refused,
+        )
+
+    def grpc(self) -> Front:
+        """Raises OSError: the port cannot be bound."""
+        from service.gateway.grpc.build import build  # noqa: PLC0415 - takes a quarter of a second
+
+        return build(
+            self._catalog,
+            self._health,
+            self._listening.host,
+            self._listening.grpc_port,
+            shared_memory=self._shared_memory,
+            responses=self._calls,
+            clock=self._clock,
+            max_body_bytes=self._max_body_bytes,
+            drain_timeout_s=self._listening.drain_timeout_s,
+            access_log=self._listening.access_log,
+            controls=self._controls,
+            budget=self._budget,
+            keyring=self._credentials.keyring,
+            certificate=self._credentials.certificate,
+            turns=self._turns,
+        )
+
+
 class Fronts:
     """The servers of one process, bound when made; made on the event loop.
 
@@ -109,67 +189,13 @@ class Fronts:
         controls: Controls,
         credentials: Credentials,
     ) -> None:
-        budget = ByteBudget(listening.max_in_flight_bytes)
-        max_body_bytes = min(listening.max_body_bytes, budget.large_limit_bytes)
-        shared_memory = SharedMemory(listening.shared_memory, max_body_bytes)
-        keyring, turns = credentials.keyring, Turns(clock)
-        calls, responses = Counter(dict.fromkeys(GRPC_CODES, 0)), Counter[int]()
-        app = http.build(
-            catalog,
-            health,
-            max_body_bytes=max_body_bytes,
-            access_log=listening.access_log,
-            shared_memory=shared_memory,
-            cors_origins=listening.cors_origins,
-            calls=calls,
-            responses=responses,
-            budget=budget,
-            clock=clock,
-            controls=controls,
-            keyring=keyring,
-            turns=turns,
-            certificate_left_s=None if credentials.certificate is None else credentials.certificate.left_s,
-        )
-        host, drain_timeout_s, tls = listening.host, listening.drain_timeout_s, credentials.context
-        limits = Limits(connections=connections_within(listening.descriptors))
-
-        def refused(status: int) -> None:
-            responses[status] += 1
-
-        http_front = _bound(
-            lambda: HttpServer(
-                app, host, listening.http_port, drain_timeout_s=drain_timeout_s, tls=tls, limits=limits, refused=refused
-            ),
-            f"{host}:{listening.http_port}",
-            "--http-port",
-        )
+        common, host = _Common(catalog, health, listening, clock, controls, credentials), listening.host
+        http_front = _bound(common.http, f"{host}:{listening.http_port}", "--http-port")
         self._fronts: tuple[Front, ...] = (http_front,)
         if listening.grpc_port == NO_PORT:
             return
-        from service.gateway.grpc.build import build as build_grpc  # noqa: PLC0415 - takes a quarter of a second
-
         try:
-            grpc_front = _bound(
-                lambda: build_grpc(
-                    catalog,
-                    health,
-                    host,
-                    listening.grpc_port,
-                    shared_memory=shared_memory,
-                    responses=calls,
-                    clock=clock,
-                    max_body_bytes=max_body_bytes,
-                    drain_timeout_s=drain_timeout_s,
-                    access_log=listening.access_log,
-                    controls=controls,
-                    budget=budget,
-                    keyring=keyring,
-                    certificate=credentials.certificate,
-                    turns=turns,
-                ),
-                f"{host}:{listening.grpc_port}",
-                "--grpc-port",
-            )
+            grpc_front = _bound(common.grpc, f"{host}:{listening.grpc_port}", "--grpc-port")
         except AddressRefused:
             http_front.close()
             raise

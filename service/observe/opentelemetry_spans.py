@@ -8,7 +8,6 @@ Context.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 
@@ -24,9 +23,10 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from service.observe import logs
 from service.observe.tracing import Arrival, TracedRun
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 _NS = 1_000_000_000
 _MESSAGE_LIMIT = 512
 

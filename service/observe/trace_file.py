@@ -8,13 +8,13 @@ Source: Triton's user guide, "Trace"; what its `trace_summary.py` reads.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from service.observe import logs
 from service.observe.tracing import Arrival, TracedRun
 
 PENDING_LIMIT = 10_000
@@ -23,7 +23,8 @@ WRITERS_LIMIT = 8  # threads at once: where a disk hangs, traces wait and are le
 
 _NS = 1_000_000_000
 _NAME_LIMIT = 255
-_log = logging.getLogger(__name__)
+_COMPLETE = "REQUEST_END"
+_log = logs.logger(__name__)
 
 
 class TraceFile:
@@ -60,7 +61,7 @@ class TraceFile:
         for thread in self._writing:
             thread.join(max(0.0, end_s - time.monotonic()))
         if self._left_out:
-            _log.warning("%d traces were left out of the trace file: set log_frequency", self._left_out)
+            _log.warning("traces left out of the trace file: set log_frequency", traces=self._left_out)
 
     def _add(self, trace: FileTrace) -> None:
         if len(self._pending) >= PENDING_LIMIT:
@@ -112,7 +113,10 @@ class FileTrace:
         self.times["QUEUE_START"] = self._now_ns()
 
     def ran(self, run: TracedRun) -> None:
-        """Notes the times of a run in every trace in it; a request in parts has those of the last one."""
+        """Notes the times of a run in every trace in it; a request in parts has those of the last one.
+
+        But not in one that is complete, as of a client that left meanwhile: a thread may be writing it.
+        """
         start_ns, end_ns, report = int(run.started_s * _NS), int(run.ended_s * _NS), run.report
         times = {"COMPUTE_START": start_ns}
         if run.error is None:
@@ -120,7 +124,7 @@ class FileTrace:
             times["COMPUTE_OUTPUT_START"] = start_ns + report.input_ns + report.infer_ns
         times["COMPUTE_END"] = end_ns
         for trace, _ in run.traces:
-            if isinstance(trace, FileTrace):
+            if isinstance(trace, FileTrace) and _COMPLETE not in trace.times:
                 trace.times.update(times)
 
     def failed(self, error: BaseException) -> None:
@@ -128,7 +132,7 @@ class FileTrace:
 
     def end(self, attributes: Mapping[str, str | int], *, ok: bool) -> None:
         """The trace is complete."""
-        self.times["REQUEST_END"] = self._now_ns()
+        self.times[_COMPLETE] = self._now_ns()
         self._done(self)
 
     def entries(self) -> list[dict[str, Any]]:
@@ -143,4 +147,4 @@ def _write(path: Path, traces: list[FileTrace]) -> None:
     try:
         path.write_text(json.dumps([entry for trace in traces for entry in trace.entries()]), "utf-8")
     except OSError as error:
-        _log.error("the trace file could not be written: %s", error.strerror)
+        _log.error("trace file not written", reason=error.strerror)

@@ -6,17 +6,17 @@ its way can say what they know. Knows no transport and no tracing library.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from service.observe import logs
 from service.observe.trace_settings import MODE_SPANS, TraceSettings
 
 _SAMPLED = 1  # of the flags in a traceparent; W3C Trace Context, "Trace flags"
 _TRACEPARENT_PARTS = 4
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 class RunReport(Protocol):

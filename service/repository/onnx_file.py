@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.core.errors import BadModel
-from service.repository.onnx_steady import STEADY
+from service.repository.onnx_steady import SIZED, STEADY, chooses_sizes
 from service.repository.onnx_tensor import ExternalTensor, read_tensor
 from service.repository.protobuf_wire import BLOB, BLOBS, INTEGER, Malformed, Rule, Wire
 from service.repository.suggest import quoted
@@ -57,7 +57,7 @@ class OnnxFacts:
         opsets: imported domain -> version; the default domain is "".
         domains: those that a node or a function uses.
         quantised: whether any operator stores or computes in integers what stands for real numbers.
-        steady: whether the work of every operator is known not to depend on the values of the inputs.
+        steady: whether the work is known to depend on the shapes of the inputs alone, not on their values.
         external: every tensor whose data lies in another file, in the order of the graph.
     """
 
@@ -104,8 +104,15 @@ def read_onnx_facts(data: bytes, *, fields_limit: int = FIELDS_LIMIT) -> OnnxFac
     except Malformed as error:
         raise BadModel(f"model.onnx is not an ONNX file or is damaged: {error}.") from None
     return OnnxFacts(
-        walk.ir_version, walk.opsets, frozenset(walk.domains), walk.quantised, walk.steady, tuple(walk.external)
+        walk.ir_version, walk.opsets, frozenset(walk.domains), walk.quantised, _steady(data, walk), tuple(walk.external)
     )
+
+
+def _steady(data: bytes, walk: _Walk) -> bool:
+    try:
+        return walk.steady and not chooses_sizes(Wire(data, FIELDS_LIMIT), *walk.main_graph)
+    except Malformed:  # names that nobody can read, which ONNX Runtime does not mind
+        return False
 
 
 @dataclass(slots=True)
@@ -118,6 +125,7 @@ class _Walk:
     domains: set[str] = field(default_factory=set)
     quantised: bool = False
     steady: bool = True
+    main_graph: tuple[int, int] = (0, 0)
     external: list[ExternalTensor] = field(default_factory=list)
 
     def model(self, start: int, stop: int) -> None:
@@ -128,6 +136,7 @@ class _Walk:
                     self.ir_version = value
                 case 7:
                     has_graph = True
+                    self.main_graph = value, end
                     self._graph(value, end, depth=1)
                 case 8:
                     self._opset(value, end)
@@ -174,7 +183,7 @@ class _Walk:
         self._use_domain(domain, op_type)
         if (domain, op_type) == _OPENS_FILES:
             raise BadModel("Operator 'EPContext' loads an engine from a file of its own, which is not served.")
-        self.steady = self.steady and op_type in STEADY
+        self.steady = self.steady and (op_type in STEADY or (depth == 1 and op_type in SIZED))
         self.quantised = self.quantised or any(mark in op_type for mark in _QUANTISED)
         is_constant = op_type == "Constant" and domain in ("", "ai.onnx")
         for _, _, value, end in self.wire.fields(start, stop, NODE_ATTRIBUTES):

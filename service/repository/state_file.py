@@ -11,7 +11,6 @@ import contextlib
 import errno
 import json
 import os
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from service.core.whole_file import replace_whole
 from service.repository.names import is_name
 
 _SCHEMA = "retort.state/1"
@@ -118,7 +118,7 @@ class StateFile:
                 found = _read(path)
             except (FileNotFoundError, ValueError, RecursionError):
                 found = self._records
-            _replace(path, _encode({**found, **self._unwritten}))
+            replace_whole(path, _encode({**found, **self._unwritten}))
             os.fsync(folder)  # the new name is durable only when the folder that holds it is
 
 
@@ -171,26 +171,6 @@ def _lock(descriptor: int, wait_s: float) -> None:
 
 def _open_folder(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes beside, then renames over: each step leaves the old file or the new one."""
-    # A random name: two containers on one volume may have the same process id, and not every file system locks.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            left = memoryview(content)
-            while left:
-                left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _read(path: Path) -> dict[str, ActiveRecord]:

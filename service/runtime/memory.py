@@ -19,8 +19,6 @@ from pathlib import Path
 from service.runtime import cgroup
 
 _PROC = Path("/proc")
-
-
 _M_ARENA_MAX = -8  # glibc's malloc.h
 
 
@@ -52,10 +50,16 @@ def trim() -> bool:
 
 
 def resident_bytes(proc: Path = _PROC, pid: int | str = "self") -> int:
-    """Resident memory of a process in bytes; where it has no /proc, the most that this one ever had."""
+    """Resident memory of a process in bytes; of this one, where there is no /proc, the most that it ever had.
+
+    Raises:
+        OSError: there is no such process, or none is to be looked at.
+    """
     try:
         return int((proc / str(pid) / "statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
+        if pid != "self":
+            raise
         unit_bytes = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
 

@@ -126,7 +126,7 @@ def _read(answer: bytes) -> tuple[str, object]:
     """The last stage and result; the child may be under the model's control, so whatever it wrote is data to doubt."""
     stage, result = "starting", None
     for line in answer.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):  # no JSON, or nested as no result is
             message = json.loads(line)
             if isinstance(message, dict):
                 stage = str(message.get("stage", stage))[:20]

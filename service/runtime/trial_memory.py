@@ -6,11 +6,11 @@ A file that cannot be read or written costs only that trials are run again; it i
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+
+from service.core.whole_file import replace_whole
 
 FILE = "trials.json"  # in the state folder
 _MOST_ENTRIES = 10_000
@@ -58,20 +58,12 @@ class TrialMemory:
         return []
 
     def _write(self) -> None:
-        """Whole or not at all: a new file beside, flushed, then renamed over the old one."""
         if self._path is None:
             return
-        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
         try:
-            beside.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("w", encoding="utf-8") as file:
-                json.dump({"passed": list(self._passed)}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_whole(self._path, json.dumps({"passed": list(self._passed)}).encode())
         except OSError:
-            with suppress(OSError):
-                beside.unlink()
             self._report("a passed trial cannot be written down, so it will be run again after a restart")
 
 

@@ -22,6 +22,7 @@ from grpc.experimental import ChannelOptions
 from tritonclient.grpc import service_pb2
 
 from service.core.errors import RunFailed, Stuck
+from service.runtime.spare_threads import start_thread
 from service.runtime.triton_failures import failure, is_lost, is_silent
 
 _POLL_S = 0.05
@@ -74,6 +75,7 @@ class Link:
         Raises:
             RetortError: as `triton_failures` says.
             Stuck: no answer in time, stopped, or cancelled.
+            Unavailable: there is no thread to watch `cancel`.
         """
         turn = self._begin()
         ends_s = time.monotonic() + timeout_s
@@ -167,7 +169,7 @@ class _Turn:
 
     @contextmanager
     def until(self, cancel: threading.Event | None) -> Iterator[None]:
-        """Stops this turn once `cancel` is set; None never is."""
+        """Stops this turn once `cancel` is set; None never is. Raises Unavailable: there is no thread to watch it."""
         if cancel is None:
             yield
             return
@@ -179,7 +181,7 @@ class _Turn:
                     self.stop()
                     return
 
-        threading.Thread(target=watch, name="remote-cancel", daemon=True).start()
+        start_thread(threading.Thread(target=watch, name="remote-cancel", daemon=True))
         try:
             yield
         finally:

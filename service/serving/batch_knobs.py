@@ -7,7 +7,7 @@ from service.repository.config_sections import QueuePolicy
 from service.repository.model_config import ModelConfig
 
 
-def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> BatchConfig:
+def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float, shapes_vary: bool = False) -> BatchConfig:
     """The batcher's knobs as model.yaml gives them, with what was found out about the version."""
     queueing = config.dynamic_batching
     return BatchConfig(
@@ -21,6 +21,7 @@ def batch_config(config: ModelConfig, *, mixes: bool, inline_limit_s: float) -> 
         keeps_order=queueing.preserve_ordering,
         mixes=mixes,
         inline_limit_s=inline_limit_s,
+        shapes_vary=shapes_vary,
     )
 
 

@@ -23,15 +23,16 @@ async def close_runners(where: str, runners: Sequence[Runner]) -> None:
 
     def beside() -> None:
         stand_back()  # giving memory back takes milliseconds, and nobody waits for it
-        _close(runners)
+        close_all(runners)
 
     try:
         await in_thread(f"close {where}", beside)
     except Unavailable:
-        _close(runners)
+        close_all(runners)
 
 
-def _close(runners: Sequence[Runner]) -> None:
+def close_all(runners: Sequence[Runner]) -> None:
+    """Closes them here and now; blocks. What the last one of them raises is raised then."""
     with ExitStack() as closing:
         for runner in runners:
             closing.callback(runner.close)

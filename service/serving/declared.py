@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from service.core.contract import Array, Arrays, TensorSpec
-from service.core.errors import BadModel, RetortError
+from service.core.errors import BadModel
 from service.repository.config_tensors import Tensor
 from service.repository.model_config import ModelConfig
 from service.runtime.runner import Runner
@@ -35,7 +35,7 @@ def declare(runner: Runner, config: ModelConfig, where: str, *, has_golden: bool
         return runner
     try:
         return DeclaredRunner(runner, *_reconcile(runner, config, where, has_golden))
-    except RetortError:
+    except BaseException:
         runner.close()
         raise
 

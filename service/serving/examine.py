@@ -45,8 +45,8 @@ class Examined:
         machine: provider and CPU class.
         golden_chunk_rows: rows of one run of golden cases, see `golden_chunk_rows`.
         padding: whether requests of different lengths may be put together.
-        steady: whether the time of a run depends on its rows alone: on the CPU, every other axis fixed, and no operator
-            whose work depends on values.
+        steady: whether the time of a run depends on its size alone: on the CPU, and no operator whose work depends on
+            values.
         repeats: whether two runs of the same input gave the same answer.
     """
 
@@ -136,9 +136,19 @@ def _examine(
     for other in runners[1:]:
         other.run(rows.take(range(config.max_batch_size if batchability.mixes else 1)))
     expected, repeats = _repeated(runner, rows.take([0])) if _answers_last(config) else ({}, False)
-    steady = files.steady and machine.provider == "cpu" and _fixed(signature)
+    steady = files.steady and machine.provider == "cpu"
     return Examined(
-        signature, batchability, curve, golden, rows, expected, machine, chunk_rows, padding, steady, repeats
+        signature=signature,
+        batchability=batchability,
+        curve=curve,
+        golden=golden,
+        rows=rows,
+        expected=expected,
+        machine=machine,
+        golden_chunk_rows=chunk_rows,
+        padding=padding,
+        steady=steady,
+        repeats=repeats,
     )
 
 
@@ -156,13 +166,6 @@ def signature_of(files: VersionFiles, runner: Runner) -> Signature:
 def _answers_last(config: ModelConfig) -> bool:
     """Whether the version computes alike for as long as it is loaded: a remote's may be exchanged under our feet."""
     return config.runner is None or config.runner.triton.version is not None
-
-
-def _fixed(signature: Signature) -> bool:
-    """Whether every input has one size but for its rows; text has as many bytes as its sender likes."""
-    if any(spec.datatype == "BYTES" for spec in signature.inputs.values()):
-        return False
-    return not any(map(signature.varies, signature.inputs.values()))
 
 
 def _repeated(runner: Runner, row: Arrays) -> tuple[dict[str, Array], bool]:

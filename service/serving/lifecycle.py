@@ -199,7 +199,13 @@ class Lifecycle:
         ungated: bool,
     ) -> SwapReport:
         old = entry.active
-        if not await self._pointer.activate(entry, servable, forced=ungated):
+        try:
+            durable = await self._pointer.activate(entry, servable, forced=ungated)
+        except RetortError:
+            if loaded_now:
+                await self._retire_unless_resident(entry, servable.version)
+            raise
+        if not durable:
             warnings = [*warnings, NOT_DURABLE]
         then()
         exchanged_s = time.monotonic()

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from service.core.errors import Stuck
 from service.runtime.runner import Runner
+from service.serving.closing import close_all
 from service.serving.threads import in_thread
 
 T = TypeVar("T")
@@ -90,8 +92,8 @@ class LoadJob(Generic[T]):
                 self._ended = not self.cancel.is_set()
             self._check()
         except BaseException:
-            for runner in self._runners:
-                runner.close()
+            with suppress(Exception):  # why there is no version is what its caller asks
+                close_all(self._runners)
             raise
         return result
 

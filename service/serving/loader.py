@@ -167,7 +167,12 @@ class Loader:
         inline_limit_s = self._options.inline_limit_s if steady and built.origins.processes is None else 0.0
         batcher = Batcher(
             built.runners,
-            batch_config(identity.config, mixes=examined.batchability.mixes, inline_limit_s=inline_limit_s),
+            batch_config(
+                identity.config,
+                mixes=examined.batchability.mixes,
+                inline_limit_s=inline_limit_s,
+                shapes_vary=not examined.signature.fixed,
+            ),
             examined.curve,
             clock=self.clock,
             observer=pulse,

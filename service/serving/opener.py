@@ -18,6 +18,7 @@ from service.repository.store import VersionFiles
 from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions, choose_provider, options_for
 from service.runtime.runner import Runner
+from service.runtime.spare_threads import start_thread
 from service.runtime.threads import intra_op_threads, usable_cores
 from service.serving.declared import declare
 from service.serving.digest import digest
@@ -139,7 +140,7 @@ class Opener:
         cancel = threading.Event()
         limit = threading.Timer(self._options.load_timeout_s, cancel.set)
         limit.daemon = True
-        limit.start()
+        start_thread(limit)
         try:
             return self._runner(files, identity.config, cancel, instance, build)
         finally:

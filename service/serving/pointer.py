@@ -61,14 +61,18 @@ class Pointer:
         return [decision.warning] if decision.warning in (FORCED, NOT_MEASURED_HERE) else []
 
     async def activate(self, entry: Entry, servable: Servable, *, forced: bool) -> bool:
-        """Writes the choice down, then exchanges the pointer; False where it could not be made durable."""
-        old = entry.active
-        if old is not servable:
-            entry.previous = old.version if old is not None else entry.previous
+        """Writes the choice down, then exchanges the pointer; False where it could not be made durable.
+
+        Raises:
+            Unavailable: there is no thread to write it down; nothing has changed.
+        """
+        old, previous = entry.active, entry.previous
+        if old is not None and old is not servable:
+            previous = old.version
         configured = entry.config.active if entry.config else None
-        record = ActiveRecord(servable.version, entry.previous, configured, forced)
+        record = ActiveRecord(servable.version, previous, configured, forced)
         problem = await in_thread(f"state {entry.name}", lambda: self._state.write(entry.name, record))
-        entry.active = servable
+        entry.active, entry.previous = servable, previous
         await self.replace_heart(entry)
         if problem:
             self._log.warning("active version not durable", model=entry.name, reason=problem)

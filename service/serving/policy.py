@@ -65,5 +65,5 @@ class Plan:
 
 
 def reload_plan(wanted: Sequence[str], loaded: Collection[str]) -> Plan:
-    """Every wanted version is (re)read, the active one first; a loaded one that is not wanted is retired."""
+    """Every wanted version is (re)read, in the order given; a loaded one that is not wanted is retired."""
     return Plan(tuple(wanted), tuple(version for version in loaded if version not in wanted))

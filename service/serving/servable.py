@@ -39,7 +39,6 @@ class State(Enum):
 
     NOT_LOADED = "NOT_LOADED"
     LOADING = "LOADING"
-    WARMING = "WARMING"
     READY = "READY"
     DRAINING = "DRAINING"
     CLOSED = "CLOSED"

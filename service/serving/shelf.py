@@ -71,7 +71,7 @@ class Shelf:
 
     async def fill(self, slot: Slot, entry: Entry, old: Servable | None) -> Servable | None:
         """Loads the slot's version; None when its files and configuration are those of `old`."""
-        assert entry.config is not None  # noqa: S101 - `_scan` came first
+        assert entry.config is not None  # noqa: S101 - `scan` came first
         named = {"model": entry.name, "version": slot.version}
         if old is None:
             slot.state, slot.reason = State.LOADING, ""

@@ -56,6 +56,11 @@ class Signature:
         """Whether a tensor has another variable axis than its rows; one without a name never is those."""
         return any(not isinstance(dim, int) and (dim is None or dim != self.batch_axis) for dim in spec.dims)
 
+    @property
+    def fixed(self) -> bool:
+        """Whether every input has one size but for its rows; text has as many bytes as its sender likes."""
+        return not any(spec.datatype == "BYTES" or self.varies(spec) for spec in self.inputs.values())
+
     def select(self, request: InferRequest, answered: Arrays) -> dict[str, Array]:
         """The outputs that the request asked for, in its order; all of them when it named none."""
         if request.outputs:

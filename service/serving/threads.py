@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from service.core.errors import Unavailable
+from service.runtime.spare_threads import start_thread
 
 T = TypeVar("T")
 
@@ -43,10 +43,7 @@ async def in_thread(name: str, work: Callable[[], T]) -> T:
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
-    try:
-        threading.Thread(target=_do, args=(work, future, loop), name=name, daemon=True).start()
-    except RuntimeError:
-        raise Unavailable("the server has no thread left for this; try again later") from None
+    start_thread(threading.Thread(target=_do, args=(work, future, loop), name=name, daemon=True))
     try:
         return await future
     finally:

@@ -135,7 +135,7 @@ class Inference:
             counted.answered(answer)
             write = partial(_written, answer, asked, targets, holder, streamed=method == STREAM)
             heavy = is_heavy_answer(answer.outputs, asked.outputs)
-            response = await self._heavy.do("write an answer", write) if heavy else write()
+            response = await self._heavy.write(write) if heavy else write()
             call.share.take(response.size_bytes)
             return response
 

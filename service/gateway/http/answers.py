@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from starlette.requests import Request
 from starlette.responses import Response
 
-from service.core.contract import ModelRef
-from service.gateway.codec import HEADER_LENGTH, JSON, Encoded
+from service.gateway.codec import JSON, Encoded
 from service.gateway.compression import encoded
-from service.gateway.http.request_head import REF
+from service.gateway.guard import HEADER_LENGTH
 from service.gateway.joining import Blob
 from service.gateway.problems import Problem
-
-_HEADER_LENGTH = HEADER_LENGTH.encode()
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
@@ -30,7 +26,7 @@ async def inference_answer(answer: Encoded, request_headers: Mapping[bytes, byte
     body, coding = await encoded(answer.body, accepted) if accepted else (answer.body, "")
     headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(body))]
     if answer.header_length is not None:
-        headers.append((_HEADER_LENGTH, b"%d" % answer.header_length))
+        headers.append((HEADER_LENGTH, b"%d" % answer.header_length))
     if coding:
         headers += [(b"content-encoding", coding.encode()), (b"vary", b"Accept-Encoding")]
     return _Ready(body, headers)
@@ -49,9 +45,3 @@ class _Ready(Response):
 def problem_answer(problem: Problem) -> Response:
     """An error."""
     return Response(problem.body, problem.status, headers=problem.headers, media_type=JSON)
-
-
-def ref_of(request: Request) -> ModelRef:
-    """The model, and the version if any, that the path names."""
-    known: ModelRef | None = request.scope.get(REF)
-    return known or ModelRef(request.path_params["model"], request.path_params.get("version"))

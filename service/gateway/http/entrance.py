@@ -28,6 +28,7 @@ from service.gateway.guard import SHARE
 from service.gateway.http import traced
 from service.gateway.http.answers import problem_answer
 from service.gateway.http.exchange import WHOLE, Exchange
+from service.gateway.http.flow import TAKEN_OVER_BYTES
 from service.gateway.http.request_head import CAME_S, REF, origin_of, request_id_of
 from service.gateway.http.routes import methods_at
 from service.gateway.problems import Problem, problem, problem_of, was_meant
@@ -41,7 +42,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 _INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 _PATH_LIMIT = 300
-_LARGE_BYTES = 64 << 10  # what a connection takes over before it makes its writer wait
 _PIECE_BYTES = 256 << 10  # of a large answer, handed over at once
 _END: Message = {"type": "http.response.body", "body": b""}
 # What uvloop says of a connection that its client closed, in the moment before uvicorn hears of it.
@@ -171,7 +171,7 @@ class _Sender:
         But not past who stands in between and adds to answers, as CORS does.
         """
         whole: Exchange | None = scope.get(WHOLE)
-        if whole is None or self._send != whole.send or not whole.ready or len(response.body) > _LARGE_BYTES:
+        if whole is None or self._send != whole.send or not whole.ready or len(response.body) > TAKEN_OVER_BYTES:
             await response(scope, receive, self)
             return
         self.status = response.status_code
@@ -185,7 +185,7 @@ class _Sender:
             if message["type"] == "http.response.start":
                 self.status = message["status"]
                 message["headers"].extend(self._headers)
-            elif len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
+            elif len(message.get("body", b"")) > TAKEN_OVER_BYTES and not message.get("more_body"):
                 await self._send_in_pieces(memoryview(message["body"]))
                 message = _END
             await self._send(message)

@@ -8,6 +8,8 @@ from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+TAKEN_OVER_BYTES = 64 << 10  # of an answer, by a connection before it makes its writer wait
+
 
 class Flow(FlowControl):
     """Of one connection; uvicorn's own would read on whenever a handler looks for its client.

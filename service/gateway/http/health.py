@@ -5,7 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.gateway.http.answers import json_answer, ref_of
+from service.gateway.http.answers import json_answer
+from service.gateway.http.request_head import ref_of
 from service.gateway.http.routes import Route, at_each_version
 from service.gateway.rights import Right
 from service.serving.catalog import Catalog

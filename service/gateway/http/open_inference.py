@@ -19,9 +19,9 @@ from service.gateway.classification import classified
 from service.gateway.extensions import server_metadata
 from service.gateway.guard import Body, body_of, hold, read_tensors, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
-from service.gateway.http.answers import inference_answer, json_answer, ref_of
+from service.gateway.http.answers import inference_answer, json_answer
 from service.gateway.http.door import sender_of
-from service.gateway.http.request_head import CAME_S, head_of, headers_of
+from service.gateway.http.request_head import CAME_S, head_of, headers_of, ref_of
 from service.gateway.http.routes import Route, at_each_version
 from service.gateway.layouts import Layouts
 from service.gateway.shared_memory import SharedMemory
@@ -86,8 +86,8 @@ class OpenInference:
             body = await read_tensors(headers, request.receive, self._max_body_bytes, scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             regions = self._shared_memory.for_request(partial(check_shared_memory, scope))
-            head = head_of(scope, headers)
-            read = partial(self._layouts.decode, body, head.header_length, specs := servable.inputs, regions)
+            head, specs = head_of(scope, headers), servable.inputs
+            read = partial(self._layouts.decode, body, head.header_length, specs, regions)
             if len(body) > _SHORT_BYTES or self._shared_memory.enabled:
                 check_room(servable)  # before it is read: one that is short is refused as soon by the batcher
             heavy = is_heavy_body(body, head.header_length, specs)
@@ -103,7 +103,7 @@ class OpenInference:
                 counted.answered(answer)
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
-            encoded = await self._heavy.do("write an answer", write) if heavy else write()
+            encoded = await self._heavy.write(write) if heavy else write()
             hold(scope, len(encoded.body))
         return await inference_answer(encoded, headers)
 

@@ -14,9 +14,9 @@ from service.gateway.budget import beside_bytes
 from service.gateway.codec import JSON, Encoded
 from service.gateway.guard import hold, read_body, while_client_waits
 from service.gateway.heavy import Heavy, is_heavy_answer, is_heavy_body
-from service.gateway.http.answers import inference_answer, json_answer, ref_of
+from service.gateway.http.answers import inference_answer, json_answer
 from service.gateway.http.door import sender_of
-from service.gateway.http.request_head import deadline_of
+from service.gateway.http.request_head import deadline_of, ref_of
 from service.gateway.http.routes import Route
 from service.gateway.turns import Turns
 from service.serving.catalog import Catalog
@@ -24,7 +24,7 @@ from service.serving.counted import Counted
 from service.serving.refusal import turn_away
 from service.serving.reports import VersionView
 
-_STATES = {"READY": "AVAILABLE", "LOADING": "LOADING", "WARMING": "LOADING", "DRAINING": "UNLOADING"}
+_STATES = {"READY": "AVAILABLE", "LOADING": "LOADING", "DRAINING": "UNLOADING"}
 
 
 class Predict:
@@ -59,7 +59,8 @@ class Predict:
         began_s, headers = self._clock.now_s(), dict(request.scope["headers"])
         if (turn := self._turns.take()) is not None:
             await turn
-        turn_away(self._catalog, ref := ref_of(request))
+        ref = ref_of(request)
+        turn_away(self._catalog, ref)  # a lease is not held while a body comes
         body = await read_body(headers, request.receive, self._max_body_bytes, request.scope)
         with self._catalog.lease(ref) as servable, Counted(servable.statistics) as counted:
             if servable.sequencer is not None:
@@ -77,7 +78,7 @@ class Predict:
             counted.answered(answer)
             write = partial(tensorflow_json.encode, answer, style, servable.config.labels)
             heavy = is_heavy_answer(answer.outputs, (), lambda _: False)
-            text = await self._heavy.do("write an answer", write) if heavy else write()
+            text = await self._heavy.write(write) if heavy else write()
             hold(request.scope, len(text))
         return await inference_answer(Encoded(text, JSON, None), headers)
 

@@ -16,12 +16,13 @@ from service.core.errors import BadInput, NotFound
 from service.gateway import describe
 from service.gateway.access import check_admin
 from service.gateway.codec import JSON, parse_object
-from service.gateway.guard import read_body
 from service.gateway.http.answers import json_answer
+from service.gateway.http.orders import body_of_order, order_of
 from service.gateway.http.routes import Route
 from service.gateway.load_order import check_unload_order, read_load_order
 from service.gateway.quote import quote
 from service.gateway.rights import Right
+from service.repository.overlay import Override
 from service.serving.catalog import Catalog
 from service.serving.gate import Machine
 from service.serving.threads import in_thread
@@ -29,7 +30,7 @@ from service.serving.threads import in_thread
 T = TypeVar("T", bound=BaseModel)
 
 _ADMIN = Right.ADMIN
-_BODY_LIMIT_BYTES = 64 << 10
+_BESIDE_FILES_BYTES = 64 << 10  # of a load: its configuration, and the names of its files
 _DAY_S = 86_400
 
 
@@ -73,7 +74,7 @@ class RepositoryRoutes:
 
     def __init__(self, catalog: Catalog, max_body_bytes: int) -> None:
         self._catalog = catalog
-        self._load_limit_bytes = max_body_bytes * 4 // 3 + _BODY_LIMIT_BYTES
+        self._load_limit_bytes = max_body_bytes * 4 // 3 + _BESIDE_FILES_BYTES
 
     def routes(self) -> list[Route]:
         """Every route of this module."""
@@ -113,17 +114,19 @@ class RepositoryRoutes:
         """Reads a model's files again, or what the request brings; what served before serves on if that fails."""
         check_admin(request.scope, needs_content_type=False)
         model = request.path_params["model"]
-        body = await read_body(dict(request.scope["headers"]), request.receive, self._load_limit_bytes, request.scope)
-        # Megabytes of base64 would hold up the requests of others.
-        override = await in_thread("read a load", lambda: read_load_order(model, _parameters(body)))
+        body = await body_of_order(request, self._load_limit_bytes)
+
+        def read() -> Override | None:
+            return read_load_order(model, _parameters(parse_object(body) if body else {}))
+
+        override = await in_thread("read a load", read)  # megabytes of base64 would hold up the requests of others
         await self._catalog.load(model, override)
         return json_answer({})
 
     async def unload(self, request: Request) -> Response:
         """Drains and closes every version of a model."""
         check_admin(request.scope, needs_content_type=False)
-        body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES, request.scope)
-        check_unload_order(_parameters(body))
+        check_unload_order(_parameters(await order_of(request)))
         await self._catalog.unload(request.path_params["model"])
         return json_answer({})
 
@@ -162,9 +165,9 @@ class RepositoryRoutes:
 
 
 async def _order(request: Request, kind: type[T]) -> T:
-    body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES, request.scope)
+    order = await order_of(request)
     try:
-        return kind.model_validate(parse_object(body) if body else {})
+        return kind.model_validate(order)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = quote(str(first["loc"][0]) if first["loc"] else "the body")
@@ -172,9 +175,9 @@ async def _order(request: Request, kind: type[T]) -> T:
     raise BadInput(f"{where} of the request: {what}")
 
 
-def _parameters(body: bytes) -> dict[str, Any]:
-    """The parameters of a load or unload; none where there is no body."""
-    parameters = parse_object(body).get("parameters") if body else None
+def _parameters(order: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a load or unload; none where it says none."""
+    parameters = order.get("parameters")
     if not isinstance(parameters, dict | None):
         raise BadInput(f"'parameters' of the request is {quote(parameters)}, expected an object")
     return parameters or {}

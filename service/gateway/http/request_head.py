@@ -1,20 +1,22 @@
-"""What an inference request's head says: the JSON's length, the deadline, who sent it, and its id."""
+"""What a request's head says: the model, the JSON's length, the deadline, who sent it, and its id."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from starlette.requests import Request
 from starlette.types import Scope
 
+from service.core.contract import ModelRef
 from service.core.deadline import NEVER, Deadline
 from service.core.errors import BadInput
+from service.gateway.guard import HEADER_LENGTH
 
 # Keys of a scope whose connection knows the head: what it says, and whom an inference request is for.
 HEAD = "retort.head"
 REF = "retort.ref"
 CAME_S = "retort.came_s"  # key of a scope: when a request came that had to wait for its turn
-_HEADER_LENGTH = b"inference-header-content-length"
 _TIMEOUT = b"retort-timeout-ms"
 _REQUEST_ID = b"x-request-id"
 _DIGITS_LIMIT = 15
@@ -39,6 +41,12 @@ class RequestHead(NamedTuple):
         return NEVER if self.timeout_s is None else Deadline.after(began_s, self.timeout_s)
 
 
+def ref_of(request: Request) -> ModelRef:
+    """The model, and the version if any, that the path names."""
+    known: ModelRef | None = request.scope.get(REF)
+    return known or ModelRef(request.path_params["model"], request.path_params.get("version"))
+
+
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
     """The headers by lower-case name; of several with one name the last."""
     known: RequestHead | None = scope.get(HEAD)
@@ -57,7 +65,7 @@ def read_head(headers: Mapping[bytes, bytes]) -> RequestHead:
         BadInput: `Inference-Header-Content-Length` is no number of bytes, or `Retort-Timeout-Ms` no number of
             milliseconds above 0.
     """
-    length = _whole_number(headers.get(_HEADER_LENGTH), "Inference-Header-Content-Length", "a number of bytes")
+    length = _whole_number(headers.get(HEADER_LENGTH), "Inference-Header-Content-Length", "a number of bytes")
     return RequestHead(headers, length, _timeout_s(headers))
 
 

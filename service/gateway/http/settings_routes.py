@@ -12,16 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.gateway.access import check_settings
-from service.gateway.codec import parse_object
 from service.gateway.controls import Controls
-from service.gateway.guard import read_body
 from service.gateway.http.answers import json_answer
+from service.gateway.http.orders import order_of
 from service.gateway.http.routes import Route
 from service.gateway.rights import Right
 from service.serving.catalog import Catalog
 
 _ADMIN = Right.ADMIN
-_BODY_LIMIT_BYTES = 64 << 10
 
 
 class SettingsRoutes:
@@ -88,5 +86,4 @@ class SettingsRoutes:
 async def _order(request: Request) -> Mapping[str, Any]:
     """The settings that an administrator sends; none in an empty body."""
     check_settings(request.scope)
-    body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES, request.scope)
-    return parse_object(body) if body else {}
+    return await order_of(request)

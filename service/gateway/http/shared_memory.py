@@ -11,8 +11,8 @@ from starlette.responses import Response
 from service.core.errors import BadInput
 from service.gateway.access import check_shared_memory
 from service.gateway.codec import parse_object
-from service.gateway.guard import read_body
 from service.gateway.http.answers import json_answer
+from service.gateway.http.orders import body_of_order
 from service.gateway.http.routes import Route
 from service.gateway.quote import quote
 from service.gateway.rights import Right
@@ -68,8 +68,7 @@ class SharedMemoryRoutes:
     async def register_region(self, request: Request) -> Response:
         """Opens an object of shared memory and gives a span of it a name."""
         check_shared_memory(request.scope)
-        body = await read_body(dict(request.scope["headers"]), request.receive, _BODY_LIMIT_BYTES, request.scope)
-        order = parse_object(body)
+        order = parse_object(await body_of_order(request, _BODY_LIMIT_BYTES))
         for key in order:
             if key not in _ORDER:
                 raise BadInput(f"{quote(key)} of the request is not known, expected 'key', 'offset' and 'byte_size'")

@@ -27,7 +27,7 @@ class Sweeper:
     """See the module.
 
     Args:
-        log: gets a line for each look that finds connections turned away.
+        log: gets a line for each look that finds connections turned away, and for what fails in one.
         every_s: between two looks.
 
     Attributes:
@@ -64,7 +64,10 @@ class Sweeper:
     def _judge(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._every_s, self._take_time)
         for connection in tuple(self._connections):
-            connection.judge(self.now_s)
+            try:
+                connection.judge(self.now_s)
+            except Exception as error:  # a defect of ours: the time of the others is up all the same
+                self._log.error("a connection could not be judged", exc_info=error)
         if self._turned_away:
             self._log.warning("connections turned away", count=self._turned_away, open=len(self._connections))
             self._turned_away = 0

@@ -10,10 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.core.errors import Rejected
 from service.gateway.http.answers import problem_answer
+from service.gateway.http.flow import TAKEN_OVER_BYTES
 from service.gateway.problems import problem_of
 from service.observe.logs import REQUEST_ID
 
-LARGE_BYTES = 64 << 10  # what a connection takes over before it makes its writer wait
 _MIB = 1 << 20
 
 
@@ -42,7 +42,7 @@ class Untaken:
                 starts.append(message)
                 return
             size_bytes = len(message["body"])
-            if size_bytes <= LARGE_BYTES:
+            if size_bytes <= TAKEN_OVER_BYTES:
                 size_bytes = 0
             elif self._held_bytes and self._held_bytes + size_bytes > self._limit_bytes:
                 await problem_answer(problem_of(self._refusal(), REQUEST_ID.get("")))(scope, receive, send)

@@ -36,14 +36,21 @@ class Where:
         raise AssertionError("nothing here takes long")
 
 
-def started(engine: Where, inline_limit_s: float, max_delay_s: float = 0.0, seams: BatcherSeams = USUAL) -> Batcher:
+def started(
+    engine: Where,
+    inline_limit_s: float,
+    max_delay_s: float = 0.0,
+    seams: BatcherSeams = USUAL,
+    *,
+    shapes_vary: bool = False,
+) -> Batcher:
     """Of at most four rows a run."""
     curve = CostCurve(4)
     curve.observe(1, 1e-6)
     curve.observe(4, 2e-6)
     batcher = Batcher(
         [engine],
-        BatchConfig(max_rows=4, inline_limit_s=inline_limit_s, max_delay_s=max_delay_s),
+        BatchConfig(4, inline_limit_s=inline_limit_s, max_delay_s=max_delay_s, shapes_vary=shapes_vary),
         curve,
         clock=MonotonicClock(),
         observer=VersionStatistics("m", "1"),

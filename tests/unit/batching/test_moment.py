@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from service.batching.contract import CloseReason
 from service.batching.moment import GATHER_S, Moment
-from service.batching.quick import Quick
+from service.batching.run import Run
 from service.batching.seams import BatcherSeams
 from service.core.deadline import Deadline
 from service.core.errors import NotReady
@@ -17,24 +18,23 @@ from tests.fakes import ManualClock
 from tests.unit.batching.on_loop import Where, started
 
 INLINE_S = 0.5
-RUN_S = 1e-5
 
 
 @dataclass
 class Forms:
     """A moment over so many rows that wait, and how many there were each time batches were formed."""
 
-    limit_s: float = INLINE_S
+    on_loop: bool = True
     most_rows: int = 32
     clock: ManualClock = field(default_factory=ManualClock)
     waiting: int = 0
     formed: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        quick = Quick(self.limit_s, lambda _rows: RUN_S, self.clock)
         loop = asyncio.get_running_loop()
         waiting, guard = lambda: self.waiting, lambda step: step
-        self.moment = Moment(loop, self.clock, quick, self.most_rows, waiting=waiting, form=self.form, guard=guard)
+        self.moment = Moment(loop, self.clock, self.most_rows, waiting=waiting, form=self.form, guard=guard)
+        self.moment.learn(Run([], CloseReason.FULL), done=self.on_loop)
 
     def form(self, _now_s: float) -> None:
         self.formed.append(self.waiting)
@@ -61,16 +61,16 @@ async def test_as_long_as_each_turn_brings_somebody_nobody_is_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit_s", "most_rows", "formed"),
+    ("on_loop", "most_rows", "formed"),
     [
-        (INLINE_S, 32, [5]),
-        (0.0, 32, [1, 1, 1, 1, 1]),  # an engine on a thread waits for nobody
-        (INLINE_S, 1, [1, 1, 1, 1, 1]),  # nor do requests that are never put together
-        (INLINE_S, 3, [3, 2]),  # as many as a batch takes
+        (True, 32, [5]),
+        (False, 32, [1, 1, 1, 1, 1]),  # an engine on a thread waits for nobody
+        (True, 1, [1, 1, 1, 1, 1]),  # nor do requests that are never put together
+        (True, 3, [3, 2]),  # as many as a batch takes
     ],
 )
-async def test_who_waits_for_whom(limit_s: float, most_rows: int, formed: list[int]) -> None:
-    forms = Forms(limit_s, most_rows)
+async def test_who_waits_for_whom(on_loop: bool, most_rows: int, formed: list[int]) -> None:
+    forms = Forms(on_loop, most_rows)
     for newcomers in (1, 1, 1, 1, 1, 0, 0, 0):
         await forms.turn(newcomers)
     assert forms.formed == formed
@@ -93,13 +93,13 @@ async def test_where_no_engine_is_idle_nothing_is_gathered() -> None:
 
 async def test_requests_of_three_turns_share_a_run() -> None:
     batcher = started(engine := Where(), INLINE_S)
-    await asyncio.sleep(0)
+    await batcher.submit({"x": np.ones((1, 2))}, 1, Deadline.never())
     asked = []
     for _ in range(3):
         asked.append(asyncio.ensure_future(batcher.submit({"x": np.ones((1, 2))}, 1, Deadline.never())))
         await asyncio.sleep(0)
     await asyncio.gather(*asked)
-    assert engine.rows == [3]
+    assert engine.rows == [1, 3]
     await batcher.close(drain=True)
 
 
@@ -109,7 +109,7 @@ async def test_what_fails_while_others_are_waited_for_is_a_crash(monkeypatch: py
     def fails(*_: object) -> bool:
         raise ValueError("planted")
 
-    monkeypatch.setattr(Quick, "allows", fails)
+    monkeypatch.setattr(Moment, "_goes_on", fails)
     with pytest.raises(NotReady):
         async with asyncio.timeout(5):
             await batcher.submit({"x": np.ones((1, 2))}, 1, Deadline.never())

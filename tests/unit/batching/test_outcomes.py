@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from service.batching.contract import Answer, BatchConfig, CloseReason
+from service.batching.costs import Costs
 from service.batching.crew import CrewLimits
 from service.batching.curve import CostCurve
 from service.batching.forming import Former
@@ -36,7 +37,7 @@ class Bench:
             self.former,
             self.suspects,
             self.observer,
-            self.curve,
+            Costs(self.curve),
             lambda ticket, error: self.ledger.fail(ticket, error) and None,
             CrewLimits(30.0, 2.0),
         )

@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.batching.contract import CloseReason
+from service.batching.costs import Costs
+from service.batching.curve import CostCurve
 from service.batching.quick import LONG, LONG_RUNS_ALLOWED, LOOK_AGAIN_S, NEAR, SLOW_RUNS_ALLOWED, Quick
+from service.batching.run import Run
 from service.core.contract import Arrays
 from service.core.deadline import Deadline
 from service.core.errors import RunFailed
@@ -39,7 +43,16 @@ def clock() -> ManualClock:
 
 
 def judge(clock: ManualClock, predicted_s: float = LIMIT_S, limit_s: float = LIMIT_S) -> Quick:
-    return Quick(limit_s, lambda rows: predicted_s * rows, clock)
+    curve = CostCurve(32)
+    curve.observe(1, predicted_s)
+    return Quick(limit_s, Costs(curve), clock)
+
+
+def run(rows: int) -> Run:
+    """One of so many rows."""
+    made = Run([], CloseReason.FULL)
+    made.rows = rows
+    return made
 
 
 @pytest.mark.parametrize(
@@ -56,60 +69,60 @@ def judge(clock: ManualClock, predicted_s: float = LIMIT_S, limit_s: float = LIM
 def test_a_size_is_tried_where_it_is_near_the_limit_on_the_whole(
     clock: ManualClock, predicted_s: float, limit_s: float, rows: int, allowed: bool
 ) -> None:
-    assert judge(clock, predicted_s, limit_s).allows(rows) is allowed
+    assert judge(clock, predicted_s, limit_s).allows(run(rows)) is allowed
 
 
 def test_slow_runs_in_a_row_close_a_size_and_no_other(clock: ManualClock) -> None:
     quick = judge(clock)
     for _ in range(SLOW_RUNS_ALLOWED):
-        assert quick.allows(1)
-        quick.learn(1, 2 * LIMIT_S)
-    assert not quick.allows(1)
-    assert quick.allows(2)
+        assert quick.allows(run(1))
+        quick.learn(run(1), 2 * LIMIT_S)
+    assert not quick.allows(run(1))
+    assert quick.allows(run(2))
 
 
 def test_one_quick_run_between_forgives_the_slow_ones(clock: ManualClock) -> None:
     quick = judge(clock)
     for seconds in [2 * LIMIT_S, 2 * LIMIT_S, LIMIT_S, 2 * LIMIT_S, 2 * LIMIT_S]:
-        quick.learn(1, seconds)
-    assert quick.allows(1)
+        quick.learn(run(1), seconds)
+    assert quick.allows(run(1))
 
 
 def test_a_closed_size_is_looked_at_again_soon(clock: ManualClock) -> None:
     quick = judge(clock)
     for _ in range(SLOW_RUNS_ALLOWED):
-        quick.learn(1, 2 * LIMIT_S)
+        quick.learn(run(1), 2 * LIMIT_S)
     clock.advance(0.99 * LOOK_AGAIN_S)
-    assert not quick.allows(1)
+    assert not quick.allows(run(1))
     clock.advance(0.02 * LOOK_AGAIN_S)
-    assert quick.allows(1)
-    quick.learn(1, 2 * LIMIT_S)
-    assert not quick.allows(1)
+    assert quick.allows(run(1))
+    quick.learn(run(1), 2 * LIMIT_S)
+    assert not quick.allows(run(1))
     clock.advance(LOOK_AGAIN_S)
-    quick.learn(1, LIMIT_S)
-    assert quick.allows(1)
+    quick.learn(run(1), LIMIT_S)
+    assert quick.allows(run(1))
 
 
 def test_long_runs_in_a_row_close_every_size_until_one_is_looked_at_again(clock: ManualClock) -> None:
     quick = judge(clock, LIMIT_S / 10)
     for rows in range(1, LONG_RUNS_ALLOWED + 1):
-        assert quick.allows(rows)
-        quick.learn(rows, 1.01 * LONG * LIMIT_S)
-    assert not any(quick.allows(rows) for rows in range(1, 9))
+        assert quick.allows(run(rows))
+        quick.learn(run(rows), 1.01 * LONG * LIMIT_S)
+    assert not any(quick.allows(run(rows)) for rows in range(1, 9))
     clock.advance(1.01 * LOOK_AGAIN_S)
-    assert quick.allows(8)
-    quick.learn(8, 1.01 * LONG * LIMIT_S)
-    assert not quick.allows(8)
+    assert quick.allows(run(8))
+    quick.learn(run(8), 1.01 * LONG * LIMIT_S)
+    assert not quick.allows(run(8))
     clock.advance(1.01 * LOOK_AGAIN_S)
-    quick.learn(8, LIMIT_S)
-    assert all(quick.allows(rows) for rows in range(1, 9))
+    quick.learn(run(8), LIMIT_S)
+    assert all(quick.allows(run(rows)) for rows in range(1, 9))
 
 
 def test_a_long_run_that_was_interrupted_closes_nothing(clock: ManualClock) -> None:
     quick = judge(clock)
     for seconds in [100 * LIMIT_S, LIMIT_S] * 10:
-        quick.learn(1, seconds)
-        assert quick.allows(1)
+        quick.learn(run(1), seconds)
+        assert quick.allows(run(1))
 
 
 @pytest.mark.parametrize("fails", [True, False])
@@ -157,7 +170,10 @@ async def test_a_long_queue_is_worked_off_without_recursion() -> None:
 async def turns(limit_s: float, requests: int) -> tuple[list[int], list[int]]:
     """How many had their answers after each turn of the loop, and the rows of the runs."""
     batcher = started(engine := Where(), limit_s)
-    await asyncio.sleep(0)  # what the start wakes
+    await batcher.submit(
+        {"x": np.ones((1, 2))}, 1, Deadline.never()
+    )  # from the first run it is known where they are done
+    engine.rows.clear()
     asked = [
         asyncio.ensure_future(batcher.submit({"x": np.ones((1, 2))}, 1, Deadline.never())) for _ in range(requests)
     ]

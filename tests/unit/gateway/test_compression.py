@@ -155,3 +155,15 @@ async def test_an_answer_that_is_small_or_does_not_shrink_is_left_alone() -> Non
     assert await encoded(small, b"gzip") == (small, "")
     assert await encoded(dense, b"gzip") == (dense, "")
     assert await encoded(b"a" * LEAST_BYTES, b"br") == (b"a" * LEAST_BYTES, "")
+
+
+async def test_where_there_is_no_thread_an_answer_goes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was computed and counted: to refuse it now would tell its client something else than the statistics say."""
+
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    body = b"a" * (INLINE_BYTES + 1)
+    assert (await encoded(body, b"gzip"))[1] == "gzip"
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert await encoded(body, b"gzip") == (body, "")

@@ -62,7 +62,6 @@ def test_padding_is_told_where_it_was_asked_for() -> None:
     [
         ("READY", "READY"),
         ("LOADING", "LOADING"),
-        ("WARMING", "LOADING"),
         ("DRAINING", "UNLOADING"),
         ("NOT_LOADED", "UNAVAILABLE"),
         ("CLOSED", "UNAVAILABLE"),

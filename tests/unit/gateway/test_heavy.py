@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from service.core.contract import RequestedOutput, TensorSpec
-from service.core.errors import BadInput
+from service.core.errors import BadInput, Unavailable
 from service.gateway.heavy import (
     HEAVY_BYTES,
     HEAVY_VALUES,
@@ -160,3 +160,15 @@ def test_so_is_what_is_copied_for_long(more_bytes: int, heavy: bool) -> None:
     for answer in (np.zeros((LARGE_BYTES + more_bytes) // 4, np.float32), text):
         assert is_large({"y": answer}) is heavy
         assert is_heavy_answer({"y": answer}, ()) is heavy
+
+
+async def test_an_answer_is_written_here_where_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: object) -> None:
+        raise Unavailable("no thread")
+
+    monkeypatch.setattr("service.gateway.heavy.in_thread", refused)
+    heavy = Heavy(1)
+    for _ in range(2):  # its turn is given back
+        assert await heavy.write(lambda: "written") == "written"
+    with pytest.raises(Unavailable):
+        await heavy.do("read a request", lambda: "read")

@@ -13,6 +13,7 @@ import pytest
 
 from service.batching.contract import BatchReport, CloseReason, TracedRun
 from service.observe import trace_file
+from service.observe.logs import fields_of
 from service.observe.trace_file import FileTrace, TraceFile
 from service.observe.tracing import Arrival
 
@@ -43,6 +44,19 @@ def request(into: TraceFile, name: str = "r", version: str = "1") -> FileTrace:
 def read(path: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(path.read_text())
     return found
+
+
+def test_a_complete_trace_is_changed_no_more(tmp_path: Path) -> None:
+    """A run outlives a client that leaves it: by then a thread may write the trace, and would lose all that it has."""
+    into = traces(tmp_path / "t")
+    trace = into(Arrival("POST /x", "m", "left", {}))
+    trace.asked("m", "1", 2)
+    trace.end({}, ok=False)
+    complete = dict(trace.times)
+    staying = into(Arrival("POST /x", "m", "stays", {}))
+    staying.ran(TracedRun(((trace, 0.0), (staying, 0.0)), REPORT, 1e-6, 2e-6, None))
+    assert trace.times == complete
+    assert "COMPUTE_END" in staying.times
 
 
 def test_a_request_is_written_as_triton_writes_it(tmp_path: Path) -> None:
@@ -103,7 +117,11 @@ def test_no_more_than_so_many_in_memory(
         request(into)
     into.close(10)
     assert len(read(tmp_path / "t")) == 6
-    assert caplog.messages == ["2 traces were left out of the trace file: set log_frequency"]
+    [line] = caplog.records
+    assert (line.message, fields_of(line)) == (
+        "traces left out of the trace file: set log_frequency",
+        {"traces": 2},
+    )
 
 
 def test_a_disk_that_hangs_costs_so_many_threads_and_the_end_no_more_than_its_time(
@@ -143,7 +161,8 @@ def test_a_folder_that_is_not_there_is_told_and_hurts_nobody(tmp_path: Path, cap
     into = traces(tmp_path / "none" / "t")
     request(into)
     into.close(10)
-    assert caplog.messages == ["the trace file could not be written: No such file or directory"]
+    [line] = caplog.records
+    assert (line.message, fields_of(line)) == ("trace file not written", {"reason": "No such file or directory"})
 
 
 def test_without_a_trace_no_file_is_made(tmp_path: Path) -> None:

@@ -73,10 +73,10 @@ def test_says_whether_the_graph_is_quantised(op_type: str, expected: bool) -> No
     assert facts(model(graph([helper.make_node(op_type, ["x"], ["y"])]))).quantised is expected
 
 
-STEADY = ("Conv", "Gemm", "LSTM", "Scaler", "LinearClassifier", "ZipMap")
+STEADY = ("Reshape", "CumSum", "Conv", "Gemm", "LSTM", "Scaler", "LinearClassifier", "ZipMap", "TreeEnsembleClassifier")
 VALUE_DEPENDENT = (
-    *("Loop", "If", "Expand", "HannWindow", "RoiAlign", "CenterCropPad", "StringSplit", "NoSuchOperator"),
-    *("TreeEnsembleClassifier", "DictVectorizer", "SVMClassifier", "Mod"),
+    *("Loop", "If", "NonZero", "HannWindow", "RoiAlign", "CenterCropPad", "StringSplit", "NoSuchOperator"),
+    *("DictVectorizer", "SVMClassifier", "Mod"),
 )
 
 

@@ -160,7 +160,7 @@ def test_negative_control_writing_in_place_loses_both(path: Path, monkeypatch: p
 
     opened_at = len([*A_SYNCED_FOLDER, "open", "flock", "open"])
     StateFile(path).write("digits", OLD)
-    monkeypatch.setattr("service.repository.state_file._replace", in_place)
+    monkeypatch.setattr("service.repository.state_file.replace_whole", in_place)
     file = StateFile(path)
     with Machine(opened_at, after=True).running(), pytest.raises(PowerCut):
         file.write("digits", NEW)

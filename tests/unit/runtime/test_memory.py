@@ -51,6 +51,14 @@ def test_resident_bytes_without_proc_is_the_peak(tmp_path: Path, monkeypatch: py
     assert memory.resident_bytes(tmp_path) == pytest.approx(linux / 1024, rel=0.5)
 
 
+def test_a_process_that_is_gone_has_no_memory_least_of_all_ours() -> None:
+    """The server counts its models' processes so: one that has just ended must not count as large as the server."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    with pytest.raises(OSError, match="statm"):
+        memory.resident_bytes(pid=ended.pid)
+
+
 @pytest.mark.parametrize(("group", "expected"), [(None, 2048), (1000, 1000), (4096, 2048), (0, 0)])
 def test_available_is_the_least_of_machine_and_group(tmp_path: Path, group: int | None, expected: int) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 99 kB\nMemFree: 1 kB\nMemAvailable:       2 kB\n")

@@ -316,6 +316,7 @@ LOADING = '{"stage": "loading"}'
         ("exit 3", "the trial ended with exit code 3 while starting"),
         ("exit 0", "the trial ended with exit code 0 while starting"),
         ("echo nonsense; echo '[1]'; echo '{\"result\": 1}'", "the trial ended with exit code 0 while starting"),
+        ("head -c 60000 /dev/zero | tr '\\0' '['", "the trial ended with exit code 0 while starting"),
         ("echo '{\"result\": {\"ok\": \"yes\"}}'", "the trial ended with exit code 0 while starting"),
         ("echo '{\"result\": {\"ok\": true}}'; kill -SEGV $$", "the trial crashed with signal 11 while starting"),
         ("echo '{\"stage\": [\"a\"], \"result\": {\"reason\": {}}}'", "the trial failed while ['a']: {}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, said: list[str], mon
     def full(_: int) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(trial_memory.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     memory.remember("bb", "1", "cpu")
     monkeypatch.undo()
     assert json.loads(path.read_bytes()) == {"passed": ["aa 1 cpu"]}
@@ -138,3 +139,20 @@ def test_many_at_once_lose_none(tmp_path: Path, said: list[str]) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: memory.remember(f"{number}", "1", "cpu"), range(40)))
     assert len(json.loads(path.read_bytes())["passed"]) == 40
+
+
+def test_two_servers_of_one_process_id_write_past_one_another(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of two containers have, on one volume: the second comes while the first is about to rename its file."""
+    path, replace, others = tmp_path / "trials.json", os.replace, [TrialMemory(tmp_path / "trials.json", said.append)]
+
+    def overtaken(source: Path, target: Path) -> None:
+        if others:
+            others.pop().remember("bb", "1", "cpu")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", overtaken)
+    TrialMemory(path, said.append).remember("aa", "1", "cpu")
+    assert said == []
+    assert json.loads(path.read_bytes()) == {"passed": ["aa 1 cpu"]}

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto
 from tritonclient.grpc import service_pb2 as pb
 
-from service.core.errors import BadInput, BadModel, NotReady, Rejected, RetortError, RunFailed, Stuck
+from service.core.errors import BadInput, BadModel, NotReady, Rejected, RetortError, RunFailed, Stuck, Unavailable
 from service.runtime.triton import TritonRunner
 from service.runtime.triton_link import OPTIONS, Link
 from service.runtime.triton_model import Address, describe
@@ -158,6 +158,21 @@ def test_describing_is_given_up_when_it_is_cancelled(remote: Remote) -> None:
     with pytest.raises(Stuck, match="stopped"):
         describe(address(remote), cancel)
     watcher.join()
+
+
+def test_where_there_is_no_thread_to_give_up_by_the_load_may_be_tried_again(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == "remote-cancel":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(Unavailable, match="no more threads now"):
+        describe(address(remote), threading.Event())
 
 
 @pytest.mark.parametrize(

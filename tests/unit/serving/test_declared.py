@@ -156,3 +156,19 @@ def test_the_rest_is_the_runner_s() -> None:
     runner.close()
     assert graph.stopped
     assert graph.closed
+
+
+def test_a_defect_of_ours_leaves_no_runner_open_either() -> None:
+    class Odd(Graph):
+        @property
+        def outputs(self) -> tuple[TensorSpec, ...]:
+            raise LookupError("planted")
+
+        @outputs.setter
+        def outputs(self, _given: tuple[TensorSpec, ...]) -> None:
+            pass
+
+    graph = Odd("N", 4)
+    with pytest.raises(LookupError, match="planted"):
+        declare(graph, config(batched=True), "m")
+    assert graph.closed

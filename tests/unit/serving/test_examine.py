@@ -175,34 +175,30 @@ def test_golden_rows_run_as_requests_would(house: House, onnx: bytes, rows: int 
 
 
 @pytest.mark.parametrize(
-    ("onnx", "steady"),
+    ("onnx", "steady", "fixed"),
     [
-        (models.scales(2.0), True),
-        (graphs.identity(shape=(3, 4)), True),
-        (graphs.identity(shape=("N", "length")), False),
-        (graphs.identity(shape=("N", None)), False),
-        (graphs.identity(shape=(None, None)), False),
-        (graphs.loop(), False),
+        (models.scales(2.0), True, True),
+        (graphs.identity(shape=(3, 4)), True, True),
+        (graphs.identity(shape=("N", "length")), True, False),
+        (graphs.identity(shape=("N", None)), True, False),
+        (graphs.identity(shape=(None, None)), True, False),
+        (models.copies("BYTES"), True, False),
+        (graphs.loop(), False, True),
     ],
-    ids=["batch", "fixed", "variable axis", "unknown axis", "unknown axes", "loop"],
+    ids=["batch", "fixed", "variable axis", "unknown axis", "unknown axes", "text", "loop"],
 )
-def test_a_version_is_steady_where_a_runs_time_depends_on_its_rows_alone(
-    house: House, onnx: bytes, steady: bool
+def test_a_version_is_steady_where_a_runs_time_depends_on_its_size_alone(
+    house: House, onnx: bytes, steady: bool, fixed: bool
 ) -> None:
     house.put("1", onnx)
-    assert found(house).steady is steady
+    examined = found(house)
+    assert (examined.steady, examined.signature.fixed) == (steady, fixed)
 
 
 @pytest.mark.parametrize("onnx", [models.splits_words(), models.reads_numbers()], ids=["words", "numerals"])
 def test_texts_that_see_each_other_are_found_out(house: House, onnx: bytes) -> None:
     house.put("1", onnx)
     assert found(house).batchability.mode == "single-request-only"
-
-
-def test_text_is_never_run_on_the_event_loop(house: House) -> None:
-    house.put("1", models.copies("BYTES"))
-    examined = found(house)
-    assert (examined.batchability.mixes, examined.steady) == (True, False)
 
 
 @pytest.mark.parametrize("count", [1, 40])

@@ -89,6 +89,21 @@ async def test_a_load_that_fails_closes_every_runner_it_had(runner: Counted) -> 
     assert (runner.closes, other.closes) == (1, 1)
 
 
+async def test_a_runner_that_does_not_close_well_keeps_none_open_and_hides_no_reason(runner: Counted) -> None:
+    class Stubborn(Counted):
+        def close(self) -> None:
+            raise OSError("it will not go")
+
+    def work(job: LoadJob[str]) -> str:
+        for one in (runner, Stubborn(), runner):
+            job.keep(one)
+        raise BadModel("planted")
+
+    with pytest.raises(BadModel, match="planted"):
+        await job(work).within(HANG_S)
+    assert runner.closes == 2
+
+
 async def test_a_load_that_is_late_is_asked_to_end_and_its_run_is_stopped(runner: Counted) -> None:
     def work(job: LoadJob[str]) -> str:
         job.keep(runner).run({})

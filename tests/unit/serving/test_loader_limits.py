@@ -115,8 +115,13 @@ async def test_an_engine_that_hangs_is_replaced_and_both_are_closed_in_the_end(
 
 @pytest.mark.parametrize(
     ("onnx", "inline_limit_s", "on_loop"),
-    [(models.scales(2.0), 1.0, True), (models.scales(2.0), 0.0, False), (graphs.loop(), 1.0, False)],
-    ids=["steady", "switched off", "loop"],
+    [
+        (models.scales(2.0), 1.0, True),
+        (graphs.identity(shape=("N", "length")), 1.0, True),
+        (models.scales(2.0), 0.0, False),
+        (graphs.loop(), 1.0, False),
+    ],
+    ids=["steady", "steady, of any length", "switched off", "loop"],
 )
 async def test_only_steady_versions_may_run_on_the_event_loop(
     house: House, monkeypatch: pytest.MonkeyPatch, onnx: bytes, inline_limit_s: float, on_loop: bool
@@ -133,7 +138,9 @@ async def test_only_steady_versions_may_run_on_the_event_loop(
 
     monkeypatch.setattr(OnnxRunner, "run", noting)
     await servable.hold_golden()
-    await servable.infer(InferRequest(servable.examined.rows.take([0])), Deadline.never())
+    for _ in range(2):  # the first of a length that is new to it tells what it takes
+        threads.clear()
+        await servable.infer(InferRequest(servable.examined.rows.take([0])), Deadline.never())
     assert (threads == [threading.get_ident()]) is on_loop
     await servable.retire()
 

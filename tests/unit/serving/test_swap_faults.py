@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.core.errors import BadModel, Conflict, DoesNotFit, NotFound, Refused, RetortError, Stuck
+from service.core.errors import BadModel, Conflict, DoesNotFit, NotFound, Refused, RetortError, Stuck, Unavailable
 from service.runtime.onnx import OnnxRunner
 from service.runtime.trial_memory import TrialMemory
 from service.runtime.trial_process import TrialLimits
@@ -265,3 +266,28 @@ async def test_a_crowd_of_swaps_and_rollbacks_leaves_one_active_version_and_no_l
     assert [view.version for view in catalog.versions("m") if view.active] == [catalog.active_version("m")]
     assert len(open_runners) == len(entry.loaded()) == (3 if residency == "all" else 1)
     assert (await ask(catalog, x=ROWS)).version == catalog.active_version("m")
+
+
+async def test_a_swap_that_could_not_be_written_down_for_want_of_a_thread_is_no_step_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback after it leads where it led before, not to the version that is active, and what it loaded is gone."""
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name.startswith("state "):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    for version, factor in (("1", 2.0), ("2", 3.0), ("3", 4.0)):
+        house.put(version, models.scales(factor))
+    house.configure(active="1", versions="active")
+    catalog = await house.started()
+    await catalog.swap("m", "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(Unavailable, match="no more threads now"):
+            await catalog.swap("m", "3")
+    assert (catalog.active_version("m"), entry_of(catalog).previous) == ("2", "1")
+    assert states(catalog) == {"1": "NOT_LOADED", "2": "READY", "3": "NOT_LOADED"}
+    assert (await catalog.rollback("m")).to_version == "1"

@@ -36,7 +36,7 @@ async def test_where_no_thread_is_to_be_had_it_may_be_tried_later(monkeypatch: p
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    with pytest.raises(Unavailable, match="no thread left"):
+    with pytest.raises(Unavailable, match="no more threads now"):
         await in_thread("never", lambda: None)
 
 

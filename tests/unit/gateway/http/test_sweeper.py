@@ -40,6 +40,26 @@ async def test_each_connection_is_judged_again_and_again_by_the_sweeper_s_clock(
         assert sorted(connection.times_s) == connection.times_s
 
 
+async def test_a_connection_that_cannot_be_judged_keeps_no_other_from_it() -> None:
+    """Else whoever finds one such defect could have all the others stay for ever."""
+
+    class Broken(Connection):
+        def judge(self, now_s: float) -> None:
+            super().judge(now_s)
+            raise ValueError("planted")
+
+    connections = [Broken(), Connection(), Broken()]
+    with capture_logs() as lines:
+        sweeper = Sweeper(logs.logger("test"), 60.0)
+        sweeper.start(connections)
+        for connection in connections:
+            await asyncio.wait_for(connection.judged.wait(), 20)
+        sweeper.stop()
+    assert [(line["event"], str(line["exc_info"])) for line in lines] == [
+        ("a connection could not be judged", "planted")
+    ] * 2
+
+
 async def test_it_stops() -> None:
     sweeper, connection = Sweeper(logs.logger("test"), 0.01), Connection()
     sweeper.start({connection})

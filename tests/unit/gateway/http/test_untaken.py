@@ -12,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.gateway.budget import ByteBudget
 from service.gateway.http import build
-from service.gateway.http.untaken import LARGE_BYTES, Untaken
+from service.gateway.http.flow import TAKEN_OVER_BYTES as LARGE_BYTES
+from service.gateway.http.untaken import Untaken
 from tests.unit.gateway.fake_catalog import FakeCatalog, FakeHealth
 from tests.unit.serving.house import until
 
