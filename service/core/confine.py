@@ -18,9 +18,8 @@ def confine(memory_bytes: int) -> None:
     Args:
         memory_bytes: on top of what this process holds now.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    limit_bytes = data_bytes() + memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_DATA, data_bytes() + memory_bytes)
     try:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     except OSError:
@@ -29,8 +28,15 @@ def confine(memory_bytes: int) -> None:
 
 def confine_files(file_bytes: int, descriptors: int) -> None:
     """Bounds how large a file may become, those in memory included, and how many may be open."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    _limit(resource.RLIMIT_FSIZE, file_bytes)
+    _limit(resource.RLIMIT_NOFILE, descriptors)
+
+
+def _limit(resource_number: int, most: int) -> None:
+    """Lowers a limit for good; what the operator allows may be less already, and only root may raise it."""
+    _, allowed = resource.getrlimit(resource_number)
+    most = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+    resource.setrlimit(resource_number, (most, most))
 
 
 def data_bytes(status: Path = Path("/proc/self/status")) -> int:

@@ -18,6 +18,7 @@ from service.core.contract import DATATYPES, Array, InferRequest, InferResponse,
 from service.core.errors import BadInput, TooLarge
 from service.gateway import binary_tensors, json_tensors
 from service.gateway.entries import Blobs, inputs_of, outputs_of, parameters_of
+from service.gateway.joining import Blob, joined
 from service.gateway.parameters import flag, read_id, read_parameters
 from service.gateway.quote import quote
 from service.gateway.raw_request import raw_request
@@ -51,7 +52,7 @@ class Form(NamedTuple):
 class Encoded(NamedTuple):
     """An answer's body, its content type, and the length of its JSON where binary data follows."""
 
-    body: bytes
+    body: Blob
     content_type: str
     header_length: int | None
 
@@ -103,7 +104,7 @@ def encode(response: InferResponse, form: Form) -> Encoded:
         NotRepresentable: an output wanted as JSON is FP16, holds NaN or infinity, or is no UTF-8 text.
         BadInput: an output does not fit the shared memory that it is to be written into.
     """
-    blobs: list[bytes | memoryview] = []
+    blobs: list[Blob] = []
     entries = [_output(name, array, form, blobs) for name, array in response.outputs.items()]
     document: dict[str, Any] = {"model_name": response.model, "model_version": response.version, "outputs": entries}
     if response.id:
@@ -115,7 +116,7 @@ def encode(response: InferResponse, form: Form) -> Encoded:
                 json_tensors.refuse_non_finite(array, name)
     if not blobs:
         return Encoded(head, JSON, None)
-    return Encoded(b"".join((head, *blobs)), BINARY, len(head))
+    return Encoded(joined((head, *blobs)), BINARY, len(head))
 
 
 def parse_object(text: bytes | memoryview) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _form(everything: bool, outputs: tuple[RequestedOutput, ...], regions: Regio
     )
 
 
-def _output(name: str, array: Array, form: Form, blobs: list[bytes | memoryview]) -> dict[str, Any]:
+def _output(name: str, array: Array, form: Form, blobs: list[Blob]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype], "shape": array.shape}
     if name in form.targets:  # and no parameters: Triton's C++ client wants a binary_data_size among any
         form.targets[name].write(array, name)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from service.core.errors import BadInput, TooLarge, Unavailable
+from service.gateway.joining import Blob
 from service.serving.threads import in_thread
 
 CODINGS = ("gzip", "deflate")
@@ -61,7 +62,7 @@ async def decoded(
     return b"".join(pieces)
 
 
-async def encoded(body: bytes, accepted: bytes) -> tuple[bytes, str]:
+async def encoded(body: Blob, accepted: bytes) -> tuple[Blob, str]:
     """The body in a coding that `Accept-Encoding` takes, and which; as it is, and "", where it would not shrink."""
     coding = chosen(accepted) if accepted and len(body) >= LEAST_BYTES else ""
     if not coding:
@@ -98,7 +99,7 @@ def _weight(parameters: str) -> float:
         return 0.0
 
 
-def _encode(body: bytes, coding: str) -> bytes:
+def _encode(body: Blob, coding: str) -> bytes:
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP if coding == "gzip" else _ZLIB)
     return compressor.compress(body) + compressor.flush()
 

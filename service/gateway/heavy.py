@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from service.core.contract import Arrays, RequestedOutput, TensorSpec
+from service.core.contract import Array, Arrays, RequestedOutput, TensorSpec
+from service.core.errors import Unavailable
 from service.gateway.classification import PARAMETER as CLASSIFICATION
 from service.serving.threads import in_thread
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 HEAVY_BYTES = 256 << 10  # of what is read value by value: some milliseconds
 HEAVY_VALUES = 16 << 10  # of an answer: as long to write
+LARGE_BYTES = 1 << 20  # of an answer that goes out as it is: protobuf takes some milliseconds to write it
 AT_ONCE = 4
 
 
@@ -44,6 +46,13 @@ class Heavy:
         finally:
             del task  # it holds the error, whose traceback holds this frame, and those that have the request
 
+    async def write(self, work: Callable[[], T]) -> T:
+        """The answer that `work` writes, in a thread if one is to be had: it is there, and counted as given."""
+        try:
+            return await self.do("write an answer", work)
+        except Unavailable:
+            return work()
+
     def _done(self, task: asyncio.Task[T]) -> None:
         self._turns.release()
         if not task.cancelled():
@@ -64,6 +73,11 @@ def is_heavy_body(body: bytes | memoryview, header_length: int | None, specs: Ma
     return texts or (len(body) > HEAVY_BYTES and (header_length is None or header_length > HEAVY_BYTES))
 
 
+def is_large(outputs: Arrays) -> bool:
+    """Whether an answer takes long to copy."""
+    return sum(map(_bytes_of, outputs.values())) > LARGE_BYTES
+
+
 def is_heavy_answer(
     outputs: Arrays, asked: Iterable[RequestedOutput], is_binary: Callable[[str], bool] = lambda _: True
 ) -> bool:
@@ -76,6 +90,11 @@ def is_heavy_answer(
     """
     large = [name for name, array in outputs.items() if array.size > HEAVY_VALUES]
     if not large:
-        return False
+        return is_large(outputs)
     classes = {output.name for output in asked if CLASSIFICATION in output.parameters}
-    return any(outputs[name].dtype.kind == "O" or name in classes or not is_binary(name) for name in large)
+    by_values = any(outputs[name].dtype.kind == "O" or name in classes or not is_binary(name) for name in large)
+    return by_values or is_large(outputs)
+
+
+def _bytes_of(array: Array) -> int:
+    return array.nbytes if array.dtype.kind != "O" else sum(map(len, array.reshape(-1)))

@@ -15,12 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from service.core.errors import BadModel
+from service.core.errors import BadModel, Unavailable
 from service.repository.suggest import quoted
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe must not wait for its writer. On a regular file it has no effect.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the fault of no file
 # What the system says of these would send its reader elsewhere.
 _REASONS = {
     errno.ELOOP: "it is a symbolic link, and none is followed; put a copy of the file there",
@@ -198,6 +199,8 @@ class Folder:
         except OSError as error:
             # strerror alone: str(error) would hold a path.
             why = _REASONS.get(error.errno or 0) or (error.strerror or "unknown reason").lower()
+            if error.errno in SHORT:
+                raise Unavailable(f"{self.where} {what}: {why}; try again later") from None
             raise BadModel(f"{self.where} {what}: {why}.") from None
 
     def __enter__(self) -> Folder:

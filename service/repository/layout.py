@@ -16,7 +16,7 @@ from typing import Protocol
 from service.core.errors import BadModel, NotFound, Unavailable
 from service.repository.card import Card
 from service.repository.config_files import TRITON_FILE, read_config, read_given_config
-from service.repository.folder import Folder
+from service.repository.folder import SHORT, Folder
 from service.repository.memory_folder import MemoryFolder
 from service.repository.model_config import ModelConfig
 from service.repository.names import is_name, legal_name, version_order
@@ -34,9 +34,8 @@ from service.repository.suggest import did_you_mean, quoted
 _SINGLE_VERSION = "1"
 # Folders of a Triton repository's model that hold other files than a version's.
 NO_VERSIONS = frozenset({"configs", "initial_state", "warmup"})
-# What opening a folder says of an absent one, of a file, and of a link; and where nothing at all can be opened now.
+# What opening a folder says of an absent one, of a file, and of a link.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Source(Protocol):
@@ -116,7 +115,7 @@ class Repository:
         try:
             root = Folder.at(self._root)
         except OSError as error:
-            return error.errno in _SHORT  # then what reads it next says so
+            return error.errno in SHORT  # then what reads it next says so
         with root:
             try:
                 with root.child(model):
@@ -294,7 +293,7 @@ class SingleFile:
 
 def _refuse_unless_absent(error: OSError, what: str) -> None:
     sentence = f"{what} cannot be opened: {(error.strerror or 'unknown reason').lower()}"
-    if error.errno in _SHORT:
+    if error.errno in SHORT:
         raise Unavailable(f"{sentence}; try again later") from None
     if error.errno not in _ABSENT:
         raise BadModel(f"{sentence}.") from None

@@ -51,7 +51,7 @@ def read_signature(inputs: Iterable[Any], outputs: Iterable[Any]) -> Signature:
     Raises:
         BadModel: an input is no tensor, a tensor's type cannot be served, or no output is a tensor.
     """
-    answered = list(outputs)
+    answered = list({node.name: node for node in outputs}.values())  # ONNX Runtime lets a graph name one twice
     tensors = [node for node in answered if _is_tensor(node)]
     if not tensors:
         raise BadModel("none of the model's outputs is a tensor, so there is nothing to answer")

@@ -55,7 +55,8 @@ class Heart:
         waited, self._clients_wait = self._clients_wait, self._servable.batcher.pending > 0
         if not waited:
             self._alive_s = self._clock.now_s()
-        return self._clients_wait and self._silent_since(self._alive_s)
+        # A runner that refuses one request after another does not stand still; nobody else can prove it well.
+        return self._clients_wait and self._silent_since(max(self._alive_s, self._servable.pulse.last_refusal_s))
 
     def _probe_on(self) -> None:
         if self._task is not None and self._task.done():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.batching.contract import BatchReport, DropReason, RefusalReason
 from service.core.clock import Clock
+from service.core.errors import Unavailable
 from service.observe.statistics import VersionStatistics
 
 _FADE = 0.99
@@ -14,13 +15,14 @@ class Pulse:
 
     Attributes:
         last_batch_s: when a batch last ended, on the clock; when the pulse was made, before the first.
+        last_refusal_s: when a run last failed on its requests, which shows that its runner moves, not that it is well.
         slowest_run_s: of the slowest run in memory, which fades by a hundredth with each that follows.
     """
 
     def __init__(self, statistics: VersionStatistics, clock: Clock) -> None:
         self._statistics = statistics
         self._clock = clock
-        self.last_batch_s = clock.now_s()
+        self.last_batch_s = self.last_refusal_s = clock.now_s()
         self.slowest_run_s = 0.0
 
     def batch_ran(self, report: BatchReport) -> None:
@@ -32,7 +34,9 @@ class Pulse:
             self._statistics.batch_ran(report)
 
     def run_failed(self, rows: int, requests: int, error: BaseException, detail: str) -> None:
-        """A run failed, which is no sign of life; one of the server's own probe alone is no client's."""
+        """A run failed, which is no sign of health; one of the server's own probe alone is no client's."""
+        if not isinstance(error, Unavailable):
+            self.last_refusal_s = self._clock.now_s()
         if requests:
             self._statistics.run_failed(rows, requests, error, detail)
 

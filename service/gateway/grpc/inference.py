@@ -21,7 +21,7 @@ from service.gateway.grpc.gathering import Gathering
 from service.gateway.grpc.messages import Encoded
 from service.gateway.grpc.readable import ARRIVED_BYTES, check_readable
 from service.gateway.grpc.stream import answers_to
-from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer
+from service.gateway.heavy import HEAVY_BYTES, Heavy, is_heavy_answer, is_large
 from service.gateway.parameters import ID_LIMIT
 from service.gateway.problems import CallProblem, call_problem_of
 from service.gateway.region_tensors import Target
@@ -34,6 +34,7 @@ from service.serving.counted import Counted
 from service.serving.refusal import check_room
 from service.serving.servable import Servable
 
+STREAM = "ModelStreamInfer"
 STREAMS_LIMIT = 512  # open ones, of the 4,096 calls at once: nobody can tell one that rests from one half sent
 HEAVY_PARAMETERS = 1024  # of a request and its tensors: a millisecond
 _UNTAKEN_SHARE = 2  # of the budget, a half: for what clients of streams ask and do not take; others go on
@@ -105,13 +106,13 @@ class Inference:
 
     def infer(self, request: Any, call: Call, method: str = "ModelInfer") -> Awaitable[Encoded]:
         """The ModelInferResponse to one ModelInferRequest, which came in by `method`."""
-        return self._followed(request, call, method) if self._tracing.on else self._infer(request, call)
+        return self._followed(request, call, method) if self._tracing.on else self._infer(request, call, method)
 
     async def _followed(self, request: Any, call: Call, method: str) -> Encoded:
         with traced.followed(self._tracing, call, request.model_name, method):
-            return await self._infer(request, call)
+            return await self._infer(request, call, method)
 
-    async def _infer(self, request: Any, call: Call) -> Encoded:
+    async def _infer(self, request: Any, call: Call, method: str) -> Encoded:
         if (turn := self._turns.take()) is not None:
             await turn
         ref = ModelRef(request.model_name, request.model_version or None)
@@ -132,9 +133,9 @@ class Inference:
                 counted.by(holder.statistics)
                 answer = await holder.infer(asked, call.deadline(self._clock.now_s()), origin=call.sender)
             counted.answered(answer)
-            write = partial(_written, answer, asked, targets, holder)
+            write = partial(_written, answer, asked, targets, holder, streamed=method == STREAM)
             heavy = is_heavy_answer(answer.outputs, asked.outputs)
-            response = await self._heavy.do("write an answer", write) if heavy else write()
+            response = await self._heavy.write(write) if heavy else write()
             call.share.take(response.size_bytes)
             return response
 
@@ -143,7 +144,7 @@ class Inference:
 
         A request that fails is answered by its sentence, or ends the stream by its code if the client asked for that.
         """
-        opened = await self._calls.open(context, "ModelStreamInfer")
+        opened = await self._calls.open(context, STREAM)
         ends = opened.metadata.get(_ENDED_BY_ERRORS) == "true"
         kept = _Kept(set(), set())
         self._streams += 1
@@ -172,7 +173,7 @@ class Inference:
 
     def _arrived(self, context: Context, opened: Call, kept: _Kept, request: Any) -> _Asked | _Answer:
         """One request of a stream, which holds its share of the budget from now on, also while others are first."""
-        call = self._calls.call(context, "ModelStreamInfer", opened)
+        call = self._calls.call(context, STREAM, opened)
         kept.shares.add(call.share)
         kept.calls.add(call)
         try:
@@ -188,7 +189,7 @@ class Inference:
             return asked
         call, untaken = asked.call, Share(self._untaken)
         try:
-            response = await self.infer(asked.request, call, "ModelStreamInfer")
+            response = await self.infer(asked.request, call, STREAM)
             message, size_bytes = response
             untaken.take(min(size_bytes, self._untaken.large_limit_bytes))  # one alone may be larger
         except Exception as error:
@@ -198,9 +199,10 @@ class Inference:
         call.share.end()
         call.share.take(size_bytes)  # its request is gone
         self._calls.ended("OK", call)
-        message.parameters["triton_final_response"].bool_param = True
-        told = service_pb2.ModelStreamInferResponse(infer_response=message)
-        return _Answer(told, size_bytes, (call.share, untaken))
+        if type(message) is not bytes:
+            messages.end(message)
+            message = service_pb2.ModelStreamInferResponse(infer_response=message)
+        return _Answer(message, size_bytes, (call.share, untaken))
 
     def _failure(self, error: Exception, call: Call, kept: _Kept, request_id: str) -> _Answer:
         kept.give_back(call.share)
@@ -234,6 +236,15 @@ def _is_heavy(request: Any, size_bytes: int) -> bool:
     return sum(len(one.parameters) for one in (request, *request.inputs, *request.outputs)) > HEAVY_PARAMETERS
 
 
-def _written(answer: InferResponse, asked: InferRequest, targets: Mapping[str, Target], servable: Servable) -> Encoded:
+def _written(
+    answer: InferResponse,
+    asked: InferRequest,
+    targets: Mapping[str, Target],
+    servable: Servable,
+    *,
+    streamed: bool,
+) -> Encoded:
     answer = classified(answer, asked.outputs, servable.config.labels_of, batched=servable.batched)
+    if is_large(answer.outputs):
+        return messages.write(answer, targets, streamed=streamed)
     return messages.encode(answer, targets)

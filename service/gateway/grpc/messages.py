@@ -6,7 +6,7 @@ Source: Open Inference Protocol v2, gRPC; Triton's grpc_service.proto.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from service.core.errors import BadInput
 from service.gateway import binary_tensors
 from service.gateway.entries import AXES_LIMIT, outputs_of, parameters_of, shape_of, spec_of
 from service.gateway.grpc import contents
+from service.gateway.grpc.written import written
+from service.gateway.joining import Blob
 from service.gateway.parameters import read_id, read_parameters
 from service.gateway.quote import quote
 from service.gateway.region_tensors import Regions, Target, array_in, span_of, targets_of
@@ -62,7 +64,7 @@ def decode(message: Any, specs: Mapping[str, TensorSpec], regions: Regions | Non
 
 
 class Encoded(NamedTuple):
-    """A message and its bytes on the wire, give or take four for each output."""
+    """A message, or what it is on the wire, and its bytes there, give or take four for each output."""
 
     message: Any
     size_bytes: int
@@ -74,20 +76,49 @@ def encode(response: InferResponse, targets: Mapping[str, Target]) -> Encoded:
     Raises:
         BadInput: an output does not fit its shared memory.
     """
-    message = service_pb2.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id)
-    raw, outputs = message.raw_output_contents, message.outputs
-    for name, array in response.outputs.items():
-        outputs.add(name=name, datatype=DATATYPES[array.dtype], shape=array.shape)
-    size_bytes = message.ByteSize()  # before it is large: protobuf writes all of a message to tell its size
-    for name, array in response.outputs.items():
-        target, blob = targets.get(name), b""
-        if target is None:
-            blob = bytes(binary_tensors.bytes_of(array))
-        else:
-            target.write(array, name)
-        raw.append(blob)
+    message = _without_contents(response)
+    raw, size_bytes = message.raw_output_contents, message.ByteSize()  # now: protobuf writes all of it to tell its size
+    for blob in _contents(response, targets):
+        raw.append(bytes(blob))
         size_bytes += _AROUND_BYTES + len(blob)
     return Encoded(message, size_bytes)
+
+
+def write(response: InferResponse, targets: Mapping[str, Target], *, streamed: bool) -> Encoded:
+    """The same on the wire, for a large answer, on any thread; `streamed` as the last answer to a stream's request.
+
+    Raises:
+        BadInput: an output does not fit its shared memory.
+    """
+    message = _without_contents(response)
+    if streamed:
+        end(message)
+    blobs = list(_contents(response, targets))
+    wire = written(message, blobs, streamed=streamed)
+    return Encoded(wire, len(wire))
+
+
+def end(message: Any) -> None:
+    """Marks an answer of a stream as the last to its request."""
+    message.parameters["triton_final_response"].bool_param = True
+
+
+def _without_contents(response: InferResponse) -> Any:
+    message = service_pb2.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id)
+    outputs = message.outputs
+    for name, array in response.outputs.items():
+        outputs.add(name=name, datatype=DATATYPES[array.dtype], shape=array.shape)
+    return message
+
+
+def _contents(response: InferResponse, targets: Mapping[str, Target]) -> Iterator[Blob]:
+    """The bytes of each output; of one that goes into shared memory, where it is written, none."""
+    for name, array in response.outputs.items():
+        if name in targets:
+            targets[name].write(array, name)
+            yield b""
+        else:
+            yield binary_tensors.bytes_of(array)
 
 
 def sequence_of(message: Any) -> tuple[str, Any] | None:

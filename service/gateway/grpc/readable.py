@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from service.core.errors import BadInput, TooLarge
+from service.gateway.grpc.written import unless_written
 from service.repository.protobuf_wire import BLOBS, Malformed, Wire
 
 UNREADABLE: Final = object()
@@ -99,9 +100,10 @@ class TolerantServer:
 
 
 def _reading(handler: Any) -> Any:
-    """`handler`, which reads its messages itself, and tolerantly."""
+    """`handler`, which reads its messages itself, and tolerantly, and may answer by what is written already."""
     return handler._replace(
         request_deserializer=tolerant(handler.request_deserializer),
+        response_serializer=unless_written(handler.response_serializer),
         request_streaming=True,
         unary_unary=None,
         unary_stream=None,

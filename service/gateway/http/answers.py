@@ -11,6 +11,7 @@ from starlette.responses import Response
 from service.gateway.codec import JSON, Encoded
 from service.gateway.compression import encoded
 from service.gateway.guard import HEADER_LENGTH
+from service.gateway.joining import Blob
 from service.gateway.problems import Problem
 
 
@@ -34,7 +35,7 @@ async def inference_answer(answer: Encoded, request_headers: Mapping[bytes, byte
 class _Ready(Response):
     """An answer whose headers are bytes already, which Starlette would make of texts and look through first."""
 
-    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, body: Blob, headers: list[tuple[bytes, bytes]]) -> None:
         self.status_code = 200
         self.background = None
         self.body = body

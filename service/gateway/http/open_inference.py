@@ -103,7 +103,7 @@ class OpenInference:
                 counted.answered(answer)
             write = partial(_written, answer, asked, form, holder)
             heavy = is_heavy_answer(answer.outputs, asked.outputs, form.binary)
-            encoded = await self._heavy.do("write an answer", write) if heavy else write()
+            encoded = await self._heavy.write(write) if heavy else write()
             hold(scope, len(encoded.body))
         return await inference_answer(encoded, headers)
 

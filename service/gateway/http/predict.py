@@ -79,7 +79,7 @@ class Predict:
             counted.answered(answer)
             write = partial(tensorflow_json.encode, answer, style, servable.config.labels)
             heavy = is_heavy_answer(answer.outputs, (), lambda _: False)
-            text = await self._heavy.do("write an answer", write) if heavy else write()
+            text = await self._heavy.write(write) if heavy else write()
             hold(request.scope, len(text))
         return await inference_answer(Encoded(text, JSON, None), headers)
 

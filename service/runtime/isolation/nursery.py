@@ -96,13 +96,15 @@ class _Cradle:
         """Forks one. Raises Gone: it cannot."""
         ours, theirs = wire.pair()
         try:
-            answer, [handle] = self._asked({}, [theirs.fileno()])
+            answer, handles = self._asked({}, [theirs.fileno()])
+            if not handles:
+                raise Gone("there is no descriptor left to hold it by")
         except Gone:
             ours.close()
             raise
         finally:
             theirs.close()
-        return Child(answer["pid"], handle, ours)
+        return Child(answer["pid"], handles[0], ours)
 
     def status(self, pid: int) -> object:
         """What waitpid said of a child that has ended; None where that is forgotten. Raises Gone."""

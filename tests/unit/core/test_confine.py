@@ -49,6 +49,18 @@ print(os.pwrite(file, b"x", 999), resource.getrlimit(resource.RLIMIT_NOFILE))
     assert run(script) == "refused refused 1 (64, 64)"
 
 
+def test_what_the_operator_allows_is_less_already() -> None:
+    script = f"""
+for number, most in ((resource.RLIMIT_DATA, {1024 * MIB}), (resource.RLIMIT_FSIZE, 500), (resource.RLIMIT_NOFILE, 32)):
+    resource.setrlimit(number, (most, most))
+confine({4096 * MIB})
+confine_files(1000, 64)
+print([resource.getrlimit(number) for number in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)])
+print(resource.getrlimit(resource.RLIMIT_DATA))
+"""
+    assert run(script).splitlines() == ["[(500, 500), (32, 32)]", f"({1024 * MIB}, {1024 * MIB})"]
+
+
 def test_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the calls that would change this process noted instead of made."""
     made: dict[str, object] = {}

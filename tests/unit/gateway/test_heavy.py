@@ -13,8 +13,16 @@ import numpy as np
 import pytest
 
 from service.core.contract import RequestedOutput, TensorSpec
-from service.core.errors import BadInput
-from service.gateway.heavy import HEAVY_BYTES, HEAVY_VALUES, Heavy, is_heavy_answer, is_heavy_body
+from service.core.errors import BadInput, Unavailable
+from service.gateway.heavy import (
+    HEAVY_BYTES,
+    HEAVY_VALUES,
+    LARGE_BYTES,
+    Heavy,
+    is_heavy_answer,
+    is_heavy_body,
+    is_large,
+)
 from tests.unit.serving.house import until
 
 NUMBERS = {"x": TensorSpec("x", "FP32", ("batch", 4))}
@@ -141,4 +149,26 @@ def test_what_is_written_value_by_value_is_heavy(
     count: int, dtype: Any, parameters: dict[str, Any], binary: bool, heavy: bool
 ) -> None:
     asked = (RequestedOutput("y", parameters),)
-    assert is_heavy_answer({"y": np.zeros(count, dtype)}, asked, lambda _: binary) is heavy
+    answer = np.full(count, b"" if dtype is np.object_ else 0, dtype)
+    assert is_heavy_answer({"y": answer}, asked, lambda _: binary) is heavy
+
+
+@pytest.mark.parametrize(("more_bytes", "heavy"), [(0, False), (4, True)])
+def test_so_is_what_is_copied_for_long(more_bytes: int, heavy: bool) -> None:
+    text = np.empty((1, 1), np.object_)
+    text[0, 0] = bytes(LARGE_BYTES + more_bytes)
+    for answer in (np.zeros((LARGE_BYTES + more_bytes) // 4, np.float32), text):
+        assert is_large({"y": answer}) is heavy
+        assert is_heavy_answer({"y": answer}, ()) is heavy
+
+
+async def test_an_answer_is_written_here_where_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: object) -> None:
+        raise Unavailable("no thread")
+
+    monkeypatch.setattr("service.gateway.heavy.in_thread", refused)
+    heavy = Heavy(1)
+    for _ in range(2):  # its turn is given back
+        assert await heavy.write(lambda: "written") == "written"
+    with pytest.raises(Unavailable):
+        await heavy.do("read a request", lambda: "read")

@@ -1,5 +1,6 @@
 """M2, M6: nothing is read through a link, a second name, a pipe, or from outside; a read is whole and bounded."""
 
+import errno
 import os
 import socket
 import stat
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.core.errors import BadModel
+from service.core.errors import BadModel, Unavailable
 from service.repository.folder import Folder, path_parts
 
 LIMIT = 1 << 20
@@ -247,3 +248,17 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_whole(version: Path, m
     monkeypatch.setattr(os, "fstat", replaced)
     assert read(version, "card.json") == b"before"
     assert read(version, "card.json") == b"after"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_file_is_not_said_to_be_broken_where_nothing_can_be_opened(
+    version: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with Folder.at(version, "digits/1") as folder:
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(Unavailable, match=r"^digits/1 has no readable file 'model.onnx': .*; try again later$"):
+            folder.read("model.onnx", limit_bytes=LIMIT)
+        monkeypatch.undo()

@@ -132,3 +132,9 @@ def test_an_input_with_a_default_is_not_asked_for() -> None:
         [helper.make_tensor("b", TensorProto.FLOAT, [2], [1.0, 2.0])],
     )
     assert [spec.name for spec in signature(onnx).inputs] == ["x"]
+
+
+def test_an_output_that_the_graph_names_twice_is_one() -> None:
+    node, output = helper.make_node("Neg", ["x"], ["y"]), value("y", TensorProto.FLOAT, ["N", 4])
+    read = signature(graphs.model([node], [value("x", TensorProto.FLOAT, ["N", 4])], [output, output]))
+    assert read.outputs == (TensorSpec("y", "FP32", ("N", 4)),)

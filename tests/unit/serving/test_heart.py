@@ -148,6 +148,26 @@ async def test_a_version_that_nothing_made_up_runs_on_is_judged_by_its_clients_r
     assert (heart.ok, heart.reason) == (True, "")
 
 
+async def test_requests_that_fail_one_after_another_turn_no_such_version_off(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    servable = await loaded(house, models.never_runs(), clock=clock)
+    heart = Heart(servable, clock)
+
+    fault.frozen.set()
+    for _ in range(8):  # somebody waits at every look, and no run ends well
+        fault.thaw.clear()
+        runs = fault.runs
+        asked = asyncio.ensure_future(servable.infer(InferRequest({"x": ROWS[:1]}), Deadline.never()))
+        await until(lambda runs=runs: fault.runs > runs)
+        heart.tick()
+        assert (heart.ok, heart.reason) == (True, "")
+        fault.thaw.set()
+        with pytest.raises(RunFailed):
+            await asked
+        clock.advance(0.6)
+
+
 async def test_golden_rows_are_what_it_sends(house: House, fault: Fault) -> None:
     servable = await loaded(house, models.scales(2.0), golden=({"x": ROWS}, {"y": ROWS * 2}))
     sent: list[Array] = []

@@ -1,7 +1,7 @@
 """What a batcher reports is counted, and a batch that ended is a sign of life."""
 
 from service.batching.contract import BatchReport, CloseReason, DropReason, RefusalReason
-from service.core.errors import Stuck
+from service.core.errors import RunFailed, Stuck
 from service.observe.statistics import VersionStatistics
 from service.serving.pulse import Pulse
 from tests.fakes import ManualClock
@@ -20,6 +20,16 @@ def test_only_a_batch_that_ended_well_is_a_sign_of_life() -> None:
     assert pulse.last_batch_s == 100.0
     pulse.batch_ran(REPORT)
     assert pulse.last_batch_s == 105.0
+
+
+def test_a_run_that_fails_on_its_requests_has_moved_and_one_that_is_given_up_has_not() -> None:
+    clock = ManualClock(100.0)
+    pulse = Pulse(VersionStatistics("m", "1"), clock)
+    clock.advance(5)
+    pulse.run_failed(1, 1, Stuck("given up"), "")
+    assert pulse.last_refusal_s == 100.0
+    pulse.run_failed(1, 1, RunFailed("these rows"), "")
+    assert (pulse.last_refusal_s, pulse.last_batch_s) == (105.0, 100.0)
 
 
 def test_everything_is_passed_on_to_the_statistics() -> None:

@@ -53,6 +53,7 @@ async def serving(
     shared_memory: SharedMemory | None = None,
     inputs: tuple[TensorSpec, ...] = (TensorSpec("x", "FP32", ("batch", 4)),),
     catalog: FakeCatalog | None = None,
+    largest_bytes: int = 4 * MIB,
 ) -> AsyncIterator[tuple[Any, Counter[str]]]:
     """A stub of a server whose one model answers `texts`, unless a catalog is given, and its answers by code."""
     servable = FakeServable(inputs=inputs, outputs=(TensorSpec("y", "BYTES", ("batch", 1)),), answer=texts)
@@ -72,7 +73,8 @@ async def serving(
     )
     await server.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        options = (("grpc.max_receive_message_length", largest_bytes),)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options) as channel:
             yield service_pb2_grpc.GRPCInferenceServiceStub(channel), responses
     finally:
         await server.stop()
@@ -172,6 +174,30 @@ async def test_a_stream_that_rests_keeps_nothing_of_its_last_request_and_answer(
         await until(lambda: [sys.getrefcount(seen[at]) for at in range(3)] == [ALONE] * 3)
         over.set()
         assert await call.read() is grpc.aio.EOF
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_large_answer_is_written_in_a_thread_and_held_against_the_budget(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, threads, write = ByteBudget(32 * MIB), [], messages.write
+
+    def noted(*given: Any, **more: Any) -> messages.Encoded:
+        threads.append(threading.current_thread())
+        return write(*given, **more)
+
+    monkeypatch.setattr(messages, "write", noted)
+    async with serving(budget, largest_bytes=8 * MIB) as (stub, _):
+        if stream:
+            [said] = [one async for one in stub.ModelStreamInfer(iter([asking(3 * MIB)]))]
+            answer = said.infer_response
+            assert answer.parameters["triton_final_response"].bool_param
+        else:
+            answer = await stub.ModelInfer(asking(3 * MIB), timeout=20)
+        assert list(answer.raw_output_contents) == [(3 * MIB).to_bytes(4, "little") + b"a" * (3 * MIB)]
+        assert len(threads) == 1
+        assert threads[0] is not threading.current_thread()
+        await until(lambda: budget.used_bytes == 0)
 
 
 async def test_an_id_that_is_none_is_not_sent_back() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from service.core.errors import RunFailed, Stuck
+from service.core.errors import NotReady, RunFailed, Stuck
 from service.runtime.isolation import nursery as of_cradles
 from service.runtime.isolation.nursery import Nursery
 from tests.support.waiting import until
@@ -101,3 +101,14 @@ def test_a_cradle_that_stands_still_or_is_asked_by_others_holds_no_run_up(
     runner.run(ROW)
     assert time.monotonic() - began_s < 40  # 60 s is what another question would wait here
     assert told == [("it ended between two runs", "unknown")]
+
+
+def test_where_no_descriptor_is_left_to_hold_a_process_by_there_is_none_now(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system leaves out what came with a message where there is no room for it."""
+    with monkeypatch.context() as short:
+        short.setattr(of_cradles.wire, "receive", lambda _: ({"pid": 1}, []))
+        with pytest.raises(NotReady, match=r"^no process can be started for the model$"):
+            nursery.child()
+    nursery.child().close()
