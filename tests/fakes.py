@@ -220,6 +220,7 @@ class ManualLine:
         self._began_s = 0.0
         self.run: Run | None = None
         self.handed: Run | Series | None = None
+        self.used_s = 0.0
         self.ended = False
         engine.on_stop = self._asked_to_stop
 

@@ -55,6 +55,9 @@ class Batcher:
         run_timeout_s: the most that one run may take.
         stacking: how requests become a batch.
         seams: for tests and fault injection.
+
+    Attributes:
+        crew: its engines.
     """
 
     def __init__(  # noqa: PLR0913 (all that a batcher is made of; everything but the last has no sensible default)
@@ -87,11 +90,11 @@ class Batcher:
         quick = Quick(config.inline_limit_s, costs, clock)
         threads = seams.threads or LoopThreads(loop, clock, quick)
         limits = CrewLimits(run_timeout_s, seams.stop_grace_s)
-        self._crew = Crew(
+        self.crew = Crew(
             threads, clock, limits, self, guard=guard.wrap, curve=curve, replace=replace, on_fatal=on_fatal
         )
         self._newcomers = engines
-        admission = Admission(config, Forecast(config, curve, self._crew), self._crew, observer.refused)
+        admission = Admission(config, Forecast(config, curve, self.crew), self.crew, observer.refused)
         self._intake = Intake(config, admission, suspects, stacking)
         self._former = Former(config, curve, stacking, admission.began)
         self._series = SeriesFormer(config, costs, self._former)
@@ -105,7 +108,7 @@ class Batcher:
 
     def start(self) -> None:
         """Starts the engines' threads; requests are taken from now on. Raises RuntimeError where there are none."""
-        self._crew.join(self._newcomers)
+        self.crew.join(self._newcomers)
         self._newcomers = ()
         self._guard.start()
 
@@ -163,13 +166,13 @@ class Batcher:
             drain: whether what is queued is still run; otherwise it fails as Draining.
         """
         self._closing = True
-        self._crew.stop_replacing()
-        if not drain or not self._crew.size:
+        self.crew.stop_replacing()
+        if not drain or not self.crew.size:
             self._end_all(draining)
         self._forming.soon()
         self._note_drained()
         await self._drained.wait()
-        await self._crew.end()
+        await self.crew.end()
         self._expiry.cancel()
         self._forming.cancel()
 
@@ -181,16 +184,11 @@ class Batcher:
     @property
     def healthy(self) -> bool:
         """Whether it forms batches and has an engine to run them."""
-        return self._guard.up and self._crew.size > 0
-
-    @property
-    def engines(self) -> list[Engine]:
-        """Those in service; one that hung and was given up is not among them, the one in its place is."""
-        return self._crew.engines
+        return self._guard.up and self.crew.size > 0
 
     def snapshot(self) -> BatcherSnapshot:
         """The batcher now."""
-        queue, crew = self._former.queue, self._crew
+        queue, crew = self._former.queue, self.crew
         return BatcherSnapshot(self.pending, queue.requests, queue.rows, crew.size, crew.size - crew.idle, self.healthy)
 
     def run_returned(self, run: Run | Series) -> None:
@@ -215,7 +213,7 @@ class Batcher:
         if not self._guard.up or self._without_engines:
             raise recovering()
         held = self._order.held if self._order is not None else 0
-        queue, first = self._former.queue, self._crew.idle > 0 and self._former.empty
+        queue, first = self._former.queue, self.crew.idle > 0 and self._former.empty
         self._intake.take(queue, ticket, inputs, rows, priority=priority, timeout_s=timeout_s, held=held)
         self._ledger.open(ticket)
         if self._order is not None and not ticket.quiet:
@@ -237,7 +235,7 @@ class Batcher:
             if run is not None:
                 run.wanted -= 1
                 if not run.wanted:
-                    self._crew.stop(run)
+                    self.crew.stop(run)
         self._lose_place(ticket)
         self._note_drained()
 
@@ -255,7 +253,7 @@ class Batcher:
         if self._order is not None:
             self._order.clear()
         self._ledger.fail_all(error)
-        self._crew.stop_all()
+        self.crew.stop_all()
         self._note_drained()
 
     def _pump(self, now_s: float) -> None:
@@ -264,31 +262,31 @@ class Batcher:
             return
         self._on_pump()
         self._expiry.look(now_s)
-        while self._crew.idle:
-            run = self._former.next_run(now_s, self._crew.idle, draining=self._closing)
+        while self.crew.idle:
+            run = self._former.next_run(now_s, self.crew.idle, draining=self._closing)
             if run is None:
                 self._forming.at(self._former.hold_until_s)
                 return
-            handed = self._series.begun_by(run, self._crew.idle, self._crew.size, now_s)
-            done = self._crew.dispatch(handed, now_s)
+            handed = self._series.begun_by(run, self.crew.idle, self.crew.size, now_s)
+            done = self.crew.dispatch(handed, now_s)
             self._forming.learn(run, done=done)
             if done:
                 self._judge(run)
                 return  # so that the loop turns between two runs of its own
 
     def _rows_for_the_idle(self) -> int:
-        return self._former.queue.rows if self._crew.idle else 0
+        return self._former.queue.rows if self.crew.idle else 0
 
     def _judge(self, run: Run | Series) -> None:
         """The requests of a run that is back hear of it; what still waits, halves of it perhaps, is next."""
         self._outcomes.judge(run, self._clock.now_s())
-        if self._crew.idle and not self._former.empty:
+        if self.crew.idle and not self._former.empty:
             self._forming.soon()
         self._note_drained()
 
     @property
     def _without_engines(self) -> bool:
-        return not self._crew.size and (self._closing or not self._crew.replacing)
+        return not self.crew.size and (self._closing or not self.crew.replacing)
 
     def _crashed(self, error: Exception) -> None:
         self._end_all(recovering)

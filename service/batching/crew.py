@@ -127,6 +127,11 @@ class Crew:
         return len(self._idle)
 
     @property
+    def used_s(self) -> float:
+        """Processor time of the engines' threads so far; those of engines that are gone are not among them."""
+        return sum(worker.line.used_s for worker in self._workers)
+
+    @property
     def busy(self) -> list[Run]:
         """What runs now."""
         handed = [worker.run for worker in self._workers if worker.run is not None]

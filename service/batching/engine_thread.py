@@ -7,7 +7,9 @@ daemons, so that an engine that never returns can be left behind. A run that `qu
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Protocol
@@ -32,6 +34,11 @@ class EngineLine(Protocol):
         Returns:
             True where it is executed already, which nobody hears of.
         """
+        ...
+
+    @property
+    def used_s(self) -> float:
+        """Processor time of its thread so far, seconds."""
         ...
 
     def end(self) -> None:
@@ -63,7 +70,8 @@ class EngineThread:
         self._clock = clock
         self._quick = quick
         self._runs: SimpleQueue[Run | Series | None] = SimpleQueue()
-        threading.Thread(target=self._serve, name="engine", daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._thread.start()
 
     def put(self, run: Run | Series) -> bool:
         """Runs it here and now where it is quick, and says so; else on the thread."""
@@ -74,6 +82,13 @@ class EngineThread:
         ended_s = run.ended_s or self._clock.now_s()  # one that fails holds the loop up just as long
         self._quick.learn(run, ended_s - run.started_s)
         return True
+
+    @property
+    def used_s(self) -> float:
+        """Processor time of the thread so far, where the system tells it; to be asked before `end`."""
+        if self._thread.ident is None or not self._thread.is_alive() or sys.platform != "linux":
+            return 0.0
+        return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
 
     def end(self) -> None:
         """Ends the thread once it is back from the run in flight."""

@@ -79,6 +79,11 @@ class Processes(Protocol):
         ...
 
     @property
+    def used_s(self) -> float:
+        """Processor time of all of them so far, seconds."""
+        ...
+
+    @property
     def restarts(self) -> int:
         """How often one took the place of another."""
         ...

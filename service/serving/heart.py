@@ -1,7 +1,8 @@
 """Is this version alive? Its own probe rows go through its queue, again and again; clients' requests prove nothing.
 
-A full queue or a long one does not fail it as long as batches go on ending. A runner that neither answers the probe
-nor ends any batch for longer than its runs take does, and so does a wrong answer.
+A full queue or a long one does not fail it as long as batches go on ending, nor does a long run that computes. A runner
+that neither answers the probe nor ends any batch nor computes for longer than its runs take does, and so does a wrong
+answer.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from service.core.clock import Clock
 from service.core.deadline import Deadline
 from service.core.errors import Expired, Rejected, RetortError
 from service.observe.logs import Log
+from service.serving.effort import Effort
 from service.serving.nearness import near
 from service.serving.servable import PROBE_ORIGIN, Servable
 
@@ -20,6 +22,7 @@ _RUNS_ALLOWED = 4
 _RUNS_APART = 10  # from one probe's begin to the next: a slow version spends a tenth of its time on them at most
 _RUNS_APART_IN_USE = 300  # where clients are answered, who would wait for them
 _MOST_APART_IN_USE_S = 1.5  # for only a probe sees a wrong answer; of a version whose ten runs take less
+_LOOKED_AT = 0.25  # of the silence that is allowed: whether anybody computes
 _SILENT = "its runner does not answer"
 
 
@@ -36,6 +39,7 @@ class Heart:
         self._clock = clock
         self._log = log
         self._began_s = self._alive_s = self._next_s = self._next_in_use_s = clock.now_s()
+        self._effort = Effort(servable, clock)
         self._task: asyncio.Task[str] | None = None
         self._clients_wait = False
         self.ok = True
@@ -67,6 +71,8 @@ class Heart:
                 self._begin()
         elif self._silent_since(self._began_s):
             self._note(_SILENT)
+        elif self.reason == _SILENT:
+            self._note("")
 
     def _is_in_use(self) -> bool:
         """Whether clients wait, and runs of theirs have been ending until now; never of a version that is not well."""
@@ -97,7 +103,11 @@ class Heart:
         run_s = max(self._usual_s(), pulse.slowest_run_s)
         delay_s = self._servable.config.max_queue_delay_s  # the probe's row waits too
         allowed_s = max(LEAST_ALLOWED_S, _RUNS_ALLOWED * run_s) + delay_s
-        return self._clock.now_s() - max(sign_s, pulse.last_batch_s) > allowed_s
+        silent_s = self._clock.now_s() - max(sign_s, pulse.last_batch_s)
+        if silent_s > _LOOKED_AT * allowed_s:
+            self._effort.look()
+            silent_s = min(silent_s, self._clock.now_s() - self._effort.seen_s)
+        return silent_s > allowed_s
 
     def _usual_s(self) -> float:
         """Of the largest run."""

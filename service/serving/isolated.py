@@ -139,6 +139,11 @@ class Cell:
         return sum(runner.resident_bytes for runner in self._living())
 
     @property
+    def used_s(self) -> float:
+        """Processor time of its processes so far, without that of those which are gone."""
+        return sum(runner.used_s for runner in self._living())
+
+    @property
     def restarts(self) -> int:
         """How often a process took the place of another."""
         return sum(runner.restarts for runner in self._living())

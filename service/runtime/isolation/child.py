@@ -26,7 +26,7 @@ from service.core.errors import (
     Stuck,
     Unavailable,
 )
-from service.runtime import memory
+from service.runtime import memory, processor_time
 from service.runtime.isolation import wire
 from service.runtime.isolation.recipe import Recipe
 from service.runtime.isolation.wire import Gone, MemoryFile, Message
@@ -90,6 +90,14 @@ class Child:
             return memory.resident_bytes(pid=self.pid) if self.alive else 0
         except (OSError, ValueError):
             return 0
+
+    @property
+    def used_s(self) -> float:
+        """Processor time that it has taken so far; 0 once it has ended."""
+        try:
+            return processor_time.used_s(self.pid) if self.alive else 0.0
+        except OSError:
+            return 0.0
 
     def load(self, recipe: Recipe, device_id: int, given_up: Callable[[], bool]) -> None:
         """Has it build the session; blocks, and asks `given_up` meanwhile.

@@ -111,6 +111,11 @@ class ProcessRunner:
         """Memory of its process now, and of its spare."""
         return self._child.resident_bytes + self._spare.resident_bytes
 
+    @property
+    def used_s(self) -> float:
+        """Processor time of its process so far."""
+        return self._child.used_s
+
     def run(self, arrays: Arrays) -> dict[str, Array]:
         """Computes every output; see `Runner.run`.
 

@@ -221,7 +221,7 @@ def test_the_snapshot() -> None:
         snapshot = bench.batcher.snapshot()
         assert (snapshot.engines, snapshot.busy_engines, snapshot.healthy) == (2, 2, True)
         assert bench.batcher.pending == 4
-        assert bench.batcher.engines == list(bench.engines)
+        assert bench.batcher.crew.engines == list(bench.engines)
         await bench.batcher.close(drain=True)
 
     play(story)

@@ -173,7 +173,7 @@ def test_a_hang_that_does_not_obey_fails_its_own_and_others_wait_for_the_new_eng
         assert await outcome(waiting) == [4]
         assert bench.now_s() == 12.05
         assert bench.batcher.healthy
-        assert bench.batcher.engines == [fresh]
+        assert bench.batcher.crew.engines == [fresh]
 
     play(story)
 

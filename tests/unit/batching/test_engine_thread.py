@@ -85,6 +85,28 @@ async def test_a_thread_ends_when_it_is_told_to() -> None:
     await until(lambda: not engine_threads() - before)
 
 
+class Busy(FakeEngine):
+    """Computes for a while."""
+
+    def run(self, arrays: Any) -> Any:
+        end_s = time.thread_time() + 0.1
+        while time.thread_time() < end_s:
+            pass
+        return super().run(arrays)
+
+
+async def test_a_thread_tells_the_processor_time_that_it_has_taken() -> None:
+    line = Line(Busy())
+    line.thread.put(Run([piece(1)], CloseReason.FULL))
+    await line.next()
+    taken_s = line.thread.used_s
+    assert taken_s >= 0.1
+    await asyncio.sleep(0.1)
+    assert line.thread.used_s - taken_s < 0.05
+    line.thread.end()
+    await until(lambda: line.thread.used_s == 0.0)
+
+
 async def test_an_idle_thread_holds_nobodys_arrays() -> None:
     line = Line(engine := FakeEngine())
     line.thread.put(Run([piece(1)], CloseReason.FULL))

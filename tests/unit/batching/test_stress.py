@@ -105,7 +105,7 @@ async def test_a_deadline_holds_while_every_engine_hangs() -> None:
     assert [type(end) for end in await ends] == [Expired] * 8
     answer = await stuck.submit(ids(5, 1), 1, Deadline.after(clock.now_s(), 60))
     assert answer.outputs["y"][0, 0] == 10
-    assert deaf not in stuck.engines
+    assert deaf not in stuck.crew.engines
     deaf.released.set()
     await stuck.close(drain=True)
 
@@ -118,7 +118,7 @@ async def test_a_run_that_obeys_is_stopped_in_time() -> None:
     end = await asyncio.gather(slow.submit(ids(1, 1), 1, Deadline.never()), return_exceptions=True)
     assert isinstance(end[0], Stuck)
     assert clock.now_s() - began_s < 30.0, "it was left behind after the grace"
-    assert slow.engines == [obeys]
+    assert slow.crew.engines == [obeys]
     await slow.close(drain=True)
 
 

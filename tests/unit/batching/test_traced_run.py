@@ -94,7 +94,7 @@ def test_without_traces_nothing_is_kept() -> None:
     async def main(loop: ManualLoop) -> None:
         batching = batcher(loop)
         seen: list[list[Any]] = []
-        threads: Any = batching._crew._threads
+        threads: Any = batching.crew._threads
         threads.on_finish = lambda run: seen.append(run.traced)
         await batching.submit(ids(0, 1), 1, Deadline.never())
         assert seen == [[]]

@@ -34,6 +34,7 @@ class Fault:
 
     def __init__(self, real: Callable[[OnnxRunner, Arrays], dict[str, Array]]) -> None:
         self._real = real
+        self.computes = threading.Event()
         self.frozen = threading.Event()
         self.thaw = threading.Event()
         self.change: Callable[[dict[str, Array]], dict[str, Array]] = lambda outputs: outputs
@@ -41,6 +42,8 @@ class Fault:
 
     def __call__(self, runner: OnnxRunner, arrays: Arrays) -> dict[str, Array]:
         self.runs += 1
+        while self.computes.is_set():
+            pass
         if self.frozen.is_set():
             self.thaw.wait(60)
         return self.change(self._real(runner, arrays))
@@ -55,6 +58,7 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault]:
 
     monkeypatch.setattr(OnnxRunner, "run", run)
     yield fault
+    fault.computes.clear()
     fault.thaw.set()
 
 
@@ -119,6 +123,55 @@ async def test_a_sound_version_is_alive(house: House, onnx: bytes) -> None:
         await beat(heart)
         assert (heart.ok, heart.reason) == (True, "")
     assert servable.statistics.success.count == 0
+
+
+async def looked_at(heart: Heart, clock: ManualClock, times: int) -> list[bool]:
+    """What it says at each of so many looks, a quarter of a second apart; the runner has a tenth of that to compute."""
+    found = []
+    for _ in range(times):
+        clock.advance(0.25)
+        await asyncio.sleep(0.025)
+        heart.tick()
+        found.append(heart.ok)
+    return found
+
+
+async def test_a_run_that_computes_is_alive_for_as_long_as_it_does(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    servable = await loaded(house, models.scales(2.0), clock=clock)
+    heart = Heart(servable, clock)
+    fault.computes.set()
+    heart.tick()
+    assert all(await looked_at(heart, clock, 40))
+    fault.frozen.set()
+    fault.computes.clear()
+    assert not (await looked_at(heart, clock, 7))[-1]  # within two seconds, as ever
+    assert heart.reason == "its runner does not answer"
+    await heart.stop()
+
+
+async def test_what_was_computed_before_a_silence_says_nothing_of_it(
+    house: House, fault: Fault, clock: ManualClock
+) -> None:
+    servable = await loaded(house, models.scales(2.0), clock=clock)
+    heart = Heart(servable, clock)
+    fault.frozen.set()
+    heart.tick()
+    await looked_at(heart, clock, 2)
+    fault.thaw.set()
+    await looked_at(heart, clock, 4)
+    fault.computes.set()
+    asked = asyncio.ensure_future(servable.infer(InferRequest({"x": ROWS[:1]}), Deadline.never()))
+    await asyncio.sleep(0.3)  # the runner computes, and nobody looks
+    fault.thaw.clear()
+    fault.computes.clear()
+    clock.advance(10)
+    heart.tick()
+    assert not (await looked_at(heart, clock, 6))[-1]
+    fault.thaw.set()
+    await asked
+    await heart.stop()
 
 
 async def test_a_version_that_nothing_made_up_runs_on_is_judged_by_its_clients_requests(

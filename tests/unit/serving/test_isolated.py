@@ -206,6 +206,31 @@ async def test_a_bad_input_is_one_as_ever(house: House) -> None:
         await ask(servable, z=ROWS)
 
 
+async def test_a_long_run_that_computes_in_its_process_is_alive_and_one_that_is_frozen_is_not(house: House) -> None:
+    servable = await loaded(house, graphs.loop())
+    heart = Heart(servable, MonotonicClock())
+    asked = asyncio.ensure_future(ask(servable, n=np.array(10**9), x=np.zeros((64, 64), np.float32)))
+
+    async def seen(seconds: float) -> list[bool]:
+        found = []
+        for _ in range(round(seconds / 0.2)):
+            heart.tick()
+            found.append(heart.ok)
+            await asyncio.sleep(0.2)
+        return found
+
+    assert all(await seen(3.0))
+    [process] = of_models()
+    os.kill(process.pid, signal.SIGSTOP)
+    assert not (await seen(3.0))[-1]
+    os.kill(process.pid, signal.SIGCONT)
+    await seen(1.0)
+    assert heart.ok
+    asked.cancel()
+    await asyncio.wait([asked])
+    await heart.stop()
+
+
 async def test_a_crash_loop_turns_its_readiness_off_and_nothing_else(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

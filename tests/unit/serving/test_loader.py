@@ -243,7 +243,7 @@ async def test_each_instance_has_its_device_and_the_session_that_the_configurati
     house.put("1", models.scales(2))
     more = {"accelerator_options": {"gpu_mem_limit": 5}, "provider_options": {"allow_spinning": True}}
     servable = await load(house, instances=3, devices=(1, 0), session={"mem_arena": False}, **more)
-    lost, replace = servable.batcher.engines[1], servable.batcher._crew._replace
+    lost, replace = servable.batcher.crew.engines[1], servable.batcher.crew._replace
     assert replace is not None
     replace(replace(lost))
     await servable.retire()

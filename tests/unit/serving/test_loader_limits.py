@@ -108,7 +108,7 @@ async def test_an_engine_that_hangs_is_replaced_and_both_are_closed_in_the_end(
         answer = await servable.infer(InferRequest({"x": ROWS}), Deadline.never())
         assert np.array_equal(answer.outputs["y"], ROWS * 2)
         assert len(open_runners) == 2
-        assert first not in servable.batcher.engines
+        assert first not in servable.batcher.crew.engines
     await servable.retire()
     assert (servable.state, open_runners) == (State.CLOSED, [])
 
