@@ -17,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -211,12 +211,15 @@ class _Play:
                 f"a run starts with rows of request {client.number}, which has ended",
             )
             self.hold(len(owners) == 1 or client.request.rows is not None, "a request without rows shares a run")
-        if owners and not owners[0].retried and not self.scenario.delay_ms:
+        handed = any(self.by_row[row].rows[row] == "handed" for row in rows)
+        if owners and not owners[0].retried and not handed and not self.scenario.delay_ms:
             self.overtakes_nobody(owners[0])
         self.in_turn(owners)
         for row in rows:
             client = self.by_row[row]
-            self.hold(client.rows[row] == "queued", f"row {row} of request {client.number} is {client.rows[row]}")
+            self.hold(
+                client.rows[row] in ("queued", "handed"), f"row {row} of request {client.number} is {client.rows[row]}"
+            )
             client.rows[row] = "running"
             client.started_s = min(client.started_s, self.loop.time())
 
@@ -341,10 +344,16 @@ class _Play:
 
     def handed(self, handed: Run | Series) -> None:
         """Who stands in a series has left the queue: their time to wait is over, and its policy with it."""
-        if isinstance(handed, Series):
-            self.series += 1
-            for row in chain.from_iterable(map(self.rows_of, handed.runs)):
-                self.by_row[row].started_s = min(self.by_row[row].started_s, self.loop.time())
+        if not isinstance(handed, Series):
+            return
+        self.series += 1
+        for run in handed.runs:
+            for row in self.rows_of(run):
+                client = self.by_row[row]
+                if client.rows[row] == "queued" and not client.retried and not self.scenario.delay_ms:
+                    self.overtakes_nobody(client)
+                client.rows[row] = "handed"
+                client.started_s = min(client.started_s, self.loop.time())
 
     def how(self, client: _Client) -> str:
         assert client.task is not None
