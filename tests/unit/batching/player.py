@@ -15,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,6 @@ class _Play:
         self.threads = ManualThreads(loop)
         self.series = 0
         self.threads.on_handed = self.handed
-        self.chosen: list[Run] = []  # in series, before they were begun
         self.threads.on_start = self.started
         self.threads.on_finish = self.finished
         loop.set_exception_handler(lambda _, context: self.broken.append(repr(context.get("exception") or context)))
@@ -207,8 +206,8 @@ class _Play:
         for client in owners:
             self.hold(client.open, f"a run starts with rows of request {client.number}, which has ended")
             self.hold(len(owners) == 1 or client.request.rows is not None, "a request without rows shares a run")
-        if run not in self.chosen:
-            self.overtakes_nobody(owners)
+        if owners and not owners[0].retried and not self.scenario.delay_ms:
+            self.overtakes_nobody(owners[0])
         self.in_turn(owners)
         for row in rows:
             client = self.by_row[row]
@@ -216,11 +215,7 @@ class _Play:
             client.rows[row] = "running"
             client.started_s = min(client.started_s, self.loop.time())
 
-    def overtakes_nobody(self, owners: list[_Client], ahead: Sequence[_Client] = ()) -> None:
-        """Whoever is first in a run, when it was chosen; `ahead` are those chosen with it that run before."""
-        if not owners or owners[0].retried or self.scenario.delay_ms:
-            return
-        first = owners[0]
+    def overtakes_nobody(self, first: _Client) -> None:
         if self.left_s == self.loop.time() or self.patience.in_doubt(first, self.loop.time()):
             return  # the head of this batch may have left in this very instant
         now_s = self.loop.time()
@@ -233,8 +228,6 @@ class _Play:
                 client.came_s == now_s and client.came_s > first.came_s - 1e-6
             )  # perhaps, and has not heard either
             due = due or refused or self.patience.in_doubt(client, now_s)
-            if client in ahead:
-                continue
             if client.open and not due and not client.retried and "queued" in client.rows.values():
                 self.hold(self.patience.place(client, now_s) >= place, f"{first.number} overtakes {client.number}")
 
@@ -342,13 +335,11 @@ class _Play:
         return happened
 
     def handed(self, handed: Run | Series) -> None:
-        self.series += isinstance(handed, Series)
-        ahead: list[_Client] = []
-        for run in handed.runs if isinstance(handed, Series) else ():
-            owners = [self.by_row[row] for row in self.rows_of(run)[:1]]
-            self.overtakes_nobody(owners, ahead)
-            ahead += owners
-            self.chosen.append(run)
+        """Who stands in a series has left the queue: their time to wait is over, and its policy with it."""
+        if isinstance(handed, Series):
+            self.series += 1
+            for row in chain.from_iterable(map(self.rows_of, handed.runs)):
+                self.by_row[row].started_s = min(self.by_row[row].started_s, self.loop.time())
 
     def how(self, client: _Client) -> str:
         assert client.task is not None
