@@ -14,6 +14,7 @@ from service.batching.run import Run
 from service.batching.ticket import Piece
 
 SIZES_LIMIT = 1024  # the clients choose them: where there are more, all are forgotten
+TEXTS_LIMIT = 512  # of a run whose length is asked for: of millions that alone would hold the loop up for half a second
 
 
 class Costs:
@@ -57,7 +58,10 @@ class ShapeCosts(Costs):
         self._seconds: dict[Hashable, float] = {}
 
     def size(self, run: Run) -> Hashable:
-        """Rows, every other axis of every input as long as in the batch, and the texts' length: each rounded up."""
+        """Rows, every other axis of every input as long as in the batch, and the texts' length: each rounded up.
+
+        None for so many texts that nobody counts: nothing is ever known of those.
+        """
         return self._size(run.rows, run.pieces)
 
     def predict_s(self, run: Run) -> float:
@@ -72,6 +76,8 @@ class ShapeCosts(Costs):
         """Learns from a run that came back well."""
         super().observe(run)
         size, seconds = self.size(run), run.ended_s - run.started_s
+        if size is None:
+            return
         known = self._seconds.get(size)
         if known is not None:
             seconds = known + WEIGHT * (min(seconds, OUTLIER * known) - known)
@@ -80,6 +86,8 @@ class ShapeCosts(Costs):
         self._seconds[size] = seconds
 
     def _size(self, rows: int, pieces: Sequence[Piece]) -> Hashable:
+        if sum(a.size for piece in pieces for a in piece.inputs.values() if a.dtype.hasobject) > TEXTS_LIMIT:
+            return None
         return round_up(rows), *map(round_up, self._lengths(pieces))
 
     def _lengths(self, pieces: Sequence[Piece]) -> Iterator[int]:

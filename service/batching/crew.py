@@ -135,7 +135,7 @@ class Crew:
     def busy(self) -> list[Run]:
         """What runs now."""
         handed = [worker.run for worker in self._workers if worker.run is not None]
-        return [run for one in handed for run in (one.runs if isinstance(one, Series) else (one,))]
+        return [run for one in handed for run in _runs_of(one)]
 
     @property
     def size(self) -> int:
@@ -167,16 +167,17 @@ class Crew:
             return True
         self._idle.pop()
         worker.run, worker.started_s, worker.stopped_s = run, now_s, math.inf
-        worker.free_at_s = now_s + self._curve.predict_s(run.rows)
+        worker.free_at_s = now_s + sum(self._curve.predict_s(each.rows) for each in _runs_of(run))
         self._alarm.at(now_s + self._limits.run_timeout_s)
         return False
 
     def stop(self, run: Run) -> None:
         """Nobody wants this run any more: asks its engine to end it."""
+        now_s = self._clock.now_s()
         for worker in self._workers:
             handed = worker.run
-            if handed is run or (isinstance(handed, Series) and run in handed.runs and handed.leave(run)):
-                self._ask_to_stop(worker, handed, self._clock.now_s())
+            if handed is run or (isinstance(handed, Series) and run in handed.runs and handed.leave(run, now_s)):
+                self._ask_to_stop(worker, handed, now_s)
 
     def stop_all(self) -> None:
         """Nobody wants anything that runs any more."""
@@ -289,3 +290,7 @@ class Crew:
         else:
             self.replacing -= 1
             self._bring_replacement(lost)
+
+
+def _runs_of(run: Run | Series) -> Sequence[Run]:
+    return run.runs if isinstance(run, Series) else (run,)

@@ -25,16 +25,12 @@ class Series:
 
     Args:
         runs: of one request each, in turn.
-
-    Attributes:
-        rows: of all of them.
     """
 
-    __slots__ = ("_begun", "_skip", "rows", "runs")
+    __slots__ = ("_begun", "_skip", "runs")
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = runs
-        self.rows = sum(run.rows for run in runs)
         self._begun = runs[0]
         self._skip = False
 
@@ -56,10 +52,15 @@ class Series:
             self._begun = run
             yield run
 
-    def leave(self, run: Run) -> bool:
-        """Nobody wants one of them any more, and it is left out unless it was begun: whether that holds for all."""
+    def leave(self, run: Run, now_s: float) -> bool:
+        """Nobody wants one of them any more, and it is left out unless it was begun: whether to stop the engine.
+
+        That is where nobody wants any of them, or not the one that it is at for longer than a series takes.
+        """
         run.skip = True
-        return not any(each.wanted for each in self.runs)
+        at = self._begun
+        hangs = at.began and not at.ended and not at.wanted and now_s - at.started_s > MOST_S
+        return hangs or not any(each.wanted for each in self.runs)
 
     def give_up(self) -> None:
         """The one that runs is to be stopped, and those behind it are not begun."""

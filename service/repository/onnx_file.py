@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.core.errors import BadModel
-from service.repository.onnx_steady import SIZED, STEADY, chooses_sizes
+from service.repository.onnx_steady import SIZED, STEADY, chooses_work
 from service.repository.onnx_tensor import ExternalTensor, read_tensor
 from service.repository.protobuf_wire import BLOB, BLOBS, INTEGER, Malformed, Rule, Wire
 from service.repository.suggest import quoted
@@ -110,7 +110,7 @@ def read_onnx_facts(data: bytes, *, fields_limit: int = FIELDS_LIMIT) -> OnnxFac
 
 def _steady(data: bytes, walk: _Walk) -> bool:
     try:
-        return walk.steady and not chooses_sizes(Wire(data, FIELDS_LIMIT), *walk.main_graph)
+        return walk.steady and not chooses_work(Wire(data, FIELDS_LIMIT), *walk.main_graph)
     except Malformed:  # names that nobody can read, which ONNX Runtime does not mind
         return False
 

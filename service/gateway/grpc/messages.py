@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tritonclient.grpc import service_pb2
 
 from service.core.contract import DATATYPES, Array, InferRequest, InferResponse, RequestedOutput, TensorSpec
-from service.core.errors import BadInput
+from service.core.errors import BadInput, TooLarge
 from service.gateway import binary_tensors
 from service.gateway.entries import AXES_LIMIT, outputs_of, parameters_of, shape_of, spec_of
 from service.gateway.grpc import contents
@@ -24,6 +24,7 @@ from service.gateway.quote import quote
 from service.gateway.region_tensors import Regions, Target, array_in, span_of, targets_of
 
 _NONE: Mapping[str, Target] = MappingProxyType({})
+LIMIT_BYTES = (1 << 31) - 1  # of a message that protobuf reads; beyond twice as much gRPC sends a wrong length
 _AROUND_BYTES = 6  # a raw content's tag and length, at most
 _EMPTY_FINAL = "triton_enable_empty_final_response"  # of streams that answer a request several times; none here does
 
@@ -89,11 +90,17 @@ def write(response: InferResponse, targets: Mapping[str, Target], *, streamed: b
 
     Raises:
         BadInput: an output does not fit its shared memory.
+        TooLarge: no client could read it.
     """
     message = _without_contents(response)
     if streamed:
         end(message)
     blobs = list(_contents(response, targets))
+    if (size_bytes := message.ByteSize() + sum(_AROUND_BYTES + len(blob) for blob in blobs)) > LIMIT_BYTES:
+        raise TooLarge(
+            f"the answer has {size_bytes} bytes, and a message of gRPC {LIMIT_BYTES} at most; ask for fewer rows or "
+            "outputs, or over HTTP"
+        )
     wire = written(message, blobs, streamed=streamed)
     return Encoded(wire, len(wire))
 

@@ -12,7 +12,7 @@ import pytest
 from service.batching.batch import PLAIN, Stacking
 from service.batching.batcher import Batcher
 from service.batching.contract import CloseReason
-from service.batching.costs import SIZES_LIMIT, Costs, ShapeCosts, round_up
+from service.batching.costs import SIZES_LIMIT, TEXTS_LIMIT, Costs, ShapeCosts, round_up
 from service.batching.curve import CostCurve
 from service.batching.padding import Padded, Pads
 from service.batching.quick import NEAR
@@ -117,6 +117,29 @@ async def test_clients_who_send_ever_new_shapes_fill_no_memory() -> None:
         made.pieces[0].inputs = x(1, *(1 << (number >> bit & 1) for bit in range(12)))
         costs.observe(made)
     assert len(costs._seconds) <= SIZES_LIMIT
+
+
+class Uncounted(str):
+    """A text whose length nobody may ask for."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        raise AssertionError("it was counted")
+
+
+async def test_so_many_texts_that_to_count_them_takes_long_are_not_counted_and_never_come_to_the_loop() -> None:
+    costs = ShapeCosts(CostCurve(8), PLAIN)
+    few, many = ({"x": np.array([["a"] * count], object)} for count in (TEXTS_LIMIT, TEXTS_LIMIT + 1))
+    for texts, expected in ((few, 1.0), (many, 0.0)):
+        costs.observe(made := await run(texts, seconds=1.0))
+        assert costs.predict_s(made) == costs.lone_s(made.pieces[0]) == expected
+    uncounted = {"x": np.full((1, TEXTS_LIMIT + 1), Uncounted("a"), object)}
+    costs.observe(made := await run(uncounted, seconds=1.0))
+    assert costs.predict_s(made) == 0.0
+    together = await run(few, few, seconds=1.0)
+    costs.observe(together)
+    assert costs.predict_s(together) == 0.0
 
 
 async def ask(batcher: Batcher, length: int) -> None:

@@ -14,7 +14,16 @@ import pytest
 from service.batching.contract import CloseReason
 from service.batching.costs import Costs
 from service.batching.curve import CostCurve
-from service.batching.quick import LONG, LONG_RUNS_ALLOWED, LOOK_AGAIN_S, NEAR, SLOW_RUNS_ALLOWED, Quick
+from service.batching.quick import (
+    HELD_ALLOWED_S,
+    HELD_SHARE,
+    LONG,
+    LONG_RUNS_ALLOWED,
+    LOOK_AGAIN_S,
+    NEAR,
+    SLOW_RUNS_ALLOWED,
+    Quick,
+)
 from service.batching.run import Run
 from service.core.contract import Arrays
 from service.core.deadline import Deadline
@@ -70,6 +79,24 @@ def test_a_size_is_tried_where_it_is_near_the_limit_on_the_whole(
     clock: ManualClock, predicted_s: float, limit_s: float, rows: int, allowed: bool
 ) -> None:
     assert judge(clock, predicted_s, limit_s).allows(run(rows)) is allowed
+
+
+@pytest.mark.parametrize("long_s", [LONG * LIMIT_S * 1.01, 0.01, 0.2])
+def test_whoever_sends_quick_runs_between_long_ones_holds_the_loop_up_for_little(
+    clock: ManualClock, long_s: float
+) -> None:
+    quick, held_s = judge(clock), 0.0
+    began_s = clock.now_s()
+    for number in range(20_000):
+        taken_s = LIMIT_S / 2 if number % 9 else long_s
+        clock.advance(taken_s)
+        if quick.allows(run(1)):
+            held_s += taken_s if taken_s > LIMIT_S else 0.0
+            quick.learn(run(1), taken_s)
+    passed_s = clock.now_s() - began_s
+    assert HELD_ALLOWED_S < held_s <= HELD_ALLOWED_S + HELD_SHARE * passed_s + 2 * long_s
+    clock.advance(held_s / HELD_SHARE)
+    assert quick.allows(run(1))
 
 
 def test_slow_runs_in_a_row_close_a_size_and_no_other(clock: ManualClock) -> None:

@@ -17,7 +17,7 @@ from service.batching.run import Run
 from service.batching.series import MOST_S, WAITING, Series, SeriesFormer
 from service.batching.ticket import Ticket, cut
 from service.core.clock import MonotonicClock
-from service.core.errors import RetortError, RunFailed, Stuck
+from service.core.errors import Expired, RetortError, RunFailed, Stuck
 from tests.fakes import Act, FakeEngine, Fault, ManualLoop, ids
 from tests.unit.batching.bench import GRACE_S, RUN_TIMEOUT_S, Bench, outcome, play
 
@@ -169,6 +169,32 @@ def test_whoever_leaves_is_not_run_and_the_others_are() -> None:
         assert handed[0] == 4
         assert [2.0] not in bench.batches
         assert bench.engines[0].stops == 0
+
+    play(story)
+
+
+def test_one_that_hangs_holds_the_others_up_until_nobody_waits_for_it() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench, handed = bench_of(loop, engine(Act(fault=Fault.HANGS), *[Act(RUN_S)] * 20))
+        asked = [bench.submit(1, within_s=1.0), *(bench.submit(number) for number in range(2, 17))]
+        found = [await outcome(task) for task in asked]
+        assert handed[0] == 4
+        assert isinstance(found[0], Expired)
+        assert found[1:] == [[2.0 * number] for number in range(2, 17)]
+        assert 1.0 <= bench.now_s() < 2.0
+
+    play(story)
+
+
+def test_an_engine_is_free_when_all_that_it_was_handed_is_done() -> None:
+    async def story(loop: ManualLoop) -> None:
+        bench, handed = bench_of(loop, engine())
+        bench.curve.observe(4, 1.5 * RUN_S)  # what four rows of one request take is not what four requests do
+        asked = [bench.submit(number) for number in range(1, 17)]
+        await first_run(bench)
+        assert handed == [4]
+        assert bench.batcher.crew.free_at_s - loop.time() == pytest.approx(4 * RUN_S)
+        await asyncio.wait(asked)
 
     play(story)
 

@@ -1,4 +1,4 @@
-"""What a client sends must not say how large an output becomes: its shapes may."""
+"""What a client sends must not say how large an output becomes or how much there is to do: its shapes may."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from service.repository.onnx_file import read_onnx_facts
-from service.repository.onnx_steady import GRAPH, NODE, NODES_LIMIT, SIZED, STEADY, TENSOR
+from service.repository.onnx_steady import GRAPH, INPUT, NODE, NODES_LIMIT, SIZED, STEADY, TENSOR, TENSOR_TYPE, TYPE
 from service.repository.protobuf_wire import Rule
-from tests.unit.repository.onnx_models import graph, model
+from tests.unit.repository.onnx_models import graph, model, value
 
 
 def node(op_type: str, inputs: str, outputs: str, **attributes: object) -> NodeProto:
@@ -28,7 +28,7 @@ def constant(output: str) -> NodeProto:
 
 @pytest.mark.parametrize("op_type", sorted(SIZED))
 def test_whoever_sends_a_size_chooses_the_work(op_type: str) -> None:
-    data = ",".join(["x"] * SIZED[op_type])
+    data = ",".join(["x"] * SIZED[op_type].start)
     assert not steady(node(op_type, f"{data},n".strip(","), "y"))
     assert steady(node(op_type, f"{data},w".strip(","), "y"))
 
@@ -59,11 +59,34 @@ def test_whoever_sends_a_size_chooses_the_work(op_type: str) -> None:
         ([node("Reshape", "x,n", "r"), node("Shape", "r", "s"), node("Expand", "x,s", "y")], False),
         ([node("Slice", "x,w,n", "y")], False),
         ([node("Relu", "x", "y")], True),
+        ([node("LSTM", "x,w,w,,w,n,n", "y", hidden_size=1)], True),  # a first state changes nothing
+        ([node("LSTM", "x,w,w,,,n,n", "y", hidden_size=1)], True),
+        ([node("TopK", "x,w", "y,i")], False),  # of rising numbers it takes many times as long
         ([node("Loop", "w,w,x", "y", body=graph())], False),
     ],
 )
 def test_shapes_may_say_sizes_and_values_may_not(nodes: list[NodeProto], expected: bool) -> None:
     assert steady(*nodes) is expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([node("LabelEncoder", "t", "l", domain="ai.onnx.ml"), node("Gather", "w,l", "y")], True),
+        ([node("Concat", "t,t", "c", axis=0), node("OneHotEncoder", "c", "y", domain="ai.onnx.ml")], True),
+        ([node("ArrayFeatureExtractor", "t,w", "y", domain="ai.onnx.ml")], True),
+        ([node("Gather", "t,x", "y")], False),
+        ([node("Identity", "t", "u"), node("GatherND", "u,x", "y")], False),
+        ([node("Equal", "t,w", "e"), node("Where", "e,x,x", "y")], True),
+        ([node("Equal", "t,w", "e"), node("Where", "e,w,t", "y")], False),
+        ([node("Expand", "t,w", "y")], False),
+        ([node("Where", "x,x,x", "y")], True),
+    ],
+)
+def test_no_client_may_have_a_long_text_copied_many_times(nodes: list[NodeProto], expected: bool) -> None:
+    of = graph(nodes, [numpy_helper.from_array(np.array([2, 3]), "w")])
+    of.input.append(value("t", TensorProto.STRING))
+    assert read_onnx_facts(model(of).SerializeToString()).steady is expected
 
 
 def test_a_size_inside_a_function_is_not_followed() -> None:
@@ -87,9 +110,23 @@ def test_no_operator_is_in_both_lists() -> None:
     assert not STEADY & SIZED.keys()
 
 
-@pytest.mark.parametrize(("name", "table"), [("GraphProto", GRAPH), ("NodeProto", NODE), ("TensorProto", TENSOR)])
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("GraphProto", GRAPH),
+        ("NodeProto", NODE),
+        ("TensorProto", TENSOR),
+        ("ValueInfoProto", INPUT),
+        ("TypeProto", TYPE),
+        ("TypeProto.Tensor", TENSOR_TYPE),
+    ],
+)
 def test_the_tables_are_those_of_the_onnx_package(name: str, table: dict[int, Rule]) -> None:
-    fields = TensorProto.DESCRIPTOR.file.message_types_by_name[name].fields_by_number
+    outer, *inner = name.split(".")
+    described = TensorProto.DESCRIPTOR.file.message_types_by_name[outer]
+    for each in inner:
+        described = described.nested_types_by_name[each]
+    fields = described.fields_by_number
     names = {fields[number].name for number in table}
-    assert names <= {"node", "initializer", "input", "output", "op_type", "name"}
+    assert names <= {"node", "initializer", "input", "output", "op_type", "name", "type", "tensor_type", "elem_type"}
     assert [table[number].once for number in table] == [not fields[number].is_repeated for number in table]

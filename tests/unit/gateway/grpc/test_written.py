@@ -7,6 +7,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from service.core.contract import Array, InferResponse
+from service.core.errors import TooLarge
 from service.gateway.grpc import messages
 from service.gateway.grpc.written import unless_written
 from service.gateway.region_tensors import Span, Target
@@ -49,6 +50,19 @@ def test_it_reads_as_the_same_message(size: int, streamed: bool) -> None:
     read = service_pb2.ModelStreamInferResponse.FromString(wire)
     assert read == service_pb2.ModelStreamInferResponse(infer_response=expected)
     assert read.infer_response.parameters["triton_final_response"].bool_param
+
+
+@pytest.mark.parametrize(("limit_bytes", "fits"), [(2 * MIB, True), (MIB, False)])
+def test_what_no_client_could_read_is_not_written(
+    limit_bytes: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "LIMIT_BYTES", limit_bytes)
+    response = InferResponse("m", "1", {"a": np.zeros((1, MIB // 4), np.float32)})
+    if fits:
+        assert messages.write(response, {}, streamed=True).size_bytes > MIB
+        return
+    with pytest.raises(TooLarge, match="ask for fewer rows or outputs, or over HTTP"):
+        messages.write(response, {}, streamed=True)
 
 
 def test_what_is_written_is_not_written_again() -> None:
