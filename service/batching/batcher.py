@@ -200,6 +200,7 @@ class Batcher:
     def run_lost(self, run: Run | Series) -> None:
         """A run was given up with its engine."""
         self._outcomes.lose(run, self._clock.now_s())
+        self._forming.soon()  # of a series, what was not begun
 
     def crew_changed(self) -> None:
         """An engine joined, or the last one is gone: without any to come, nobody need wait."""
@@ -267,7 +268,7 @@ class Batcher:
             if run is None:
                 self._forming.at(self._former.hold_until_s)
                 return
-            handed = self._series.begun_by(run, self.crew.idle, self.crew.size, now_s)
+            handed = self._series.begun_by(run, self.crew.size, now_s)
             done = self.crew.dispatch(handed, now_s)
             self._forming.learn(run, done=done)
             if done:

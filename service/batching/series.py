@@ -16,7 +16,7 @@ from service.batching.quick import NEAR
 from service.batching.run import Run
 from service.core.clock import Clock
 
-WAITING = 4  # requests that wait, for each engine and each run after the first: so nobody waits longer by a quarter
+WAITING = 4  # requests that wait, for each run after the first: so nobody waits longer by more than a quarter
 MOST_S = 0.05  # of a series, as predicted
 
 
@@ -82,17 +82,16 @@ class SeriesFormer:
         self._costs = costs
         self._former = former
 
-    def begun_by(self, first: Run, idle_engines: int, engines: int, now_s: float) -> Run | Series:
+    def begun_by(self, first: Run, engines: int, now_s: float) -> Run | Series:
         """The run, with those behind it where so many wait that this delays nobody much.
 
         Args:
             first: what goes to an idle engine.
-            idle_engines: at least 1; the others take what would stand behind it.
-            engines: how many there are.
+            engines: how many there are; of several another may be idle sooner than this one.
             now_s: monotonic seconds.
         """
-        most = 1 + self._former.queue.requests // (WAITING * engines)
-        if not self._on or idle_engines > 1 or most == 1:
+        most = 1 + self._former.queue.requests // WAITING
+        if not self._on or engines > 1 or most == 1:
             return first
         total_s = self._costs.lone_s(first.pieces[0])
         runs = [first]

@@ -54,7 +54,7 @@ def engine(*acts: Act) -> FakeEngine:
         (16, 1, {"mixes": True, "max_rows": 1}, [1] * 16),
         (16, 1, {"inline_limit_s": 0.0}, [1] * 16),  # where a run's time may depend on values nobody waits for it
         (16, 1, {"inline_limit_s": RUN_S / NEAR}, [1] * 16),  # these are done on the event loop
-        (10, 2, {}, [1, 2, 1, 1, 1, 1, 1, 1, 1]),
+        (10, 2, {}, [1] * 10),  # the one would be idle while requests wait behind the other
     ],
 )
 def test_how_many_runs_an_engine_gets_at_once(
@@ -83,7 +83,7 @@ def former_of(costs: Costs, *widths: int) -> tuple[Former, SeriesFormer]:
 def begun(former: Former, series: SeriesFormer) -> int:
     first = former.next_run(0.0, 1, draining=False)
     assert first is not None
-    handed = series.begun_by(first, 1, 1, 0.0)
+    handed = series.begun_by(first, 1, 0.0)
     return len(handed.runs) if isinstance(handed, Series) else 1
 
 
@@ -224,5 +224,24 @@ def test_those_behind_one_that_hangs_are_run_anew(fault: Fault) -> None:
         assert [isinstance(one, Stuck) for one in found] == [True] + [False] * 15
         assert [one for one in found if not isinstance(one, RetortError)] == [[2.0 * n] for n in range(2, 17)]
         assert RUN_TIMEOUT_S <= bench.now_s() <= RUN_TIMEOUT_S + GRACE_S + 1.0
+
+    play(story)
+
+
+def test_what_was_not_begun_goes_to_an_engine_that_is_idle_at_once() -> None:
+    async def story(loop: ManualLoop) -> None:
+        stays = engine(Act(RUN_S), Act(fault=Fault.DEAF))
+        bench = Bench(loop, stays, engine(Act(fault=Fault.DEAF)), replace=engine, **APART)
+        bench.curve.observe(1, RUN_S)
+        bench.threads.replace_s = 5.0
+        first, second = bench.submit(1), bench.submit(2)
+        assert isinstance(
+            await outcome(first), Stuck
+        )  # and its engine is given up: for 5 s there is one, which is idle
+        assert await outcome(second) == [4.0]
+        asked = [bench.submit(number) for number in range(3, 19)]
+        found = [await outcome(task) for task in asked]
+        assert [isinstance(one, Stuck) for one in found] == [True] + [False] * 15
+        assert bench.now_s() < 2 * (RUN_TIMEOUT_S + GRACE_S) + 1.0  # the other engine's place is taken 5 s later
 
     play(story)
