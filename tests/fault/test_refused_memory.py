@@ -1,4 +1,4 @@
-"""A server that the system refuses memory, as under `ulimit -d`: whoever wanted it is told so, and others are served."""
+"""A server that the system refuses memory, as under `ulimit -d`: who wanted it is told so, and others are served."""
 
 from __future__ import annotations
 
