@@ -27,6 +27,7 @@ from service.gateway.region_tensors import Regions, Target, targets_of
 JSON = "application/json"
 BINARY = "application/octet-stream"
 _CONTAINERS_LIMIT = 1_000_000
+_NO_MEMORY = "Not enough memory"  # as orjson begins to say it, in the error that it has for what is no JSON
 
 Specs = Mapping[str, TensorSpec]
 
@@ -125,12 +126,15 @@ def parse_object(text: bytes | memoryview) -> dict[str, Any]:
     Raises:
         BadInput: not JSON, or not an object.
         TooLarge: it has more lists and objects than anyone needs, each of which would take a hundred times its bytes.
+        MemoryError: the system refuses what it takes to read it.
     """
     try:
         document = orjson.loads(text) if len(text) <= _CONTAINERS_LIMIT else _parse_large(bytes(text))
     except orjson.JSONDecodeError as error:
         if not text:
             raise BadInput("the request is empty, expected a JSON object") from None
+        if error.msg.startswith(_NO_MEMORY):
+            raise MemoryError from None
         raise BadInput(f"the request is not valid JSON: {error.msg[:100]} at character {error.pos}") from None
     if type(document) is not dict:
         raise BadInput(f"the request is {quote(document)}, expected a JSON object")

@@ -1,7 +1,7 @@
 """What an error becomes on the wire: one table from the error tree to HTTP's status, body and headers, or gRPC's code.
 
 The body is `{"error": "<one sentence>"}` and stays under 4 KiB whatever was sent. What was not raised on purpose
-says nothing but the request's id; its traceback is for the log.
+says nothing but the request's id; its traceback is for the log. Memory that the system refuses is no such surprise.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from service.gateway.access import Forbidden, OverQuota, Unauthenticated
 CLIENT_LEFT = 499  # nginx's word for it; nobody reads it but our own counters
 
 _MESSAGE_LIMIT_BYTES = 2048
+_NO_MEMORY = "the system gives the server no more memory now; try again later"
 
 # The nearest ancestor counts.
 STATUS: Mapping[type[errors.RetortError], int] = MappingProxyType(
@@ -70,6 +71,7 @@ class Problem:
 
 def problem_of(error: Exception, request_id: str) -> Problem:
     """How `error` is answered; anything outside the error tree is a 500 that names only `request_id`."""
+    error = named(error)
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if status is None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"internal error, request id {request_id}")
@@ -88,6 +90,7 @@ class CallProblem:
 
 def call_problem_of(error: Exception, request_id: str) -> CallProblem:
     """How `error` ends a call; anything outside the error tree is INTERNAL and names only `request_id`."""
+    error = named(error)
     code = next((GRPC_CODE[kind] for kind in type(error).__mro__ if kind in GRPC_CODE), None)
     if code is None:
         return CallProblem("INTERNAL", f"internal error, request id {request_id}")
@@ -115,7 +118,12 @@ def problem(
 
 def was_meant(error: Exception) -> bool:
     """Whether `error` was raised on purpose, so that its message is for the client and its traceback for nobody."""
-    return isinstance(error, errors.RetortError)
+    return isinstance(named(error), errors.RetortError)
+
+
+def named(error: Exception) -> Exception:
+    """`error` in the words of the tree: where the system refuses memory nothing is wrong with the request."""
+    return errors.Unavailable(_NO_MEMORY) if isinstance(error, MemoryError) else error
 
 
 def _cut(sentence: str) -> str:

@@ -24,9 +24,10 @@ from service.gateway.http.hosts import names_hosts
 from service.gateway.http.large_body import LargeBody, offer
 from service.gateway.http.offers import END_OF_HEAD, Offers
 from service.gateway.http.reader_watch import ReaderWatch
-from service.gateway.http.refusal import refusal
+from service.gateway.http.refusal import parser_error, refusal
 from service.gateway.http.shortcut import Shortcut
 from service.gateway.http.usage import Usage
+from service.gateway.problems import problem_of
 
 _LINGERING_LIMIT = 256  # connections beyond the limit that are told so; those beyond are cut without a word
 
@@ -205,14 +206,14 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP; the parser is of no use after it."""
+        """Answers what is no HTTP, or what there is no memory for; the parser is of no use after it."""
         if self._leaving:
             return
-        error = BadInput("the request is not valid HTTP/1.1")
+        error = parser_error()
         if self._inside and not self._in_head:
             self._break(error)
         else:
-            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+            self._refuse(problem_of(error, "").status, str(error))
 
     def judge(self, now_s: float) -> None:
         """Acts on what took too long by `now_s`, on the sweeper's clock."""

@@ -15,10 +15,17 @@ _PAGE_BYTES = 2 << 20  # that one byte takes, where numpy asks for it: in arrays
 
 
 def room_for(size_bytes: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    """Memory of which as much is taken as comes, whatever was announced, and which goes back when nobody wants it."""
+    """Memory of which as much is taken as comes, whatever was announced, and which goes back when nobody wants it.
+
+    Raises:
+        MemoryError: the system refuses it.
+    """
     if size_bytes < 2 * _PAGE_BYTES:
         return np.empty(size_bytes, np.uint8)
-    own = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        own = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError from error
     with suppress(AttributeError, OSError):  # a system that knows no such pages
         own.madvise(mmap.MADV_NOHUGEPAGE, 0, _PAGE_BYTES)
         own.madvise(mmap.MADV_HUGEPAGE, _PAGE_BYTES)  # which are taken quicker, and of which enough has come by then

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -360,3 +362,23 @@ def test_a_model_of_constants_alone_is_asked_with_no_inputs() -> None:
     request, _ = codec.decode(b'{"inputs": []}', None, {})
     assert dict(request.inputs) == {}
     assert "at least one tensor" in refusal({"inputs": []})
+
+
+PARSE = """
+import resource, sys
+from service.core.confine import data_bytes
+from service.gateway.codec import parse_object
+text = b'{"a":[' + b"1," * (1 << 20) + b"1]}"
+if sys.argv[1] == "refused":
+    resource.setrlimit(resource.RLIMIT_DATA, (data_bytes() + (8 << 20),) * 2)
+try:
+    print(len(parse_object(text)))
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(("memory", "told"), [("refused", "MemoryError"), ("given", "1")])
+def test_a_text_that_there_is_no_memory_for_is_not_called_wrong(memory: str, told: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PARSE, memory], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{told}\n"

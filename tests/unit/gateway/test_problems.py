@@ -56,6 +56,15 @@ def test_what_may_work_later_says_when(given: int, told: str) -> None:
     assert problem_of(errors.BadInput("x"), "").headers == {}
 
 
+def test_who_wants_memory_that_the_system_refuses_may_come_again() -> None:
+    answer, call = problem_of(MemoryError(), ""), call_problem_of(MemoryError(), "")
+    sentence = "the system gives the server no more memory now; try again later"
+    assert (answer.status, answer.headers) == (503, {"Retry-After": "1"})
+    assert orjson.loads(answer.body) == {"error": sentence}
+    assert (call.code, call.sentence, call.retry_after_s) == ("UNAVAILABLE", sentence, 1)
+    assert was_meant(MemoryError())
+
+
 def test_who_sends_no_key_is_told_how_one_is_sent() -> None:
     """RFC 9110, 11.6.1: a 401 names at least one scheme."""
     assert problem_of(Unauthenticated("x"), "").headers == {"WWW-Authenticate": "Bearer"}

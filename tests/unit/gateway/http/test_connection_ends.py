@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.http.connection import Connection
 from service.gateway.tls import Certificate
@@ -145,3 +146,15 @@ async def test_control_an_offer_of_its_own_is_passed_over() -> None:
         client.send(GET)
         assert (await client.answer())[0] == 200
         assert len(service.seen) == 2
+
+
+async def test_a_body_in_chunks_that_there_is_no_memory_for_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_parser: HttpToolsProtocol, _body: bytes) -> None:
+        raise MemoryError
+
+    async with Service(SHORT).running() as service, service.client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(HttpToolsProtocol, "on_body", full)
+            client.send(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n")
+            status, body = await client.answer()
+        assert (status, b"no more memory" in body) == (503, True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+import pytest
+
 from service.gateway.http.room import room_for
 
 
@@ -24,3 +26,8 @@ def test_memory_is_taken_as_it_is_filled_and_goes_back_when_nobody_wants_it() ->
     assert resident_bytes() - before > 55 << 20
     del rooms[:-1], room
     assert resident_bytes() - before < 8 << 20
+
+
+def test_what_the_system_refuses_is_memory_that_is_not_there() -> None:
+    with pytest.raises(MemoryError):
+        room_for(1 << 47)  # as much as a process may have addresses
