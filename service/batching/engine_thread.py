@@ -78,9 +78,10 @@ class EngineThread:
         if self._quick is None or isinstance(run, Series) or not self._quick.allows(run):
             self._runs.put(run)
             return False
+        before_s = time.thread_time()
         run.execute(self._engine, self._clock)
         ended_s = run.ended_s or self._clock.now_s()  # one that fails holds the loop up just as long
-        self._quick.learn(run, ended_s - run.started_s)
+        self._quick.learn(run, ended_s - run.started_s, time.thread_time() - before_s)
         return True
 
     @property

@@ -62,12 +62,15 @@ class Quick:
         seen = self._seen.get(self.costs.size(run)) if self._seen else None
         return seen is None or seen.slow_runs < SLOW_RUNS_ALLOWED or self._looks_again(seen)
 
-    def learn(self, run: Run, seconds: float) -> None:
-        """Notes that a run took `seconds` on the loop."""
+    def learn(self, run: Run, seconds: float, used_s: float) -> None:
+        """Notes that a run took `seconds` on the loop, and `used_s` of its processor.
+
+        What others took of that meanwhile says nothing of the run: on a busy core long runs would come to much.
+        """
         if seconds <= LONG * self.limit_s:
             self._all.slow_runs = 0
         else:
-            self._held_s = self._still_held_s() + seconds
+            self._held_s = self._still_held_s() + min(seconds, used_s)
             self._note(self._all)
         if seconds > self.limit_s:
             if len(self._seen) >= SIZES_LIMIT:

@@ -64,6 +64,11 @@ def run(rows: int) -> Run:
     return made
 
 
+def took(quick: Quick, rows: int, seconds: float) -> None:
+    """A run of so many rows took so long, and nobody else had the core meanwhile."""
+    quick.learn(run(rows), seconds, seconds)
+
+
 @pytest.mark.parametrize(
     ("predicted_s", "limit_s", "rows", "allowed"),
     [
@@ -92,18 +97,27 @@ def test_whoever_sends_quick_runs_between_long_ones_holds_the_loop_up_for_little
         clock.advance(taken_s)
         if quick.allows(run(1)):
             held_s += taken_s if taken_s > LIMIT_S else 0.0
-            quick.learn(run(1), taken_s)
+            took(quick, 1, taken_s)
     passed_s = clock.now_s() - began_s
     assert HELD_ALLOWED_S < held_s <= HELD_ALLOWED_S + HELD_SHARE * passed_s + 2 * long_s
     clock.advance(held_s / HELD_SHARE)
     assert quick.allows(run(1))
 
 
+def test_what_others_take_of_the_core_is_not_held_against_the_runs(clock: ManualClock) -> None:
+    quick = judge(clock)
+    for _ in range(1000):
+        quick.learn(run(1), 0.01, LIMIT_S)
+        took(quick, 1, LIMIT_S)
+        clock.advance(0.02)
+        assert quick.allows(run(1))
+
+
 def test_slow_runs_in_a_row_close_a_size_and_no_other(clock: ManualClock) -> None:
     quick = judge(clock)
     for _ in range(SLOW_RUNS_ALLOWED):
         assert quick.allows(run(1))
-        quick.learn(run(1), 2 * LIMIT_S)
+        took(quick, 1, 2 * LIMIT_S)
     assert not quick.allows(run(1))
     assert quick.allows(run(2))
 
@@ -111,22 +125,22 @@ def test_slow_runs_in_a_row_close_a_size_and_no_other(clock: ManualClock) -> Non
 def test_one_quick_run_between_forgives_the_slow_ones(clock: ManualClock) -> None:
     quick = judge(clock)
     for seconds in [2 * LIMIT_S, 2 * LIMIT_S, LIMIT_S, 2 * LIMIT_S, 2 * LIMIT_S]:
-        quick.learn(run(1), seconds)
+        took(quick, 1, seconds)
     assert quick.allows(run(1))
 
 
 def test_a_closed_size_is_looked_at_again_soon(clock: ManualClock) -> None:
     quick = judge(clock)
     for _ in range(SLOW_RUNS_ALLOWED):
-        quick.learn(run(1), 2 * LIMIT_S)
+        took(quick, 1, 2 * LIMIT_S)
     clock.advance(0.99 * LOOK_AGAIN_S)
     assert not quick.allows(run(1))
     clock.advance(0.02 * LOOK_AGAIN_S)
     assert quick.allows(run(1))
-    quick.learn(run(1), 2 * LIMIT_S)
+    took(quick, 1, 2 * LIMIT_S)
     assert not quick.allows(run(1))
     clock.advance(LOOK_AGAIN_S)
-    quick.learn(run(1), LIMIT_S)
+    took(quick, 1, LIMIT_S)
     assert quick.allows(run(1))
 
 
@@ -134,21 +148,21 @@ def test_long_runs_in_a_row_close_every_size_until_one_is_looked_at_again(clock:
     quick = judge(clock, LIMIT_S / 10)
     for rows in range(1, LONG_RUNS_ALLOWED + 1):
         assert quick.allows(run(rows))
-        quick.learn(run(rows), 1.01 * LONG * LIMIT_S)
+        took(quick, rows, 1.01 * LONG * LIMIT_S)
     assert not any(quick.allows(run(rows)) for rows in range(1, 9))
     clock.advance(1.01 * LOOK_AGAIN_S)
     assert quick.allows(run(8))
-    quick.learn(run(8), 1.01 * LONG * LIMIT_S)
+    took(quick, 8, 1.01 * LONG * LIMIT_S)
     assert not quick.allows(run(8))
     clock.advance(1.01 * LOOK_AGAIN_S)
-    quick.learn(run(8), LIMIT_S)
+    took(quick, 8, LIMIT_S)
     assert all(quick.allows(run(rows)) for rows in range(1, 9))
 
 
 def test_a_long_run_that_was_interrupted_closes_nothing(clock: ManualClock) -> None:
     quick = judge(clock)
     for seconds in [100 * LIMIT_S, LIMIT_S] * 10:
-        quick.learn(run(1), seconds)
+        took(quick, 1, seconds)
         assert quick.allows(run(1))
 
 
