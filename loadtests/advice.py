@@ -69,8 +69,10 @@ def _latency(found: Versus) -> str:
 def _rate(found: Versus) -> str:
     if found.rate is None:
         return ""
-    joined = ", but it" if found.difference == "no difference" and found.held in ("more", "less") else " and"
-    return f"{joined} holds {times(found.rate, 'the rate')}"
+    if found.difference == "no difference":
+        joined = ", but it holds" if found.held in ("more", "less") else ", nor one in what it holds:"
+        return f"{joined} {times(found.rate, 'the rate')}"
+    return f" and holds {times(found.rate, 'the rate')}"
 
 
 def advice(case: Case) -> str:

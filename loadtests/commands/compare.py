@@ -192,9 +192,7 @@ def _check(rate: float | None, limit_ms: float | None, duration: float, find_kne
     if rate is not None and rate > MOST_RATE:
         raise typer.BadParameter(f"one generator offers {MOST_RATE:.0f} requests a second at most", param_hint="--rate")
     if limit_ms is None and (rate is None or find_knee):
-        wanted = "give --slo-p99-ms: a knee is the highest rate that meets an objective" + (
-            "" if rate else ", or a --rate"
-        )
+        wanted = "is needed, as a knee is the highest rate that meets an objective" + ("" if rate else "; or a --rate")
         raise typer.BadParameter(wanted, param_hint="--slo-p99-ms")
 
 

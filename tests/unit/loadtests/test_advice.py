@@ -150,3 +150,6 @@ def test_no_difference_is_told_with_its_intervals_and_the_rate() -> None:
         "no difference in latency to 1 was shown for 1-int8 (p50 1.00x [0.97, 1.04], p99 1.00x [0.97, 1.04]), but it "
         "holds 2.20x the rate [2.09, 2.33]; "
     )
+    assert "[0.97, 1.04]), nor one in what it holds: 1.00x the rate [0.95, 1.06]; " in sentence(
+        case("no difference", EQUAL)
+    )
