@@ -203,7 +203,7 @@ def _grpc(urls: tuple[str, ...], given: list[str], encoding: str) -> tuple[str, 
     if len(addresses) != len(urls):
         raise typer.BadParameter("gRPC needs a HOST:PORT for each --url, in their order", param_hint="--grpc-url")
     for address in addresses:
-        if not address.rpartition(":")[2].isdigit():
+        if "/" in address or not address.rpartition(":")[2].isdigit():
             raise typer.BadParameter(f"{address!r} is no HOST:PORT", param_hint="--grpc-url")
     return addresses
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import nan
 
 import pytest
 
@@ -142,6 +143,14 @@ def test_what_is_missing_is_said() -> None:
 def test_too_few_answers_tell_of_no_p99() -> None:
     said = sentence(case(p99=False))
     assert "x the p99" not in said and "too few to tell of a p99" in said and said.endswith("ship it")
+
+
+def test_of_no_answers_no_figure_is_told() -> None:
+    nothing = Figure(nan)
+    found = replace(case("no difference", None).found, p50=nothing, p99=None)
+    said = sentence(replace(case("no difference", None), found=found))
+    assert said.startswith("nothing is known of the latency of 1-int8 beside 1, for want of answers; ")
+    assert "nan" not in said
 
 
 def test_no_difference_is_told_with_its_intervals_and_the_rate() -> None:
