@@ -17,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -335,7 +335,11 @@ class _Play:
         return happened
 
     def handed(self, handed: Run | Series) -> None:
-        self.series += isinstance(handed, Series)
+        """Who stands in a series has left the queue: their time to wait is over, and its policy with it."""
+        if isinstance(handed, Series):
+            self.series += 1
+            for row in chain.from_iterable(map(self.rows_of, handed.runs)):
+                self.by_row[row].started_s = min(self.by_row[row].started_s, self.loop.time())
 
     def how(self, client: _Client) -> str:
         assert client.task is not None
