@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from conformance.target import Target
 
@@ -89,7 +89,14 @@ def carry_out(check: Check, target: Target, profile: Profile) -> Result:
     except Failed as failure:
         return _judged(check, target, profile, failure)
     except Exception as error:  # an answer of a form that nobody foresaw must not hide the checks after it
-        return Result(check, target.model, "failed", f"{type(error).__name__}: {error}"[:500])
+        return Result(check, target.model, "failed", _words(error)[:500])
+
+
+def _words(error: Any) -> str:
+    """What went wrong; of gRPC's errors code and details, for their own text is a report of many lines."""
+    if callable(details := getattr(error, "details", None)):
+        return f"the call ended with {error.code().name}: {details()}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _judged(check: Check, target: Target, profile: Profile, failure: Failed) -> Result:

@@ -64,6 +64,8 @@ def conformance(
         raise typer.BadParameter(f"{report} must end with one of {', '.join(WRITERS)}", param_hint="--report")
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} must begin with http:// or https://", param_hint="--url")
+    if grpc_url is not None and ("/" in grpc_url or not grpc_url.rpartition(":")[2].isdigit()):
+        raise typer.BadParameter(f"{grpc_url!r} is no HOST:PORT", param_hint="--grpc-url")
     found = _run(url, grpc_url, model or [], profile, key, ca)
     try:
         if report is not None:

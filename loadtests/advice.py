@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 
 from loadtests.measures.summary import Summary
 from loadtests.outcome import Card
@@ -59,6 +60,8 @@ def disowned(seen: str) -> str:
 
 def _latency(found: Versus) -> str:
     tail = "" if found.p99 is not None else " (the answers are too few to tell of a p99)"
+    if isnan(found.p50.value):
+        return f"nothing is known of the latency of {found.version} beside {found.full}, for want of answers"
     if found.difference == "no difference":
         seen = [f"p50 {times(found.p50)}", *([f"p99 {times(found.p99)}"] if found.p99 is not None else [])]
         return f"no difference in latency to {found.full} was shown for {found.version} ({', '.join(seen)}){tail}"
@@ -69,8 +72,10 @@ def _latency(found: Versus) -> str:
 def _rate(found: Versus) -> str:
     if found.rate is None:
         return ""
-    joined = ", but it" if found.difference == "no difference" and found.held in ("more", "less") else " and"
-    return f"{joined} holds {times(found.rate, 'the rate')}"
+    if found.difference == "no difference":
+        joined = ", but it holds" if found.held in ("more", "less") else ", nor one in what it holds:"
+        return f"{joined} {times(found.rate, 'the rate')}"
+    return f" and holds {times(found.rate, 'the rate')}"
 
 
 def advice(case: Case) -> str:

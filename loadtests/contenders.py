@@ -5,6 +5,7 @@ Everything is asked for before any load: a mistake costs no minutes.
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from loadtests.peers import label_of, versions_at
 from loadtests.pools import Pool, Rows, Signature, infer_path, requests_of
 from loadtests.rows import rows_for, with_reference
 from loadtests.server import CannotLoad, Server, signature_of
+
+_REACHED_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ def pool_of(order: Order, server: Server, version: str, rows: Rows, signature: S
         messages = messages_of(rows, signature, model=order.model, version=version)
         key = (("authorization", f"Bearer {order.key}"),) if order.key else ()
         address = (host.strip("[]"), int(port))
+        _reach(address)
         return Pool(address, messages, rows, signature, output, version, protocol="grpc", metadata=key, tls=server.tls)
     requests = requests_of(
         rows,
@@ -84,6 +88,14 @@ def pool_of(order: Order, server: Server, version: str, rows: Rows, signature: S
         headers=server.headers,
     )
     return Pool(server.address, requests, rows, signature, output, version, tls=server.tls)
+
+
+def _reach(address: tuple[str, int]) -> None:
+    """Raises CannotLoad where nobody listens for gRPC: what is asked before the traffic is asked over HTTP."""
+    try:
+        socket.create_connection(address, timeout=_REACHED_S).close()
+    except OSError as error:
+        raise CannotLoad(f"no gRPC server listens at {address[0]}:{address[1]}: {error.strerror or error}.") from None
 
 
 def _labels(pairs: Sequence[tuple[Server, str]], *, several: bool) -> list[str]:

@@ -20,7 +20,7 @@ from conformance.tensors import make_up
 from loadtests.generator.block import Answer
 from loadtests.generator.checking import UNREADABLE, decode
 from loadtests.pools import MOST_ROWS, Rows, Signature, infer_path, requests_of
-from loadtests.server import CannotLoad, Server
+from loadtests.server import CannotLoad, Server, error_in
 
 LABELS = "labels"
 MADE_UP_ROWS = 32
@@ -84,12 +84,17 @@ def _ask(http: httpx.Client, path: str, request: bytes, what: str) -> dict[str, 
     except httpx.HTTPError as error:
         raise CannotLoad(f"asked {what}, {http.base_url} gives no answer: {error}.") from None
     if answer.status_code != httpx.codes.OK:
-        raise CannotLoad(f"asked {what}, {http.base_url} answers {answer.status_code}: {answer.text[:200].strip()}")
+        raise CannotLoad(f"asked {what}, {http.base_url} answers {answer.status_code}: {error_in(answer)}")
     try:
         length = int(answer.headers.get("Inference-Header-Content-Length", 0))
         return decode(Answer(answer.content, length))[1]
     except UNREADABLE as error:
         raise CannotLoad(f"asked {what}, {http.base_url} gives no answer of the protocol: {error}.") from None
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file; of the system's own words those without number and path."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _from_file(file: Path) -> Rows:
@@ -104,7 +109,7 @@ def _from_file(file: Path) -> Rows:
         AttributeError,
         BadZipFile,
     ) as error:  # a lone array is no context
-        raise BadRows(f"{file} cannot be read as a .npz of arrays: {error}") from None
+        raise BadRows(f"{file} cannot be read as a .npz of arrays: {_why(error)}") from None
     if any(name.startswith(_GOLDEN_INPUT) for name in arrays):
         return Rows(_under(_GOLDEN_INPUT, arrays), expected=_under(_GOLDEN_OUTPUT, arrays), source=file.name)
     labels = arrays.pop(LABELS, None)

@@ -31,6 +31,11 @@ TIMEOUT_S = 10.0
 RESTART_S, _LOOK_EVERY_S = 10.0, 0.2
 _NS_A_MS = 1e6
 _PORTS = {"http": 80, "https": 443}
+# What the words of a failed connection mean to whoever gave its address.
+_HINTS = {
+    "certificate verify failed": "; its authority is named with --ca",
+    "refused": "; no server listens there",
+}
 
 
 class CannotLoad(RuntimeError):
@@ -204,11 +209,10 @@ class Server:
         try:
             answer = self._http.get(path)
         except httpx.HTTPError as error:
-            untrusted = "certificate verify failed" in str(error)
-            hint = "; its authority is named with --ca" if untrusted else ""
+            hint = next((hint for words, hint in _HINTS.items() if words in str(error)), "")
             raise CannotLoad(f"{self.url} does not answer: {error}{hint}.") from None
         if answer.status_code != httpx.codes.OK:
-            raise CannotLoad(f"{self.url}{path} answers {answer.status_code}: {answer.text[:200].strip()}")
+            raise CannotLoad(f"{self.url}{path} answers {answer.status_code}: {error_in(answer)}")
         try:
             told = answer.json()
         except ValueError:
@@ -252,6 +256,15 @@ def signature_of(metadata: dict[str, Any]) -> Signature | None:
     """Inputs and outputs; None where the metadata does not tell them, which other servers leave to their users."""
     inputs, outputs = (_datatypes(metadata.get(part)) for part in ("inputs", "outputs"))
     return Signature(inputs, outputs) if inputs and outputs else None
+
+
+def error_in(answer: httpx.Response) -> str:
+    """What an answer that is an error says, without the JSON around it; its text as it is, where that is otherwise."""
+    try:
+        told = answer.json().get("error")
+    except (ValueError, AttributeError):
+        told = None
+    return (told if isinstance(told, str) else answer.text)[:200].strip()
 
 
 def _datatypes(tensors: Any) -> dict[str, str]:

@@ -21,6 +21,7 @@ from service.runtime.onnx import OnnxRunner
 from service.runtime.providers import RunnerOptions
 
 _MESSAGE_LIMIT_BYTES = (1 << 31) - 1
+_GRAPHS = ("model.onnx", "model.deep")
 
 
 class BadSource(ValueError):
@@ -116,7 +117,19 @@ def model_folder(path: Path) -> Path:
         raise BadSource(f"{path} cannot be a model's folder: a name is letters, digits, '_', '.' and '-'.")
     if path.exists() and not path.is_dir():
         raise BadSource(f"{path} is a file, not a model's folder.")
+    if any((path / name).is_file() for name in _GRAPHS):
+        raise BadSource(f"{path} is a version's folder: name the model's, {path.parent}.")
+    if (model := _model_in(path)) is not None:
+        raise BadSource(f"{path} is a folder of models: name a model's folder in it, such as {model}.")
     return path
+
+
+def _model_in(folder: Path) -> Path | None:
+    """A model's folder within one that is none itself; None where there is none."""
+    if any(next(folder.glob(f"*/{name}"), None) for name in _GRAPHS):
+        return None
+    below = (next(folder.glob(f"*/*/{name}"), None) for name in _GRAPHS)
+    return next((path.parent.parent for path in below if path is not None), None)
 
 
 def _file(path: Path) -> VersionFiles:

@@ -192,9 +192,7 @@ def _check(rate: float | None, limit_ms: float | None, duration: float, find_kne
     if rate is not None and rate > MOST_RATE:
         raise typer.BadParameter(f"one generator offers {MOST_RATE:.0f} requests a second at most", param_hint="--rate")
     if limit_ms is None and (rate is None or find_knee):
-        wanted = "give --slo-p99-ms: a knee is the highest rate that meets an objective" + (
-            "" if rate else ", or a --rate"
-        )
+        wanted = "is needed, as a knee is the highest rate that meets an objective" + ("" if rate else "; or a --rate")
         raise typer.BadParameter(wanted, param_hint="--slo-p99-ms")
 
 
@@ -205,7 +203,7 @@ def _grpc(urls: tuple[str, ...], given: list[str], encoding: str) -> tuple[str, 
     if len(addresses) != len(urls):
         raise typer.BadParameter("gRPC needs a HOST:PORT for each --url, in their order", param_hint="--grpc-url")
     for address in addresses:
-        if not address.rpartition(":")[2].isdigit():
+        if "/" in address or not address.rpartition(":")[2].isdigit():
             raise typer.BadParameter(f"{address!r} is no HOST:PORT", param_hint="--grpc-url")
     return addresses
 

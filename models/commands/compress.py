@@ -154,7 +154,7 @@ def _run(job: Job, as_json: bool) -> int:
         except KeyboardInterrupt:
             ended = INTERRUPTED
         except (RetortError, OSError, ValueError, MemoryError) as error:
-            steps.say(f"retort: {str(error).rstrip('.') or 'there is not enough memory'}.")
+            steps.say(f"retort: {_ended(str(error) or 'there is not enough memory')}")
             ended = ERROR
     if outcomes:
         typer.echo(compress_table.as_json(job, full, outcomes) if as_json else compress_table.as_text(full, outcomes))
@@ -179,7 +179,7 @@ def _remeasure(path: Path, test: Path | None, how: How, as_json: bool) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except (RetortError, OSError, ValueError) as error:
-        _give_up(f"{str(error).rstrip('.')}.")
+        _give_up(_ended(str(error)))
     finally:
         if done:
             typer.echo(compress_table.remeasured_json(done) if as_json else compress_table.remeasured_text(done))
@@ -245,6 +245,10 @@ class _Steps:
     def say(self, line: str) -> None:
         """A line that stays."""
         self._console.print(line, markup=False)
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith(("?", ".")) else f"{sentence}."
 
 
 def _give_up(sentence: str) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -49,7 +49,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 
 @app.command("train", help=HELP)
 def train(  # noqa: PLR0913, PLR0917 - one parameter an option
-    name: Annotated[str, typer.Argument(help="digits, mnist, cifar10, sst2 or banking77.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="digits, mnist, cifar10, sst2 or banking77.")],
     publish: Annotated[Path, typer.Option(metavar="REPOSITORY/MODEL", help="The model's folder; made if need be.")],
     data: Annotated[Path | None, typer.Option(metavar="PATH", help="Folder of the data set.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="VERSION", help="May be given again [every one].")] = None,
@@ -71,7 +71,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
     refuse_without("train", TRAINING)
     from models.families.order import Order  # noqa: PLC0415
 
-    folder = publish.resolve()
+    folder = _folder(publish)
     order = Order(
         name=name,
         folder=folder,
@@ -85,6 +85,15 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter an option
         processes=processes,
     )
     raise typer.Exit(_run(order, result))
+
+
+def _folder(publish: Path) -> Path:
+    from models.source import BadSource, model_folder  # noqa: PLC0415
+
+    try:
+        return model_folder(publish)
+    except BadSource as error:
+        _give_up(str(error))
 
 
 def _run(order: Order, result: Path | None) -> int:
@@ -149,6 +158,6 @@ def _exit_code(outcomes: Sequence[Outcome]) -> int:
     return CANNOT if any(one.card is None for one in outcomes) else 0
 
 
-def _give_up(sentence: str) -> None:
+def _give_up(sentence: str) -> NoReturn:
     typer.echo(f"retort: {sentence}", err=True)
     raise typer.Exit(CANNOT)

@@ -16,6 +16,14 @@ from service.repository.triton_text import CONFIG_LIMIT_BYTES, read_pbtxt
 YAML_FILE = "model.yaml"
 TRITON_FILE = "config.pbtxt"
 GIVEN = "the given config"
+# Names that people and editors give the two files, and that nothing reads.
+_MISTAKEN = {
+    "model.yml": YAML_FILE,
+    "config.yaml": YAML_FILE,
+    "config.yml": YAML_FILE,
+    "config.pbtext": TRITON_FILE,
+    "config.pbtxt.txt": TRITON_FILE,
+}
 
 
 class ModelFolder(Protocol):
@@ -46,7 +54,16 @@ def read_config(folder: ModelFolder, model: str) -> ModelConfig:
     sources = dict.fromkeys(given, yaml)
     where = triton if reading.values and not given else yaml
     sources |= {key: triton for key in reading.values if key not in given}
-    return config_of(reading.values | given, where, sources=sources, warnings=reading.warnings)
+    warnings = (*reading.warnings, *_unread(folder, model))
+    return config_of(reading.values | given, where, sources=sources, warnings=warnings)
+
+
+def _unread(folder: ModelFolder, model: str) -> list[str]:
+    return [
+        f"{model}/{name} is not read: the file is called {meant}."
+        for name, meant in _MISTAKEN.items()
+        if folder.has(name)
+    ]
 
 
 def read_given_config(text: str, folder: ModelFolder, model: str) -> ModelConfig:

@@ -208,9 +208,7 @@ class _Reader:
         if location not in self._read:
             entry = None if self._listed is None else self._listed.get(location)
             if self._listed is not None and entry is None:
-                raise BadModel(
-                    f"{self._folder.where}: the graph needs {quoted(location)}, which card.json does not list."
-                )
+                raise BadModel(f"{self._folder.where}: {quoted(location)} is needed, and card.json does not list it.")
             limit_bytes = min(self._left_bytes, most_bytes)
             size_bytes = None if entry is None else entry.bytes
             data = self._folder.read(location, limit_bytes=limit_bytes, expected_bytes=size_bytes)

@@ -58,7 +58,9 @@ def _sentence(where: str, problem: str) -> str:
     unknown = _NO_FIELD.search(problem)
     if unknown is None:
         told = "" if _OF_PYTHON.search(problem) else problem[place.end() if place else 0 :]
-        return f"{where}{line}: {ascii(told[:_LIMIT])[1:-1].rstrip('.') or 'it cannot be read'}."
+        # Not `ascii`, which puts a backslash before the quotes of a text that holds both kinds.
+        words = told[:_LIMIT].encode("unicode_escape").decode().rstrip(".")
+        return f"{where}{line}: {words or 'it cannot be read'}."
     message, field = unknown.groups()
     return f"{where}{line}: {message} has no field {quoted(field)}{did_you_mean(field, _fields_of(message))}"
 

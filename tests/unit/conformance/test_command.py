@@ -64,3 +64,6 @@ def test_no_server_and_mistyped_options() -> None:
     assert CliRunner().invoke(app, ["--url", "http://127.0.0.1:1"]).exit_code == 1
     assert CliRunner().invoke(app, ["--url", "ftp://x"]).exit_code == 2
     assert CliRunner().invoke(app, ["--report", "r.pdf"]).exit_code == 2
+    for address in ("http://127.0.0.1:8001", "127.0.0.1"):
+        done = CliRunner().invoke(app, ["--grpc-url", address])
+        assert done.exit_code == 2 and "is no HOST:PORT" in done.output

@@ -45,3 +45,12 @@ def test_a_correct_server_passes_every_check(way: str) -> None:
 @pytest.mark.parametrize(("defect", "check"), DEFECTS)
 def test_each_defect_is_found_by_its_check(defect: str, check: str) -> None:
     assert run(defect)[check].status == "failed"
+
+
+def test_a_call_that_fails_is_told_in_one_line() -> None:
+    with reference_rpc("") as address:
+        pass
+    transport = httpx.WSGITransport(ReferenceServer())
+    with httpx.Client(transport=transport, base_url="http://reference") as http:
+        seen = {one.check.id: one.seen for one in run_suite(http, address, ["double"], "strict")}["grpc.live"]
+    assert seen.startswith("the call ended with UNAVAILABLE: failed to connect") and "\n" not in seen

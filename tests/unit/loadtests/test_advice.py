@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import nan
 
 import pytest
 
@@ -144,9 +145,20 @@ def test_too_few_answers_tell_of_no_p99() -> None:
     assert "x the p99" not in said and "too few to tell of a p99" in said and said.endswith("ship it")
 
 
+def test_of_no_answers_no_figure_is_told() -> None:
+    nothing = Figure(nan)
+    found = replace(case("no difference", None).found, p50=nothing, p99=None)
+    said = sentence(replace(case("no difference", None), found=found))
+    assert said.startswith("nothing is known of the latency of 1-int8 beside 1, for want of answers; ")
+    assert "nan" not in said
+
+
 def test_no_difference_is_told_with_its_intervals_and_the_rate() -> None:
     said = sentence(case("no difference", TWICE))
     assert said.startswith(
         "no difference in latency to 1 was shown for 1-int8 (p50 1.00x [0.97, 1.04], p99 1.00x [0.97, 1.04]), but it "
         "holds 2.20x the rate [2.09, 2.33]; "
+    )
+    assert "[0.97, 1.04]), nor one in what it holds: 1.00x the rate [0.95, 1.06]; " in sentence(
+        case("no difference", EQUAL)
     )

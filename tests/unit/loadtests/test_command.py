@@ -50,6 +50,7 @@ def test_the_exit_code_follows_from_the_outcome(changes: dict[str, object], code
         (["m", "--rate", "5", "--cores", "9999"], "no core 9999"),
         (["m", "--rate", "5", "--encoding", "grpc", "--url", "http://127.0.0.1:1"], "HOST:PORT"),
         (["m", "--rate", "5", "--encoding", "grpc", "--grpc-url", "nowhere"], "HOST:PORT"),
+        (["m", "--rate", "5", "--encoding", "grpc", "--grpc-url", "http://127.0.0.1:8001"], "HOST:PORT"),
         (["m", "--arrivals", "sometimes"], "arrivals"),
         (["m", "--speed", "5"], "--speed"),
     ],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from loadtests.contenders import _card, _entries, _full, _labels
+from loadtests.contenders import _card, _entries, _full, _labels, _reach
 from loadtests.order import Order
 from loadtests.outcome import Card, Entry
 from loadtests.scenario import Scenario
+from loadtests.server import CannotLoad
 
 A, B = SimpleNamespace(url="http://127.0.0.1:8000"), SimpleNamespace(url="http://127.0.0.1:9000")
 
@@ -79,3 +81,11 @@ def test_a_server_that_knows_no_cards_gives_entries_without_them() -> None:
     order = Order("m", (), ("u",), Scenario(summary="A."))
     found = _entries(order, contenders)  # type: ignore[arg-type]
     assert found == (Entry("1", "u", "1"), replace(Entry("2", "u", "2"), full="1"))
+
+
+def test_a_grpc_port_where_nobody_listens_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = ("127.0.0.1", listening.getsockname()[1])
+        _reach(address)
+    with pytest.raises(CannotLoad, match=rf"no gRPC server listens at 127\.0\.0\.1:{address[1]}: Connection refused\."):
+        _reach(address)

@@ -82,6 +82,10 @@ class TestFile:
         with pytest.raises(BadRows, match="cannot be read as a"):
             rows_for("m", METADATA, tmp_path / "rows.npz", seed=0)
 
+    def test_a_missing_file_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(BadRows, match=r"rows\.npz cannot be read as a \.npz of arrays: No such file or directory$"):
+            rows_for("m", METADATA, tmp_path / "rows.npz", seed=0)
+
     def test_a_lone_array_is_told(self, tmp_path: Path) -> None:
         np.save(tmp_path / "rows.npy", IMAGES)
         with pytest.raises(BadRows, match="cannot be read as a"):

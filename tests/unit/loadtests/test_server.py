@@ -16,7 +16,7 @@ import pytest
 
 from loadtests.measures.observed import ServerSide
 from loadtests.pools import Signature
-from loadtests.server import CannotLoad, Counters, Server, signature_of
+from loadtests.server import CannotLoad, Counters, Server, error_in, signature_of
 from tests.support.scripted import Act, Scripted, answer, routed
 
 IMAGE = {"name": "image", "datatype": "FP32", "shape": [-1, 4]}
@@ -91,8 +91,21 @@ class TestWhatItSays:
         assert signature_of({"inputs": None, "outputs": [LOGITS]}) is None
 
     def test_an_unknown_model_is_told_with_the_status(self, ours: Server) -> None:
-        with pytest.raises(CannotLoad, match=r"/v2/models/other answers 404: .*unknown"):
+        with pytest.raises(CannotLoad, match=r"/v2/models/other answers 404: unknown$"):
             ours.versions("other")
+
+    def test_nobody_there_is_told_without_a_riddle(self) -> None:
+        with Scripted(routed({})) as scripted:
+            url = scripted.url
+        with (
+            Server(url) as gone,
+            pytest.raises(CannotLoad, match=r"does not answer: .*refused; no server listens there\.$"),
+        ):
+            gone.versions("m")
+
+    @pytest.mark.parametrize("text", ["no model", '["no model"]', '{"error": {"no": "model"}}'])
+    def test_an_error_of_another_form_is_told_as_it_is(self, text: str) -> None:
+        assert error_in(httpx.Response(404, text=text)) == text
 
     def test_a_name_is_quoted(self) -> None:
         with Scripted(routed({"GET /v2/models/a%2Fb": METADATA})) as scripted, Server(scripted.url) as server:

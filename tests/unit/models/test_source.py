@@ -106,3 +106,17 @@ def test_a_file_is_no_models_folder(tmp_path: Path) -> None:
     (tmp_path / "net").write_bytes(b"")
     with pytest.raises(BadSource, match="is a file, not a model's folder"):
         source.model_folder(tmp_path / "net")
+
+
+@pytest.mark.parametrize("graph", ["model.onnx", "model.deep"])
+def test_a_models_folder_is_not_taken_for_the_one_above_or_below_it(tmp_path: Path, graph: str) -> None:
+    version = tmp_path / "models" / "net" / "1"
+    version.mkdir(parents=True)
+    (version / graph).write_bytes(b"")
+    assert source.model_folder(version.parent) == version.parent
+    with pytest.raises(
+        BadSource, match=r"models is a folder of models: name a model's folder in it, such as .*/models/net\."
+    ):
+        source.model_folder(tmp_path / "models")
+    with pytest.raises(BadSource, match=r"net/1 is a version's folder: name the model's, .*/models/net\."):
+        source.model_folder(version)

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from service.core.errors import BadModel
-from service.repository.config_files import read_given_config
+from service.repository.config_files import read_config, read_given_config
 from service.repository.config_tensors import Latest
 from service.repository.memory_folder import MemoryFolder
+from service.repository.model_config import ModelConfig
 from tests.unit.repository.triton_texts import FILES, problem, read
 
 
@@ -20,6 +21,17 @@ def test_what_is_wrong_is_said_of_the_file_that_says_it() -> None:
     assert problem("max_batch_size: 8", model_yaml=b"instances: 0").startswith("m/model.yaml: 'instances'")
     assert problem("max_batch_size: 8", model_yaml=b"gat: strict").startswith("m/model.yaml: unknown key 'gat'")
     assert problem("max_batch_size: 100000", model_yaml=b"gate: strict").startswith("m/config.pbtxt: 'max_batch_size'")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("model.yml", "model.yaml"), ("config.yaml", "model.yaml"), ("config.pbtext", "config.pbtxt")]
+)
+def test_a_file_that_nobody_reads_for_its_name_is_told(name: str, meant: str) -> None:
+    folder = MemoryFolder({name: b"max_batch_size: 3", **FILES}, "m")
+    config = read_config(folder, "m")
+    assert config.max_batch_size == ModelConfig().max_batch_size
+    assert config.warnings == (f"m/{name} is not read: the file is called {meant}.",)
+    assert read_config(MemoryFolder(FILES, "m"), "m").warnings == ()
 
 
 def test_a_given_configuration_is_read_in_place_of_both_files() -> None:

@@ -181,7 +181,7 @@ def test_external_data_that_the_card_does_not_list_is_refused(tmp_path: Path) ->
     version = write_version(tmp_path / "digits" / "1", WITH_EXTERNAL)
     (version / "weights" / "w.bin").unlink()
     write_card(version)
-    assert refusal(version) == "digits/1: the graph needs 'weights/w.bin', which card.json does not list."
+    assert refusal(version) == "digits/1: 'weights/w.bin' is needed, and card.json does not list it."
 
 
 def test_a_card_cannot_vouch_for_itself(version: Path) -> None:

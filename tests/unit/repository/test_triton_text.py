@@ -34,6 +34,12 @@ def test_a_mistake_is_told_with_its_line(text: str) -> None:
     assert problem(text).startswith("m/config.pbtxt, line 3: ")
 
 
+def test_quotes_are_told_as_they_stand() -> None:
+    assert problem('max_batch_size: "8"') == (
+        'm/config.pbtxt, line 1: \'max_batch_size: "8"\': Couldn\'t parse integer: "8".'
+    )
+
+
 def test_a_file_that_is_too_large_or_no_text_is_not_parsed() -> None:
     assert "more than the limit of" in problem("#" * (CONFIG_LIMIT_BYTES + 1))
     with pytest.raises(BadModel, match=r"^w, line 2: it is not UTF-8 text"):

@@ -225,3 +225,11 @@ def test_the_help_shows_examples_and_exit_codes() -> None:
     assert "Exit codes:" in text
     assert ".MODEL.ledger.jsonl" in text
     assert np.all([option in text for option in ("--until-pass", "--remeasure", "--as", "--dev", "--ledger")])
+
+
+def test_a_question_is_a_sentences_end(given: Path) -> None:
+    (given / "models" / "net" / "1").mkdir(parents=True)
+    (given / "models" / "net" / "1" / "model.onnx").write_bytes(b"")
+    arguments = [str(given / "models" / "nett"), "--remeasure", "--test", str(given / "test.npz")]
+    done = typer.testing.CliRunner().invoke(command.app, arguments)
+    assert done.stderr.endswith("There is no model 'nett'; did you mean 'net'?\n")

@@ -55,6 +55,15 @@ def test_a_run_publishes_prints_a_table_and_writes_the_result(tmp_path: Path, fa
     assert len(Ledger(tmp_path / "models" / ".small.ledger.jsonl").entries()) == 2
 
 
+def test_what_is_no_models_folder_is_refused_before_anything_is_written(tmp_path: Path, families: None) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "small").write_text("a file")
+    done = run(*asked(tmp_path))
+    assert done.exit_code == command.CANNOT
+    assert done.stderr.endswith("small is a file, not a model's folder.\n")
+    assert [path.name for path in tmp_path.rglob("*")] == ["models", "small"]
+
+
 def test_progress_and_outcomes_go_to_the_error_stream(tmp_path: Path, families: None) -> None:
     done = run(*asked(tmp_path))
     assert "1-int8: begins, 2 steps" in done.stderr
